@@ -1,0 +1,33 @@
+# Every target sets itself up: a clone, Python >= 3.11, a C++ compiler and a package index are enough.
+PYTHON ?= python3
+BIN := .venv/bin
+# Only the llama and ggml libraries are used; leaving out the vision tools and TLS shortens the build.
+export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
+
+.PHONY: setup check test test-all demo bench docs lock
+setup: .venv/ready
+
+.venv/ready: requirements.lock pyproject.toml
+	@echo "Setting up .venv (the first build of llama.cpp takes a few minutes)"
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --clear --python $(PYTHON) .venv && \
+	  VIRTUAL_ENV=.venv uv pip install --quiet --require-hashes -r requirements.lock && \
+	  VIRTUAL_ENV=.venv uv pip install --quiet --no-deps -e . ; \
+	else \
+	  $(PYTHON) -m venv --clear .venv && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e . ; \
+	fi
+	@touch $@
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: setup
+	$(BIN)/python -m pytest -n auto -m "not slow and not model and not gpu and not network"
+
+test-all: setup
+	$(BIN)/python -m pytest -n auto -m "not gpu and not network"

@@ -1,0 +1,1 @@
+"""The models that mlm knows, each figure with its source."""

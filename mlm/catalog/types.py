@@ -1,0 +1,71 @@
+"""What the catalog knows of a model. Sizes are bytes; what is not known is None."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+UseCase = Literal["chat", "code", "reasoning", "embedding", "vision"]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One published benchmark result of the original weights."""
+
+    benchmark: str
+    value: float
+    unit: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quant:
+    """One file (or set of shards) of a model at one quantization."""
+
+    quant: str  # Q4_K_M
+    repo_id: str
+    revision: str  # a commit where one is known, else "main"
+    filename: str  # of the first shard, as the hub has it
+    size_bytes: int  # all shards together; see size_exact
+    size_exact: bool
+    sha256: str | None  # of a single-file quant
+    sha256_verified: bool  # two independent sources agree, or the hub's own object id proves it
+    source: str  # where size and sha256 come from
+    n_files: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The shape of a model, as far as a header-less estimate needs it."""
+
+    name: str  # llama.cpp's name: llama, qwen2, gemma2, nomic-bert …
+    n_layer: int
+    n_embd: int
+    n_head: int
+    n_head_kv: int
+    head_dim: int
+    n_ff: int | None
+    n_vocab: int
+    n_ctx_train: int
+    n_expert: int | None = None
+    n_expert_used: int | None = None
+    sliding_window: int | None = None
+    n_layer_attention: int | None = None  # hybrid models: layers whose KV grows with the context
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """One model. ``model_id`` is the name people type: ``qwen3-8b``."""
+
+    model_id: str
+    family: str
+    name: str  # as its makers write it: Qwen3-8B
+    base_repo: str | None  # the original weights on the hub
+    params: int
+    params_active: int  # equals ``params`` unless the model is a mixture of experts
+    architecture: Architecture
+    license: str
+    gated: bool | None
+    released: str | None  # ISO date
+    use_cases: tuple[UseCase, ...]
+    scores: tuple[Score, ...]
+    quants: tuple[Quant, ...]  # smallest first
+    source: str  # where the architecture facts come from

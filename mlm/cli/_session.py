@@ -1,0 +1,94 @@
+"""What one run of the command line knows: settings, loudness, and how to print."""
+
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+import mlm
+from mlm.errors import MlmError
+from mlm.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Made once by ``mlm/cli/app.py`` from the global options; commands get it from `session`."""
+
+    settings: Settings
+    quiet: bool
+
+    def emit(
+        self,
+        command: str,
+        payload: dict[str, Any],
+        *,
+        as_json: bool,
+        human: "Callable[[], RenderableType]",
+    ) -> None:
+        """Print the data of a command on stdout: one JSON document, or what ``human`` renders."""
+        if as_json:
+            print_document(command, payload)
+        else:
+            stdout().print(human())
+
+    def note(self, text: str) -> None:
+        """Say something about the data, on stderr; ``--quiet`` silences it."""
+        if not self.quiet:
+            print(printable(text), file=sys.stderr)
+
+
+def session(ctx: typer.Context) -> Session:
+    """Return the session of the run that ``ctx`` belongs to."""
+    found = ctx.find_root().obj
+    assert isinstance(found, Session)
+    return found
+
+
+def print_document(command: str, payload: dict[str, Any]) -> None:
+    """Print ``payload`` as the JSON document ``mlm.<command>/1``."""
+    document = {"schema": f"mlm.{command}/1", "mlm_version": mlm.__version__, **payload}
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_error(error: MlmError, *, as_json: bool) -> None:
+    """Print a failure: ``mlm.error/1`` on stdout, or two lines on stderr."""
+    if as_json:
+        payload = {
+            "code": error.code,
+            "message": error.message,
+            "remedy": error.remedy,
+            "exit_code": int(error.exit_code),
+        }
+        print_document("error", {"error": payload})
+        return
+    print(f"error: {printable(error.message)}", file=sys.stderr)
+    if error.remedy:
+        print(f"hint: {printable(error.remedy)}", file=sys.stderr)
+
+
+def stdout() -> "Console":
+    """Return a rich console on stdout: 80 columns without a terminal, no colour if unwanted."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 80
+    return Console(width=width, highlight=False, soft_wrap=False, emoji=False)
+
+
+def stderr() -> "Console":
+    """Return a rich console on stderr, for progress."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, emoji=False)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` without what could command a terminal: controls, escapes, bidi overrides."""
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf"))

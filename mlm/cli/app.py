@@ -1,0 +1,90 @@
+"""The ``mlm`` command: the list of commands, the global options and the one error boundary."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import mlm
+from mlm.cli._lazy import lazy_app
+from mlm.cli._session import Session, print_error
+from mlm.errors import ExitCode, MlmError, UsageError
+from mlm.settings import Settings
+
+COMMANDS = ()
+
+app = lazy_app("mlm.cli", COMMANDS, help="Look after a local language model for its whole life.")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"mlm {mlm.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    ctx: typer.Context,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No hints, no progress.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never leave this machine.")] = False,
+    home: Annotated[
+        Path | None, typer.Option("--home", metavar="DIR", help="Use this folder as MLM_HOME.")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Version.")
+    ] = False,
+) -> None:
+    settings = Settings.from_environment(home=home, offline=offline)
+    ctx.obj = Session(settings=settings, quiet=quiet)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit with one of `mlm.errors.ExitCode`."""
+    arguments = sys.argv[1:] if argv is None else argv
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; whatever fails is printed, never raised."""
+    as_json = "--json" in arguments
+    try:
+        return _dispatch(arguments)
+    except MlmError as error:
+        if os.environ.get("MLM_DEBUG") == "1":
+            raise
+        print_error(error, as_json=as_json)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (`mlm list | head`); that is its right.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except Exception as error:
+        if os.environ.get("MLM_DEBUG") == "1":
+            raise
+        bug = MlmError(
+            f"this is a bug in mlm: {type(error).__name__}: {error}",
+            remedy="run it again with MLM_DEBUG=1 and report what it prints",
+        )
+        print_error(bug, as_json=as_json)
+        return ExitCode.BUG
+
+
+def _dispatch(arguments: list[str]) -> int:
+    """Run one command; whatever is wrong with the words themselves becomes a UsageError."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=arguments, prog_name="mlm", standalone_mode=False)
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
+    except typer.TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message(), file=sys.stderr)
+            return ExitCode.USAGE
+        where = getattr(getattr(error, "ctx", None), "command_path", "mlm")
+        raise UsageError(error.format_message(), remedy=f"{where} --help") from error
+    return code if isinstance(code, int) else ExitCode.OK

@@ -1,0 +1,1 @@
+"""The offline tour: a model and a hub inside the package."""

@@ -1,0 +1,190 @@
+"""Everything that crosses the pipe between a gateway and a worker: msgpack of these structs.
+
+The gateway sends `Load` once, then `Generate`, `Cancel` and `Shutdown`. The worker answers
+`Loading`*, then `Ready` or `LoadFailed`; for each request `Accepted` or `Failed`, then tokens in
+`Step` frames, then `Finished` or `Failed`. `Alive` comes every second, whatever else happens.
+Frames are a 4-byte little-endian length and that many bytes of msgpack (see `engine/frames.py`).
+"""
+
+from typing import Literal
+
+import msgspec
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """Base of all messages: immutable, told apart by a tag on the wire."""
+
+
+class WorkerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The runtime config in the engine's terms; see `mlm.planning.types.RuntimeConfig`."""
+
+    n_ctx: int
+    n_parallel: int
+    n_batch: int
+    n_ubatch: int
+    n_gpu_layers: int
+    n_threads: int
+    n_threads_batch: int
+    type_k: str = "f16"
+    type_v: str = "f16"
+    flash_attn: str = "auto"
+    kv_unified: bool = False
+    swa_full: bool = False
+    use_mmap: bool = True
+    use_mlock: bool = False
+    embedding: bool = False
+
+
+class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How to choose the next token. Defaults follow OpenAI where it has one, else llama.cpp.
+
+    A value that switches a sampler off is its default: ``top_k=0``, ``repeat_penalty=1``.
+    """
+
+    temperature: float = 1.0  # 0 = greedy
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    repeat_penalty: float = 1.0
+    repeat_last_n: int = 64
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    mirostat: int = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    seed: int | None = None  # None = different every time
+    logit_bias: dict[int, float] = {}
+    grammar: str | None = None  # GBNF
+    ignore_eos: bool = False
+    min_tokens: int = 0
+
+
+class Generate(Message, frozen=True):
+    """A request for text. Exactly one of ``messages`` and ``prompt`` is given."""
+
+    request_id: int
+    messages: list[dict[str, object]] | None = None  # OpenAI's chat messages, unchanged
+    prompt: str | None = None  # raw text, no template
+    tools: list[dict[str, object]] | None = None
+    template_args: dict[str, object] = {}
+    sampling: SamplingParams = SamplingParams()
+    max_tokens: int | None = None  # None = up to the end of the slot
+    stop: list[str] = []
+    tenant: str = ""
+    cache_prompt: bool = True
+    echo: bool = False
+
+
+class Cancel(Message, frozen=True):
+    """Stop a request between two steps. It still gets its `Finished`."""
+
+    request_id: int
+
+
+class Load(Message, frozen=True):
+    """First frame to a worker: which file, and how."""
+
+    path: str
+    config: WorkerConfig
+
+
+class Shutdown(Message, frozen=True):
+    """Finish nothing more; exit 0."""
+
+
+class Loading(Message, frozen=True):
+    """How far a load has come, 0 to 1."""
+
+    progress: float
+
+
+class Ready(Message, frozen=True):
+    """The model is loaded. Sizes are bytes as llama.cpp itself reported them."""
+
+    n_ctx: int
+    n_ctx_slot: int
+    n_parallel: int
+    n_ctx_train: int
+    n_params: int
+    load_s: float
+    weights_bytes: int
+    kv_cache_bytes: int
+    compute_bytes: int
+    has_chat_template: bool
+    template_uses_date: bool
+    template_sha256: str
+    engine: str  # "llama.cpp (llama-cpp-python 0.3.36)"
+
+
+class LoadFailed(Message, frozen=True):
+    """The model could not be loaded; the worker exits."""
+
+    message: str
+
+
+class Alive(Message, frozen=True):
+    """Heartbeat."""
+
+    n_active: int
+    n_waiting: int
+
+
+class Accepted(Message, frozen=True):
+    """The prompt is rendered and tokenised and fits; the request will run."""
+
+    request_id: int
+    prompt_tokens: int
+
+
+class TokenOut(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Text that became final in this step: whole characters, never part of a stop string."""
+
+    request_id: int
+    text: str
+    n_tokens: int = 1  # tokens decoded since the last TokenOut of this request
+
+
+class Step(Message, frozen=True):
+    """The tokens of all slots from one decode step, in one frame."""
+
+    tokens: list[TokenOut]
+
+
+class Finished(Message, frozen=True):
+    """The request is done. Times are seconds on the worker's monotonic clock."""
+
+    request_id: int
+    reason: FinishReason
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    queue_s: float
+    prefill_s: float
+    decode_s: float
+
+
+class Failed(Message, frozen=True):
+    """The request cannot be served; the worker lives on.
+
+    ``code`` is one of ``context_length_exceeded``, ``invalid_request_error``, ``template_error``,
+    ``engine_error``. For the first, ``needed`` and ``available`` count tokens.
+    """
+
+    request_id: int
+    code: str
+    message: str
+    needed: int | None = None
+    available: int | None = None
+
+
+ToWorker = Load | Generate | Cancel | Shutdown
+FromWorker = Loading | Ready | LoadFailed | Alive | Accepted | Step | Finished | Failed

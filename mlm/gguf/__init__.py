@@ -1,0 +1,1 @@
+"""Reading the header of a GGUF file, wherever the file is."""

@@ -1,0 +1,53 @@
+"""What a GGUF header says. Sizes are bytes; what the file does not say is None."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Value = str | int | float | bool | tuple["Value", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One row of the tensor table."""
+
+    name: str
+    shape: tuple[int, ...]  # as ggml has it: the fastest-varying dimension first
+    type_name: str  # Q4_K, F32 …
+    n_bytes: int
+    offset: int  # from the start of the tensor data
+
+
+@dataclass(frozen=True, slots=True)
+class GGUFMetadata:
+    """A validated header: every count, length and offset has been checked against the file.
+
+    Per-layer tuples have ``n_layer`` items.
+    """
+
+    architecture: str  # general.architecture
+    name: str | None
+    quant: str | None  # from general.file_type, in the uploader's spelling: Q4_K_M
+    n_layer: int
+    n_embd: int
+    n_head: tuple[int, ...]  # per layer
+    n_head_kv: tuple[int, ...]  # per layer; 0 where a layer has no attention
+    head_dim_k: int
+    head_dim_v: int
+    n_ff: int | None
+    n_vocab: int
+    n_ctx_train: int
+    n_expert: int
+    n_expert_used: int
+    sliding_window: int | None
+    pooling_type: int | None  # encoders and embedding models
+    chat_template: str | None
+    tokenizer_model: str | None
+    bos_token_id: int | None
+    eos_token_id: int | None
+    split_count: int
+    params: int  # elements of all tensors
+    tensors: tuple[TensorInfo, ...]
+    values: Mapping[str, Value]  # every key; arrays longer than 64 items are left out
+    array_lengths: Mapping[str, int]  # of every array
+    header_bytes: int  # up to the first byte of tensor data
+    file_size: int

@@ -1,0 +1,66 @@
+"""What a machine is made of. Sizes are bytes; what is not known is None."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+AcceleratorKind = Literal["cuda", "rocm", "metal", "vulkan", "sycl"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """The processor, and how much of it this process may use."""
+
+    name: str | None
+    physical_cores: int | None
+    logical_cores: int
+    usable_cores: int  # min(affinity, ceil(cgroup quota), physical performance cores), at least 1
+    isa: tuple[str, ...]  # what llama.cpp has kernels for: avx2, avx512_vnni, amx_int8, neon, sve…
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Main memory. ``usable`` is what a new process could really get now."""
+
+    total: int
+    available: int
+    limit: int | None  # the cgroup's, None when there is none below ``total``
+    usable: int  # min(available, limit - (current - inactive_file))
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """One GPU or NPU that llama.cpp could use. ``index`` is dense, from 0, over all vendors."""
+
+    index: int
+    name: str
+    kind: AcceleratorKind
+    memory_total: int | None
+    memory_free: int | None
+    bandwidth_bytes_per_s: int | None
+    compute_capability: str | None = None  # CUDA only: "8.9"
+    driver: str | None = None
+    unified: bool = False  # shares main memory (Apple, APUs): its memory must not be counted twice
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The file system that holds ``path``."""
+
+    path: Path
+    total: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """Everything that planning knows of a machine: this one, or a pretended one."""
+
+    cpu: Cpu
+    memory: Memory
+    accelerators: tuple[Accelerator, ...]
+    memory_bandwidth_bytes_per_s: int | None
+    fingerprint: str  # same machine, same string: key of cached measurements
+    disks: tuple[Disk, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)  # figure -> where it came from

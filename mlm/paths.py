@@ -1,0 +1,77 @@
+"""Where mlm keeps what it writes of its own. Model files live in the Hugging Face cache instead."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder ``MLM_HOME`` and the places inside it. Nothing is created until it is needed."""
+
+    root: Path
+
+    @property
+    def catalog(self) -> Path:
+        """The user's own catalog files, layered over the shipped ones."""
+        return self.root / "catalog"
+
+    @property
+    def config(self) -> Path:
+        """Runtime configs, one YAML file per model."""
+        return self.root / "config"
+
+    @property
+    def cache(self) -> Path:
+        """What can be deleted at any time: parsed catalog, hardware figures."""
+        return self.root / "cache"
+
+    @property
+    def run(self) -> Path:
+        """One JSON file per running server."""
+        return self.root / "run"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of servers and workers."""
+        return self.root / "logs"
+
+    @property
+    def index_db(self) -> Path:
+        """The store's index (SQLite)."""
+        return self.root / "index.sqlite"
+
+    @property
+    def stats_db(self) -> Path:
+        """History of requests (SQLite)."""
+        return self.root / "stats.sqlite"
+
+    @property
+    def response_cache_db(self) -> Path:
+        """Cached responses (SQLite)."""
+        return self.root / "responses.sqlite"
+
+    @property
+    def chat_history(self) -> Path:
+        """Lines typed into ``mlm chat``."""
+        return self.root / "chat_history"
+
+
+def default_home(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return ``MLM_HOME``, or the platform's folder for application data."""
+    if configured := environ.get("MLM_HOME"):
+        return Path(configured).expanduser()
+    from platformdirs import user_data_path  # 32 ms of import that most runs do not need
+
+    return user_data_path("mlm", appauthor=False)
+
+
+def default_hub_cache(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the Hugging Face cache folder by that library's own rules."""
+    if cache := environ.get("HF_HUB_CACHE"):
+        return Path(cache).expanduser()
+    if home := environ.get("HF_HOME"):
+        return Path(home).expanduser() / "hub"
+    base = environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "huggingface" / "hub"

@@ -1,0 +1,96 @@
+"""What planning decides: a runtime config, what it will occupy, and how fast it will be."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Grade = Literal["exact", "computed", "estimated"]
+Verdict = Literal["fits", "tight", "does_not_fit"]
+FlashAttention = Literal["auto", "on", "off"]
+ResponseCachePolicy = Literal["deterministic", "all", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeConfig:
+    """The exact parameters with which a worker loads a model, each with its reason.
+
+    ``n_ctx`` is the whole context; one request may use ``n_ctx_slot`` of it.
+    """
+
+    n_ctx: int
+    n_parallel: int  # number of slots, llama.cpp's n_seq_max
+    n_batch: int
+    n_ubatch: int
+    n_gpu_layers: int  # a real count: 0 = all on the CPU, n_layer + 1 = everything offloaded
+    n_threads: int  # decode
+    n_threads_batch: int  # prefill
+    type_k: str = "f16"
+    type_v: str = "f16"
+    flash_attn: FlashAttention = "auto"
+    kv_unified: bool = False
+    swa_full: bool = False
+    use_mmap: bool = True
+    use_mlock: bool = False
+    embedding: bool = False  # the model is an encoder: no KV cache, no generation
+    response_cache: ResponseCachePolicy = "deterministic"
+    max_tokens: int | None = None  # default for requests that do not say; None = to the end of slot
+    reasons: Mapping[str, str] = field(default_factory=dict)  # field -> why it has this value
+
+    @property
+    def n_ctx_slot(self) -> int:
+        """Tokens that one request may use, prompt and answer together."""
+        return self.n_ctx // self.n_parallel
+
+    @property
+    def n_outputs_max(self) -> int:
+        """Rows of logits to reserve: one per slot; more only wastes memory."""
+        return self.n_parallel
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePlan:
+    """What one device will hold, in bytes. ``kv_cache`` is the worst case: every slot full."""
+
+    device: str  # "cpu", "cuda0" …
+    weights: int
+    kv_cache: int
+    compute: int
+    output: int
+    repack: int  # CPU only: second copy of weights in the layout of the CPU's kernels
+    overhead: int  # process, runtime, CUDA context
+    available: int
+
+    @property
+    def total(self) -> int:
+        """Everything added up."""
+        parts = (self.weights, self.kv_cache, self.compute, self.output, self.repack)
+        return sum(parts) + self.overhead
+
+    @property
+    def headroom(self) -> int:
+        """Bytes left over; negative when it does not fit."""
+        return self.available - self.total
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """What a loaded model will occupy, per device, and how far to trust the figure."""
+
+    grade: Grade
+    devices: tuple[DevicePlan, ...]
+    verdict: Verdict
+    reasons: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        """Bytes over all devices."""
+        return sum(device.total for device in self.devices)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedInterval:
+    """Tokens per second: never a bare number."""
+
+    low: float
+    mid: float
+    high: float

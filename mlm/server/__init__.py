@@ -1,0 +1,1 @@
+"""The gateway: OpenAI's API over a pool of workers."""

@@ -1,0 +1,69 @@
+"""What the environment says, parsed once at the door. Only ``mlm/cli`` reads it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlm.errors import UsageError
+from mlm.paths import Home, default_home, default_hub_cache
+
+DEFAULT_ENDPOINT = "https://huggingface.co"
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The outside world as one run of ``mlm`` sees it."""
+
+    home: Home
+    hub_cache: Path
+    endpoint: str  # of the hub, without trailing slash
+    token: str | None = field(repr=False)
+    offline: bool
+
+    @classmethod
+    def from_environment(
+        cls,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        home: Path | None = None,
+        offline: bool = False,
+    ) -> "Settings":
+        """Return the settings; ``home`` and ``offline`` come from the command line and win.
+
+        Raises:
+            UsageError: a variable holds something that cannot be meant.
+        """
+        return cls(
+            home=Home(home.expanduser() if home else default_home(environ)),
+            hub_cache=default_hub_cache(environ),
+            endpoint=environ.get("HF_ENDPOINT", DEFAULT_ENDPOINT).rstrip("/"),
+            token=_read_token(environ),
+            offline=offline
+            or _read_flag(environ, "MLM_OFFLINE")
+            or _read_flag(environ, "HF_HUB_OFFLINE"),
+        )
+
+
+def _read_flag(environ: Mapping[str, str], name: str) -> bool:
+    value = environ.get(name, "").strip().lower()
+    if value in _TRUE:
+        return True
+    if value in _FALSE:
+        return False
+    raise UsageError(f"{name}={value} is neither on nor off", remedy=f"export {name}=1")
+
+
+def _read_token(environ: Mapping[str, str]) -> str | None:
+    """Return the hub token: ``HF_TOKEN``, else the file that ``hf auth login`` writes."""
+    if token := environ.get("HF_TOKEN", "").strip():
+        return token
+    home = environ.get("HF_HOME") or (
+        str(Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
+    )
+    path = Path(environ.get("HF_TOKEN_PATH") or Path(home) / "token").expanduser()
+    try:
+        return path.read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,1 @@
+"""Remembering what happened, and summing it up."""

@@ -1,0 +1,1 @@
+"""Model files on this machine: brought in intact, found again, removed."""

@@ -1,0 +1,61 @@
+"""Sizes and times for people: reading what they type, writing what they read.
+
+Inside mlm every size is an integer number of bytes.
+"""
+
+import re
+
+from mlm.errors import UsageError
+
+KIB, MIB, GIB, TIB = 1024, 1024**2, 1024**3, 1024**4
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)(b?)\s*", re.IGNORECASE | re.ASCII)
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_EXPONENT = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that ``text`` means: ``12GiB``, ``1.5 GB``, ``500M``, ``4096``.
+
+    As the standards have it: KiB, MiB, GiB are powers of 1024; kB, MB, GB powers of 1000. A bare
+    letter (``12G``) is a power of 1024, as in curl and dd.
+
+    Raises:
+        UsageError: the text is not a size.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None or (match[3] and not match[2]):
+        raise UsageError(f"'{text}' is not a size", remedy="write it like 12GiB, 500MB or 4096")
+    number, prefix, binary, byte = match.groups()
+    base = 1000 if byte and not binary else 1024
+    return int(float(number) * base ** _EXPONENT[prefix.lower()])
+
+
+def format_size(size: int | None) -> str:
+    """Return ``size`` bytes in binary units with three digits: ``4.58 GiB``; ``?`` for None."""
+    if size is None:
+        return "?"
+    value, power = float(size), 0
+    while abs(value) >= 1000 and power < len(_UNITS) - 1:
+        value /= 1024
+        power += 1
+    if power == 0:
+        return f"{size} B"
+    decimals = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:.{decimals}f} {_UNITS[power]}"
+
+
+def format_duration(seconds: float | None) -> str:
+    """Return ``seconds`` as a person would say it: ``0.8 s``, ``12 s``, ``3m20s``, ``2h05m``."""
+    if seconds is None:
+        return "?"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m"
