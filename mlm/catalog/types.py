@@ -69,3 +69,4 @@ class CatalogEntry:
     scores: tuple[Score, ...]
     quants: tuple[Quant, ...]  # smallest first
     source: str  # where the architecture facts come from
+    bundled: bool = False  # the file comes inside mlm itself, served by the hub in `mlm.demo`
