@@ -31,3 +31,21 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -n auto -m "not gpu and not network"
+
+demo: setup
+	@$(BIN)/mlm demo
+
+# Speed is measured here and nowhere else; every line says how, on what, and as which ratio.
+bench: setup
+	$(BIN)/python scripts/bench_startup.py
+	$(BIN)/python scripts/bench_demo.py
+
+# What is generated from the code: docs/reference and completions/.
+docs: setup
+	$(BIN)/python scripts/generate_reference.py
+
+# Pins for every platform: versions and hashes, no addresses. Needs uv.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	  --extra llama --group dev pyproject.toml -o requirements.lock

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.completion import completion_init
 
 import mlm
 from mlm.cli._lazy import lazy_app
@@ -13,7 +14,7 @@ from mlm.cli._session import Session, print_error
 from mlm.errors import ExitCode, MlmError, UsageError
 from mlm.settings import Settings
 
-COMMANDS = ()
+COMMANDS = ("completion",)
 
 app = lazy_app("mlm.cli", COMMANDS, help="Look after a local language model for its whole life.")
 
@@ -77,6 +78,8 @@ def run(arguments: list[str]) -> int:
 def _dispatch(arguments: list[str]) -> int:
     """Run one command; whatever is wrong with the words themselves becomes a UsageError."""
     command = typer.main.get_command(app)
+    if "_MLM_COMPLETE" in os.environ:
+        completion_init()  # typer does this only for apps with its own --install-completion
     try:
         code = command.main(args=arguments, prog_name="mlm", standalone_mode=False)
     except typer.Abort:

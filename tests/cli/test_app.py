@@ -1,0 +1,106 @@
+"""The front door: options that every command shares, and the one place where errors are printed."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import mlm as package
+from mlm.cli import app as front_door
+from mlm.cli._session import printable
+from mlm.errors import ExitCode, IntegrityError, MlmError
+
+
+def test_version_is_one_line(mlm):
+    result = mlm("--version")
+    assert (result.exit_code, result.stdout) == (ExitCode.OK, f"mlm {package.__version__}\n")
+
+
+def test_help_names_every_command_with_what_it_does(mlm):
+    text = mlm("--help").stdout
+    for module in front_door.COMMANDS:
+        assert f"\n  {module.removesuffix('_')} " in text
+
+
+@pytest.mark.parametrize("module", front_door.COMMANDS)
+def test_every_command_explains_itself(mlm, module: str):
+    result = mlm(module.removesuffix("_"), "--help")
+    assert result.exit_code == ExitCode.OK
+    assert "Usage: mlm" in result.stdout
+
+
+def test_an_unknown_command_is_a_usage_error_with_a_way_on(mlm):
+    result = mlm("dowload")
+    assert result.exit_code == ExitCode.USAGE
+    assert result.stdout == ""
+    assert "dowload" in result.stderr
+    assert "hint: mlm --help" in result.stderr
+
+
+def test_with_json_an_error_is_a_document_on_stdout(mlm):
+    result = mlm("completion", "tcsh", "--json")
+    assert result.exit_code == ExitCode.USAGE
+    assert result.json["schema"] == "mlm.error/1"
+    assert result.json["error"]["exit_code"] == 2
+    assert result.stderr == ""
+
+
+def _fails_with(monkeypatch, error: BaseException) -> None:
+    def fail(arguments: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr(front_door, "_dispatch", fail)
+
+
+def test_a_failure_says_what_happened_and_what_to_type(mlm, monkeypatch):
+    _fails_with(monkeypatch, IntegrityError("x is corrupt", remedy="mlm verify x"))
+    result = mlm("anything")
+    assert result.exit_code == ExitCode.INTEGRITY
+    assert result.stderr == "error: x is corrupt\nhint: mlm verify x\n"
+
+
+def test_a_bug_is_called_a_bug_and_hides_its_traceback(mlm, monkeypatch):
+    _fails_with(monkeypatch, ZeroDivisionError("division by zero"))
+    result = mlm("anything")
+    assert result.exit_code == ExitCode.BUG
+    assert "Traceback" not in result.stderr
+    assert "MLM_DEBUG=1" in result.stderr
+
+
+def test_mlm_debug_shows_the_traceback(mlm, monkeypatch):
+    monkeypatch.setenv("MLM_DEBUG", "1")
+    _fails_with(monkeypatch, ZeroDivisionError("division by zero"))
+    with pytest.raises(ZeroDivisionError):
+        mlm("anything")
+
+
+def test_ctrl_c_is_130(mlm, monkeypatch):
+    _fails_with(monkeypatch, KeyboardInterrupt())
+    assert mlm("anything").exit_code == ExitCode.INTERRUPTED
+
+
+def test_a_reader_that_leaves_early_is_not_an_error():
+    command = f"{sys.executable} -m mlm --help | head -n 1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+
+
+def test_an_error_cannot_command_the_terminal():
+    hostile = "name\x1b]0;owned\x07\u202e\x9b31m\nnext"
+    assert printable(hostile) == "name]0;owned31m\nnext"
+
+
+def test_every_error_family_has_its_own_exit_code():
+    codes = [cls.exit_code for cls in MlmError.__subclasses__() if cls.__module__ == "mlm.errors"]
+    assert sorted(codes) == list(range(2, 12))
+
+
+def test_python_dash_m_mlm_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "mlm", "nonsense", "--json"], capture_output=True, check=False
+    )
+    assert done.returncode == ExitCode.USAGE
+    assert json.loads(done.stdout)["error"]["code"] == "usage"

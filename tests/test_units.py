@@ -1,0 +1,57 @@
+"""Sizes and times, as people type and read them."""
+
+import pytest
+
+from mlm.errors import UsageError
+from mlm.units import format_duration, format_size, parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4096", 4096),
+        ("12GiB", 12 * 1024**3),
+        ("12G", 12 * 1024**3),
+        ("12gb", 12 * 1000**3),
+        (" 1.5 MiB ", 1_572_864),
+        ("500kB", 500_000),
+        ("2T", 2 * 1024**4),
+        ("7B", 7),
+        ("0", 0),
+    ],
+)
+def test_a_size_means_what_its_unit_says(text: str, size: int):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "12 potatoes", "-3G", "1e9", "12iB", "٣GB", "1..5G"])
+def test_what_is_not_a_size_is_refused_with_an_example(text: str):
+    with pytest.raises(UsageError) as caught:
+        parse_size(text)
+    assert "12GiB" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "0.98 KiB"),
+        (4_920_000_000, "4.58 GiB"),
+        (10 * 1024**3, "10.0 GiB"),
+        (123 * 1024**3, "123 GiB"),
+        (-(5 * 1024**3), "-5.00 GiB"),
+        (3 * 1024**5, "3072 TiB"),
+        (None, "?"),
+    ],
+)
+def test_a_size_is_written_with_three_digits(size: int | None, text: str):
+    assert format_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.84, "0.8 s"), (12, "12 s"), (59.6, "1m00s"), (200, "3m20s"), (7500, "2h05m"), (None, "?")],
+)
+def test_a_duration_is_written_as_one_would_say_it(seconds: float | None, text: str):
+    assert format_duration(seconds) == text
