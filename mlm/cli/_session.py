@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import typer
 import mlm
 from mlm.errors import MlmError
 from mlm.settings import Settings
+from mlm.terminal import printable, printable_json
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -55,7 +55,7 @@ def session(ctx: typer.Context) -> Session:
 def print_document(command: str, payload: dict[str, Any]) -> None:
     """Print ``payload`` as the JSON document ``mlm.<command>/1``."""
     document = {"schema": f"mlm.{command}/1", "mlm_version": mlm.__version__, **payload}
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    print(printable_json(json.dumps(document, indent=2, ensure_ascii=False)))
 
 
 def print_error(error: MlmError, *, as_json: bool) -> None:
@@ -87,8 +87,3 @@ def stderr() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, emoji=False)
-
-
-def printable(text: str) -> str:
-    """Return ``text`` without what could command a terminal: controls, escapes, bidi overrides."""
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf"))
