@@ -1,0 +1,65 @@
+"""The overrides of the runtime config that `serve`, `chat`, `run`, `bench` and `plan` share."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mlm.errors import UsageError
+from mlm.planning.types import FlashAttention, KvType, Overrides, ResponseCachePolicy
+
+_PANEL = "Runtime config"
+
+
+def _option(flag: str, help: str, **more: Any) -> Any:
+    return typer.Option(flag, help=help, show_default=False, rich_help_panel=_PANEL, **more)
+
+
+def _parse_gpu_layers(text: str) -> int | Literal["all"]:
+    if text == "all":
+        return "all"
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise UsageError(f"--gpu-layers {text} is neither a number nor 'all'", remedy="--gpu-layers 20")
+
+
+_COUNT: dict[str, Any] = {"min": 1, "metavar": "N"}
+_PARAMETERS: dict[str, Any] = {
+    "n_ctx_slot": Annotated[int | None, _option("--ctx", "Tokens one request may use.", **_COUNT)],
+    "n_parallel": Annotated[int | None, _option("--parallel", "Requests at a time.", **_COUNT)],
+    "n_threads": Annotated[int | None, _option("--threads", "CPU threads.", **_COUNT)],
+    "n_batch": Annotated[int | None, _option("--batch", "Tokens per decode call.", **_COUNT)],
+    "n_ubatch": Annotated[int | None, _option("--ubatch", "Tokens per compute batch.", **_COUNT)],
+    "type_k": Annotated[KvType | None, _option("--type-k", "Type of the K cache.")],
+    "type_v": Annotated[KvType | None, _option("--type-v", "Type of the V cache.")],
+    "n_gpu_layers": Annotated[
+        Any,
+        _option("--gpu-layers", "Layers on the GPU.", metavar="N|all", parser=_parse_gpu_layers),
+    ],
+    "flash_attn": Annotated[FlashAttention | None, _option("--flash-attn", "Flash attention.")],
+    "response_cache": Annotated[
+        ResponseCachePolicy | None, _option("--response-cache", "Which answers to keep.")
+    ],
+}
+
+
+def takes_overrides(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options to a command, which gets them as one `Overrides` named ``overrides``."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.name != "overrides"]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in _PARAMETERS.items()
+    ]
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        overrides = Overrides(**{name: options.pop(name) for name in _PARAMETERS})
+        command(*args, overrides=overrides, **options)
+
+    vars(run)["__signature__"] = signature.replace(parameters=[*own, *added])
+    run.__annotations__ = {p.name: p.annotation for p in (*own, *added)}
+    del vars(run)["__wrapped__"]  # or typer would read the hints of the command itself
+    return run
