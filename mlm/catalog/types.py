@@ -1,6 +1,7 @@
 """What the catalog knows of a model. Sizes are bytes; what is not known is None."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 UseCase = Literal["chat", "code", "reasoning", "embedding", "vision"]
@@ -70,3 +71,5 @@ class CatalogEntry:
     quants: tuple[Quant, ...]  # smallest first
     source: str  # where the architecture facts come from
     bundled: bool = False  # the file comes inside mlm itself, served by the hub in `mlm.demo`
+    aliases: tuple[str, ...] = ()  # other names that people may type
+    quality: Mapping[UseCase, float] = field(default_factory=dict)  # 0 to 100, see catalog/README

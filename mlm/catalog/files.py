@@ -1,0 +1,32 @@
+"""Where catalog files lie: the shipped ones and the user's own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+_SUFFIXES = {".yaml", ".yml"}
+
+
+def shipped_dir() -> Path:
+    """Return the folder of the catalog that mlm ships.
+
+    A wheel holds it as ``mlm/catalog/data``; a checkout (editable install) has it at its root.
+    """
+    packaged = Path(__file__).parent / "data"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "catalog"
+
+
+def catalog_files(folder: Path) -> list[Path]:
+    """Return the catalog files in ``folder`` by name; none when there is no such folder."""
+    try:
+        found = [path for path in folder.iterdir() if path.suffix in _SUFFIXES]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def read_schema() -> dict[str, Any]:
+    """Return the published JSON Schema of catalog files."""
+    schema = json.loads((shipped_dir() / "schema.json").read_text(encoding="utf-8"))
+    assert isinstance(schema, dict)
+    return schema

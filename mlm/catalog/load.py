@@ -1,0 +1,95 @@
+"""Loads the catalog: the shipped files with the user's own layered over them."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import mlm
+from mlm.catalog.files import catalog_files, shipped_dir
+from mlm.catalog.lookup import Catalog
+from mlm.catalog.parse import parse_family
+from mlm.catalog.types import CatalogEntry
+from mlm.errors import UsageError
+
+_CACHE_NAME = "catalog.json"
+
+
+class CatalogError(UsageError):
+    """A catalog file is not in order."""
+
+    code = "bad_catalog"
+
+
+def load_catalog(user_dir: Path, cache_dir: Path) -> Catalog:
+    """Return the shipped catalog with the files in ``user_dir`` layered over it.
+
+    A user's model replaces the shipped one of the same ``model_id``. The parsed form is kept in
+    ``cache_dir`` until a file changes: reading YAML takes a hundred times as long.
+
+    Raises:
+        CatalogError: a file is not in order; the message says where and what.
+    """
+    layers = [catalog_files(shipped_dir()), catalog_files(user_dir)]
+    cache_path = cache_dir / _CACHE_NAME
+    key = _cache_key(layers)
+    parsed = _read_cache(cache_path, key)
+    if parsed is None:
+        content = [[_read_family(path) for path in layer] for layer in layers]
+        parsed = _parse(content)
+        _write_cache(cache_path, {"key": key, "layers": content})
+    shipped, own = parsed
+    replaced = {entry.model_id for entry in own}
+    kept = [entry for entry in shipped if entry.model_id not in replaced]
+    return Catalog(tuple(sorted([*kept, *own], key=lambda entry: (entry.family, entry.params))))
+
+
+def _read_family(path: Path) -> dict[str, Any]:
+    from mlm import strictyaml  # PyYAML and the validator are needed only without a cache
+    from mlm.catalog.validate import check_document
+
+    document = strictyaml.read(path)
+    if problems := check_document(document):
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise CatalogError(f"{problems[0]}{more}", remedy=f"mlm catalog validate {path}")
+    assert isinstance(document.value, dict)
+    return document.value
+
+
+def _parse(content: list[list[dict[str, Any]]]) -> list[list[CatalogEntry]]:
+    layers = [[entry for family in layer for entry in parse_family(family)] for layer in content]
+    for layer in layers:
+        seen: dict[str, CatalogEntry] = {}
+        for entry in layer:
+            if other := seen.get(entry.model_id):
+                raise CatalogError(
+                    f"two catalog files describe {entry.model_id}: {other.family} and"
+                    f" {entry.family}",
+                    remedy="give one of them another model_id",
+                )
+            seen[entry.model_id] = entry
+    return layers
+
+
+def _cache_key(layers: list[list[Path]]) -> list[Any]:
+    """Return what the parsed form depends on: the files as they are now, and mlm itself."""
+    stats = [[(str(path), path.stat()) for path in layer] for layer in layers]
+    files = [[[path, s.st_size, s.st_mtime_ns] for path, s in layer] for layer in stats]
+    return [mlm.__version__, files]
+
+
+def _read_cache(path: Path, key: list[Any]) -> list[list[CatalogEntry]] | None:
+    try:
+        cached = json.loads(path.read_bytes())
+        return _parse(cached["layers"]) if cached["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, CatalogError):
+        return None  # no cache, or not one of ours: the files themselves are the truth
+
+
+def _write_cache(path: Path, document: dict[str, Any]) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):  # a home that cannot be written costs time, nothing else
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
+        temporary.replace(path)

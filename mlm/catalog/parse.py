@@ -1,0 +1,66 @@
+"""From the validated content of a catalog file to entries."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlm.catalog.types import Architecture, CatalogEntry, Quant, Score
+
+
+def parse_family(value: Mapping[str, Any]) -> list[CatalogEntry]:
+    """Return the entries of one catalog file that `mlm.catalog.validate` has found in order."""
+    return [_entry(value["family"], model, value["sources"]) for model in value["models"]]
+
+
+def _entry(family: str, model: Mapping[str, Any], sources: Mapping[str, str]) -> CatalogEntry:
+    return CatalogEntry(
+        model_id=model["model_id"],
+        family=family,
+        name=model["name"],
+        base_repo=model.get("base_repo"),
+        params=model["params"],
+        params_active=model.get("params_active", model["params"]),
+        architecture=_architecture(model["architecture"]),
+        license=model["license"],
+        gated=model.get("gated"),
+        released=model.get("released"),
+        use_cases=tuple(model["use_cases"]),
+        scores=tuple(_score(score, sources) for score in model.get("scores", ())),
+        quants=tuple(
+            sorted(
+                (_quant(quant, sources) for quant in model["quants"]),
+                key=lambda quant: (quant.size_bytes, quant.quant),
+            )
+        ),
+        source=sources[model["source"]],
+        bundled=model.get("bundled", False),
+        aliases=tuple(model.get("aliases", ())),
+        quality=dict(model.get("quality", {})),
+    )
+
+
+def _architecture(shape: Mapping[str, Any]) -> Architecture:
+    return Architecture(**{"n_ff": None, **shape})
+
+
+def _score(score: Mapping[str, Any], sources: Mapping[str, str]) -> Score:
+    return Score(
+        benchmark=score["benchmark"],
+        value=float(score["value"]),
+        unit=score["unit"],
+        source=sources[score["source"]],
+    )
+
+
+def _quant(quant: Mapping[str, Any], sources: Mapping[str, str]) -> Quant:
+    return Quant(
+        quant=quant["quant"],
+        repo_id=quant["repo_id"],
+        revision=quant.get("revision", "main"),
+        filename=quant["filename"],
+        size_bytes=quant["size_bytes"],
+        size_exact=quant.get("size_exact", True),
+        sha256=quant.get("sha256"),
+        sha256_verified=quant.get("sha256_verified", False),
+        source=sources[quant["source"]],
+        n_files=quant.get("n_files", 1),
+    )
