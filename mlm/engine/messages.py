@@ -129,6 +129,7 @@ class LoadFailed(Message, frozen=True):
     """The model could not be loaded; the worker exits."""
 
     message: str
+    remedy: str | None = None  # what to type next
 
 
 class Alive(Message, frozen=True):

@@ -1,0 +1,98 @@
+"""Frames: a 4-byte little-endian length, then that many bytes of msgpack.
+
+The gateway reads them from an asyncio stream, the worker from a blocking file; both see the same
+bytes. The two ends are one installation of mlm, so a frame that does not parse is a bug or a
+broken peer, never user input.
+"""
+
+import asyncio
+import struct
+import threading
+from typing import BinaryIO, Generic, Protocol, TypeVar
+
+import msgspec
+
+LENGTH = struct.Struct("<I")
+MAX_FRAME_BYTES = 64 * 1024**2  # a request body is at most 8 MiB; far more is a broken stream
+
+T = TypeVar("T")
+_encoder = msgspec.msgpack.Encoder()
+
+
+class FrameError(Exception):
+    """The bytes are not a frame: too long, cut short, or not the expected message."""
+
+
+class ByteSink(Protocol):
+    """Where a blocking writer puts bytes; a socket is one."""
+
+    def sendall(self, data: bytes, /) -> None:
+        """Write everything, waiting as long as it takes."""
+
+
+def encode_frame(message: msgspec.Struct) -> bytes:
+    """Return ``message`` as the bytes of one frame."""
+    body = _encoder.encode(message)
+    if len(body) > MAX_FRAME_BYTES:
+        raise FrameError(f"a frame of {len(body)} bytes is over the limit")
+    return LENGTH.pack(len(body)) + body
+
+
+class FrameDecoder(Generic[T]):
+    """Reads frames that hold one of the messages in ``types`` (a union of structs)."""
+
+    def __init__(self, types: object) -> None:
+        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(types)
+
+    def read(self, file: BinaryIO) -> T | None:
+        """Return the next message, waiting for it; None at the end of the stream."""
+        head = file.read(LENGTH.size)
+        if not head:
+            return None
+        if len(head) < LENGTH.size:
+            raise FrameError("the stream ends inside a frame")
+        body = file.read(_checked_length(head))
+        return self._decode(head, body)
+
+    async def read_async(self, stream: asyncio.StreamReader) -> T | None:
+        """Return the next message, waiting for it; None at the end of the stream."""
+        try:
+            head = await stream.readexactly(LENGTH.size)
+        except asyncio.IncompleteReadError as broken:
+            if broken.partial:
+                raise FrameError("the stream ends inside a frame") from None
+            return None
+        try:
+            body = await stream.readexactly(_checked_length(head))
+        except asyncio.IncompleteReadError as broken:
+            body = broken.partial
+        return self._decode(head, body)
+
+    def _decode(self, head: bytes, body: bytes) -> T:
+        if len(body) < _checked_length(head):
+            raise FrameError("the stream ends inside a frame")
+        try:
+            return self._decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise FrameError(f"a frame cannot be read: {error}") from None
+
+
+class FrameWriter:
+    """Writes whole frames from several threads, one at a time."""
+
+    def __init__(self, sink: ByteSink) -> None:
+        self._sink = sink
+        self._lock = threading.Lock()
+
+    def send(self, message: msgspec.Struct) -> None:
+        """Write one message; waits while the reader is slow, so nothing piles up here."""
+        frame = encode_frame(message)
+        with self._lock:
+            self._sink.sendall(frame)
+
+
+def _checked_length(head: bytes) -> int:
+    (length,) = LENGTH.unpack(head)
+    if length > MAX_FRAME_BYTES:
+        raise FrameError(f"a frame of {length} bytes is over the limit")
+    return int(length)

@@ -1,0 +1,286 @@
+"""A worker as the gateway sees it: start it, send requests, read events, notice its death.
+
+Runs on an asyncio loop and never imports llama.cpp, so that nothing a model file does can take
+the gateway down.
+"""
+
+import asyncio
+import socket
+import subprocess
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+from mlm.engine.extra import require_engine
+from mlm.engine.frames import FrameDecoder, FrameError, encode_frame
+from mlm.engine.messages import (
+    Accepted,
+    Cancel,
+    Failed,
+    Finished,
+    FromWorker,
+    Generate,
+    Load,
+    LoadFailed,
+    Loading,
+    Message,
+    Ready,
+    Shutdown,
+    Step,
+    TokenOut,
+    WorkerConfig,
+)
+from mlm.engine.spawn import DEFAULT_COMMAND, describe_exit, kill_worker, spawn_worker
+from mlm.errors import EngineError
+
+HEARTBEAT_LIMIT_S = 30.0  # a worker sends `Alive` every second; after this silence it hangs
+_EXIT_WAIT_S = 2.0  # from the end of its socket to the end of the process
+_POLL_S = 0.01
+_UNMERGED = 64  # events that a slow reader finds one by one; later tokens are joined
+
+Event = Accepted | TokenOut | Finished | Failed
+OnProgress = Callable[[float], None]
+
+
+class WorkerFailed(EngineError):
+    """A worker could not load its model."""
+
+    code = "worker_failed"
+
+
+class WorkerDied(EngineError):
+    """A worker ended while it was needed."""
+
+    code = "worker_crashed"
+
+
+class Worker:
+    """One worker process with one loaded model. Make it with `Worker.start`."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        on_progress: OnProgress | None,
+        log_path: Path | None,
+    ) -> None:
+        self._process = process
+        self._reader, self._writer = streams
+        self._on_progress = on_progress
+        self._log_path = log_path
+        self._loaded: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        self._requests: dict[int, _Mailbox] = {}
+        self._hung = False
+        self._death: WorkerDied | None = None
+        self._dead = asyncio.Event()
+        self._listener = asyncio.create_task(self._listen())
+
+    @classmethod
+    async def start(
+        cls,
+        path: Path | str,
+        config: WorkerConfig,
+        *,
+        command: Sequence[str] = DEFAULT_COMMAND,
+        on_progress: OnProgress | None = None,
+        log_path: Path | None = None,
+    ) -> "Worker":
+        """Start a worker, load the model file ``path`` and return when it can take requests.
+
+        Call it on the main thread. ``on_progress`` gets numbers from 0 to 1. Cancelling the call
+        kills the worker.
+
+        Raises:
+            EngineMissing: the extra ``llama`` is not installed.
+            WorkerFailed: the model cannot be loaded, or the worker died trying.
+        """
+        if tuple(command) == DEFAULT_COMMAND:
+            require_engine()
+        process, connection = spawn_worker(command, log_path)
+        try:
+            worker = cls(process, await _open_streams(connection), on_progress, log_path)
+        except BaseException:
+            connection.close()
+            kill_worker(process)
+            process.wait()
+            raise
+        try:
+            worker._send(Load(path=str(path), config=config))
+            await worker._loaded
+        except BaseException:
+            await worker.stop(grace_s=0)
+            raise
+        return worker
+
+    @property
+    def ready(self) -> Ready:
+        """What the worker said when the model was loaded."""
+        return self._loaded.result()
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self._process.pid
+
+    @property
+    def busy(self) -> bool:
+        """Whether any request is unfinished."""
+        return bool(self._requests)
+
+    async def generate(self, request: Generate) -> AsyncIterator[Event]:
+        """Yield what happens to ``request``: `Accepted`, tokens, then `Finished` or `Failed`.
+
+        Closing the iterator before its end cancels the request.
+
+        Raises:
+            WorkerDied: the worker ended first.
+        """
+        if self._death is not None:
+            raise self._death
+        if request.request_id in self._requests:
+            raise EngineError(f"request id {request.request_id} is in use")
+        mailbox = self._requests[request.request_id] = _Mailbox()
+        ended = False
+        try:
+            self._send(request)
+            while not ended:
+                event = await mailbox.take()
+                ended = isinstance(event, Finished | Failed)
+                if ended:
+                    del self._requests[request.request_id]
+                yield event
+        finally:
+            if self._requests.pop(request.request_id, None) is not None:
+                self._send(Cancel(request_id=request.request_id))
+
+    async def stop(self, grace_s: float = 5.0) -> None:
+        """Ask the worker to exit; kill it after ``grace_s`` seconds. Returns when it is gone."""
+        if not self._dead.is_set():
+            self._send(Shutdown())
+            try:
+                async with asyncio.timeout(grace_s):
+                    await self._dead.wait()
+            except TimeoutError:
+                kill_worker(self._process)
+        await self._dead.wait()
+        await self._listener
+
+    async def wait_dead(self) -> WorkerDied:
+        """Wait until the process is gone; return how it ended."""
+        await self._dead.wait()
+        assert self._death is not None
+        return self._death
+
+    def _send(self, message: Message) -> None:
+        """Hand one frame to the transport. It holds what a stopped worker does not read: at most
+        the requests that the caller admits, so the caller's queue limit is the bound."""
+        if not self._writer.is_closing():
+            self._writer.write(encode_frame(message))
+
+    async def _listen(self) -> None:
+        """Receive until the worker is gone, however that happens."""
+        decoder: FrameDecoder[FromWorker] = FrameDecoder(FromWorker)
+        try:
+            while True:
+                async with asyncio.timeout(HEARTBEAT_LIMIT_S):
+                    message = await decoder.read_async(self._reader)
+                if message is None:
+                    break
+                self._receive(message)
+        except TimeoutError:
+            self._hung = True
+        except (FrameError, OSError):
+            pass  # a broken stream is a dead worker; its exit status says more
+        finally:
+            await self._bury()
+
+    def _receive(self, message: FromWorker) -> None:
+        """Pass a message on. `Alive` needs nothing: that it came was the message."""
+        match message:
+            case Step():
+                for token in message.tokens:
+                    if mailbox := self._requests.get(token.request_id):
+                        mailbox.put(token)
+            case Accepted() | Finished() | Failed():
+                if mailbox := self._requests.get(message.request_id):
+                    mailbox.put(message)
+            case Loading():
+                if self._on_progress is not None:
+                    self._on_progress(message.progress)
+            case Ready():
+                self._loaded.set_result(message)
+            case LoadFailed():
+                self._fail_load(message.message, remedy=message.remedy)
+
+    def _fail_load(self, message: str, *, remedy: str | None) -> None:
+        if not self._loaded.done():
+            self._loaded.set_exception(WorkerFailed(message, remedy=remedy))
+            self._loaded.exception()  # nobody may be left to collect it
+
+    async def _bury(self) -> None:
+        """Reap the process and tell everybody who waits."""
+        deadline = time.monotonic() + _EXIT_WAIT_S
+        try:
+            while self._process.poll() is None and not self._hung and time.monotonic() < deadline:
+                await asyncio.sleep(_POLL_S)
+        finally:
+            returncode = self._process.poll()
+            kill_worker(self._process)
+            self._process.wait()
+            self._writer.close()
+            self._death = self._explain(returncode)
+            self._fail_load(self._death.message, remedy=self._death.remedy)
+            for mailbox in self._requests.values():
+                mailbox.fail(self._death)
+            self._dead.set()
+
+    def _explain(self, returncode: int | None) -> WorkerDied:
+        how = f"no sign of life for {HEARTBEAT_LIMIT_S:.0f} s" if self._hung else ""
+        message = f"the worker died: {how or describe_exit(returncode)}"
+        if returncode == -9:
+            message += ", as the system does when memory runs out"
+        return WorkerDied(message, remedy=f"less {self._log_path}" if self._log_path else None)
+
+
+class _Mailbox:
+    """Events of one request that its reader has not taken yet.
+
+    Bounded without making other requests wait: beyond a few events, text is joined to the last
+    one, so what is held is at most the answer itself.
+    """
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._arrived = asyncio.Event()
+        self._failure: WorkerDied | None = None
+
+    def put(self, event: Event) -> None:
+        last = self._events[-1] if len(self._events) >= _UNMERGED else None
+        if isinstance(last, TokenOut) and isinstance(event, TokenOut):
+            n_tokens = last.n_tokens + event.n_tokens
+            event = TokenOut(event.request_id, last.text + event.text, n_tokens)
+            self._events.pop()
+        self._events.append(event)
+        self._arrived.set()
+
+    def fail(self, failure: WorkerDied) -> None:
+        self._failure = failure
+        self._arrived.set()
+
+    async def take(self) -> Event:
+        while not self._events:
+            if self._failure is not None:
+                raise self._failure
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._events.popleft()
+
+
+async def _open_streams(
+    connection: socket.socket,
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    connection.setblocking(False)
+    if connection.family == getattr(socket, "AF_UNIX", None):
+        return await asyncio.open_unix_connection(sock=connection)
+    return await asyncio.open_connection(sock=connection)

@@ -1,0 +1,95 @@
+"""Starting a worker process so that it can neither outlive nor harm the process that starts it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+DEFAULT_COMMAND = (sys.executable, "-m", "mlm.engine.worker")
+PARENT_VARIABLE = "MLM_WORKER_PARENT"
+
+# Names, and beginnings of names, that a worker may see. Everything else stays here: a worker reads
+# files made by strangers, so tokens and keys must not be within its reach.
+_KEPT = frozenset(
+    {"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "VIRTUAL_ENV"}
+)
+_KEPT_PREFIXES = (
+    "LC_", "PYTHON", "LD_LIBRARY_PATH", "DYLD_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "HSA_",
+    "GGML_", "OMP_", "KMP_",
+)  # fmt: skip
+
+
+def scrub_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of ``environ`` that a worker needs, and what keeps it quiet and small."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name in _KEPT or name.startswith(_KEPT_PREFIXES)
+    }
+    kept["GGML_NO_BACKTRACE"] = "1"  # an abort would otherwise start gdb: 0.8 s instead of 0.2 s
+    kept["OPENBLAS_NUM_THREADS"] = "1"  # numpy's threads would take memory and never work
+    return kept
+
+
+def spawn_worker(
+    command: Sequence[str], log_path: Path | None
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start ``command --fd N`` in a session of its own; return it and our end of its socket.
+
+    Its output goes to ``log_path``. Started from the main thread, a worker also learns who its
+    parent is: only then may it ask the kernel to be killed with its parent, because that signal
+    comes when the *thread* that started it ends.
+    """
+    ours, theirs = socket.socketpair()
+    environment = scrub_environment(os.environ)
+    if threading.current_thread() is threading.main_thread():
+        environment[PARENT_VARIABLE] = str(os.getpid())
+    try:
+        with _open_log(log_path) as log, theirs:
+            process = subprocess.Popen(
+                [*command, "--fd", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+            )
+    except BaseException:
+        ours.close()
+        raise
+    return process, ours
+
+
+def kill_worker(process: subprocess.Popen[bytes]) -> None:
+    """Kill a worker and whatever it started; nothing happens when it is gone already."""
+    if process.poll() is not None:
+        return
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        process.kill()
+
+
+def describe_exit(returncode: int | None) -> str:
+    """Return how a process ended, in words: ``killed by SIGSEGV``, ``exit code 3``."""
+    if returncode is None:
+        return "closed its connection"
+    if returncode >= 0:
+        return f"exit code {returncode}"
+    try:
+        return f"killed by {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"killed by signal {-returncode}"
+
+
+def _open_log(path: Path | None) -> BinaryIO:
+    if path is None:
+        return Path(os.devnull).open("ab")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("ab")
