@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+from fakes.openai_server import OpenAIServer, serving_openai
 
 from mlm.cli.app import run
 
@@ -69,6 +70,13 @@ def home(tmp_path: Path) -> Path:
 def hub_cache(tmp_path: Path) -> Path:
     """The test's Hugging Face cache, where model files land."""
     return tmp_path / "hf-home" / "hub"
+
+
+@pytest.fixture
+def openai_server() -> Iterator[OpenAIServer]:
+    """A scripted OpenAI-compatible server; each test tells it what to answer."""
+    with serving_openai() as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,0 +1,15 @@
+"""A small client of OpenAI-compatible servers: answers come as events, failures as `MlmError`."""
+
+from mlm.client.answer import Delta, Event, Finished, Usage
+from mlm.client.client import Client
+from mlm.client.refusal import ContextLengthError, StreamCutError
+
+__all__ = [
+    "Client",
+    "ContextLengthError",
+    "Delta",
+    "Event",
+    "Finished",
+    "StreamCutError",
+    "Usage",
+]

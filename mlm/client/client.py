@@ -1,0 +1,203 @@
+"""One connection to one server."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+from mlm.client.answer import Event, read_answer
+from mlm.client.refusal import StreamCutError, read_refusal, understanding
+from mlm.client.sse import EventStream, OversizedEvent, ServerSentEvent
+from mlm.errors import NetworkError, UsageError
+
+CONNECT_TIMEOUT_S = 10.0
+SILENCE_TIMEOUT_S = 600.0  # a cold model may need minutes before its first token
+DRAIN_TIMEOUT_S = 1.0  # after [DONE] only the end of the body is missing
+MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+
+# What a broken network and a broken server make of `http.client`.
+_BROKEN = (OSError, HTTPException, OversizedEvent)
+
+
+class Client:
+    """A connection that is kept alive between requests; each thread needs a client of its own.
+
+    It is direct: proxies are not for servers next door. Every method may raise NetworkError
+    (no server, or not one that speaks the protocol), AuthError, NotFoundError (no such model),
+    UsageError (the server rejects the request) and EngineError (it fails to serve it).
+    """
+
+    def __init__(
+        self, base_url: str, api_key: str | None = None, *, silence_s: float = SILENCE_TIMEOUT_S
+    ) -> None:
+        """Prepare a client of ``base_url`` (with or without ``/v1``); nothing is sent yet.
+
+        Raises:
+            UsageError: ``base_url`` is not an http(s) address, or ``api_key`` cannot be a key.
+        """
+        self.base_url = base_url.rstrip("/").removesuffix("/v1")
+        self._silence_s = silence_s
+        self._connection, self._prefix = _open_address(self.base_url)
+        self._headers = {"User-Agent": "mlm"}
+        if api_key is not None:
+            if not api_key.isascii() or not api_key.isprintable() or not api_key.strip():
+                raise UsageError("the API key is empty or holds characters that no key has")
+            self._headers["Authorization"] = f"Bearer {api_key.strip()}"
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up; that cancels an answer which is still coming. Further calls connect again."""
+        self._connection.close()
+
+    def models(self) -> tuple[str, ...]:
+        """Return the ids of the models that the server offers, its first one first."""
+        document = self._document("GET", "/v1/models")
+        with understanding("a list of models"):
+            return tuple(str(model["id"]) for model in document["data"])
+
+    def health(self) -> dict[str, Any]:
+        """Return what the server says of its health."""
+        return self._document("GET", "/health")
+
+    def stats(self) -> dict[str, Any]:
+        """Return the ``mlm.stats/1`` document of an mlm server."""
+        return self._document("GET", "/admin/stats")
+
+    def clear_cache(self) -> dict[str, Any]:
+        """Empty the response cache of an mlm server; return what it says of that."""
+        return self._document("POST", "/admin/clear-cache", {})
+
+    def chat(
+        self, messages: Sequence[Mapping[str, str]], *, model: str, **params: object
+    ) -> Iterator[Event]:
+        """Yield the answer to a conversation; closing the iterator cancels it.
+
+        ``params`` are the API's own (``temperature``, ``max_tokens`` …); None means not sent.
+        """
+        body = {"model": model, "messages": list(messages), **params}
+        return self._answer("/v1/chat/completions", body)
+
+    def complete(self, prompt: str, *, model: str, **params: object) -> Iterator[Event]:
+        """Yield the continuation of a raw text, without a chat template; see `chat`."""
+        return self._answer("/v1/completions", {"model": model, "prompt": prompt, **params})
+
+    def _answer(self, path: str, body: Mapping[str, object]) -> Iterator[Event]:
+        asked = {name: value for name, value in body.items() if value is not None}
+        asked |= {"stream": True, "stream_options": {"include_usage": True}}
+        response = self._request("POST", path, asked)
+        try:
+            yield from read_answer(_read_events(response), response.getheader("X-Mlm-Cache"))
+            self._drain(response)
+        except _BROKEN as error:
+            raise StreamCutError(_describe(error)) from error
+        finally:
+            if not response.isclosed():
+                response.close()
+                self.close()
+
+    def _drain(self, response: HTTPResponse) -> None:
+        """Read the end of the body, so that the connection can be used again."""
+        if self._connection.sock is not None:
+            self._connection.sock.settimeout(DRAIN_TIMEOUT_S)
+            try:
+                response.read(1)
+            except _BROKEN:
+                self.close()  # the answer is complete; only the connection is spoilt
+
+    def _document(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        response = self._request(method, path, body)
+        try:
+            text = response.read(MAX_DOCUMENT_BYTES)
+        except _BROKEN as error:
+            raise self._unreachable(error) from error
+        finally:
+            if not response.isclosed():
+                response.close()
+                self.close()
+        with understanding("a JSON document"):
+            return dict(json.loads(text))
+
+    def _request(self, method: str, path: str, body: object = None) -> HTTPResponse:
+        """Send one request and return its response; one that is not a success is raised."""
+        try:
+            response = self._exchange(method, path, body)
+            if 200 <= response.status < 300:
+                return response
+            raise read_refusal(response)
+        except _BROKEN as error:
+            self.close()
+            raise self._unreachable(error) from error
+        except BaseException:  # Ctrl-C too: a connection with half a request on it is spoilt
+            self.close()
+            raise
+
+    def _exchange(self, method: str, path: str, body: object) -> HTTPResponse:
+        """Send one request; a kept connection that the server closed meanwhile is replaced."""
+        headers, content = dict(self._headers), None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = json.dumps(body).encode()
+        was_kept = self._connection.sock is not None
+        try:
+            return self._send(method, path, content, headers)
+        except ConnectionError:
+            if not was_kept:
+                raise
+            self.close()
+            return self._send(method, path, content, headers)
+
+    def _send(
+        self, method: str, path: str, content: bytes | None, headers: dict[str, str]
+    ) -> HTTPResponse:
+        connection = self._connection
+        if connection.sock is None:
+            connection.connect()
+        connection.sock.settimeout(self._silence_s)
+        connection.request(method, self._prefix + path, content, headers)
+        return connection.getresponse()
+
+    def _unreachable(self, error: Exception) -> NetworkError:
+        return NetworkError(
+            f"cannot talk to {self.base_url}: {_describe(error)}",
+            remedy="`mlm ps` lists the running servers, `mlm serve REF` starts one",
+        )
+
+
+def _open_address(base_url: str) -> tuple[HTTPConnection, str]:
+    """Return an unconnected connection to ``base_url``, and the path that it starts with."""
+    wrong = UsageError(
+        f"'{base_url}' is not the address of a server", remedy="write it like http://127.0.0.1:8000"
+    )
+    try:
+        parts = urlsplit(base_url)
+        port = parts.port
+    except ValueError as error:
+        raise wrong from error
+    scheme = {"http": HTTPConnection, "https": HTTPSConnection}.get(parts.scheme)
+    odd = parts.username or parts.query or parts.fragment or " " in base_url
+    if not (scheme and parts.hostname and base_url.isascii() and base_url.isprintable()) or odd:
+        raise wrong
+    return scheme(parts.hostname, port, timeout=CONNECT_TIMEOUT_S), parts.path
+
+
+def _read_events(response: HTTPResponse) -> Iterator[ServerSentEvent]:
+    stream = EventStream()
+    while data := response.read1(65536):
+        yield from stream.feed(data)
+
+
+def _describe(error: Exception) -> str:
+    """Return in words what a network failure is."""
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody listens there"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

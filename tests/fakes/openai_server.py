@@ -1,0 +1,159 @@
+"""An OpenAI-compatible server that does what a test tells it, on a real socket."""
+
+import json
+import select
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Reply = Callable[["_Connection"], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as the server saw it."""
+
+    path: str
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass
+class OpenAIServer:
+    """Answers every completion as last told; ``says("Hello", " there")`` to begin with."""
+
+    url: str = ""
+    models: list[str] = field(default_factory=lambda: ["tiny"])
+    asked: list[Asked] = field(default_factory=list)
+    connections: int = 0
+    client_left: threading.Event = field(default_factory=threading.Event)
+    cache: str = "bypass"
+    _reply: Reply | None = None
+
+    def says(self, *texts: str, reason: str = "stop", **truth: object) -> None:
+        """Answer with these deltas, usage, and the object ``mlm`` made of ``truth``."""
+        self._reply = lambda connection: connection.stream(*_answer(texts, reason, truth))
+
+    def sends(self, *pieces: bytes) -> None:
+        """Answer with a stream of exactly these bytes, one write per piece."""
+        self._reply = lambda connection: connection.stream(*pieces)
+
+    def breaks_off_after(self, *texts: str) -> None:
+        """Answer with these deltas and hang up in the middle of the body."""
+        pieces = [_chunk({"choices": [{"delta": {"content": text}}]}) for text in texts]
+        self._reply = lambda connection: connection.stream(*pieces, finish=False)
+
+    def hesitates_after(self, *texts: str) -> None:
+        """Answer with these deltas, then say nothing until the client leaves."""
+        pieces = [_chunk({"choices": [{"delta": {"content": text}}]}) for text in texts]
+
+        def reply(connection: "_Connection") -> None:
+            connection.stream(*pieces, finish=False)
+            select.select([connection.connection], [], [], 30)
+            self.client_left.set()
+
+        self._reply = reply
+
+    def refuses(self, status: int, body: object, **headers: str) -> None:
+        """Answer with this status and JSON body."""
+        self._reply = lambda connection: connection.document(body, status, headers)
+
+    def reply(self, connection: "_Connection") -> None:
+        """Do what was told last."""
+        if self._reply is None:
+            self.says("Hello", " there")
+        assert self._reply is not None
+        self._reply(connection)
+
+
+def _chunk(document: object) -> bytes:
+    return b"data: " + json.dumps(document).encode() + b"\n\n"
+
+
+def _answer(texts: tuple[str, ...], reason: str, truth: dict[str, object]) -> Iterator[bytes]:
+    yield _chunk({"choices": [{"delta": {"role": "assistant"}, "finish_reason": None}]})
+    for text in texts:
+        choice = {"delta": {"content": text}, "text": text, "finish_reason": None}
+        yield _chunk({"choices": [choice]})
+    yield _chunk({"choices": [{"delta": {}, "finish_reason": reason}]})
+    usage = {
+        "prompt_tokens": 40,
+        "completion_tokens": len(texts),
+        "prompt_tokens_details": {"cached_tokens": 8},
+    }
+    yield _chunk({"choices": [], "usage": usage, "mlm": truth})
+    yield b"data: [DONE]\n\n"
+
+
+class _Connection(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: "_Listener"
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.script.connections += 1
+
+    def do_GET(self) -> None:
+        script = self.server.script
+        script.asked.append(Asked(self.path, dict(self.headers), None))
+        if self.path == "/v1/models":
+            self.document({"data": [{"id": model} for model in script.models]})
+        else:
+            self.document({"status": "ok"})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.script.asked.append(Asked(self.path, dict(self.headers), body))
+        self.server.script.reply(self)
+
+    def document(
+        self, body: object, status: int = 200, headers: dict[str, str] | None = None
+    ) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        for name, value in (headers or {}).items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def stream(self, *pieces: bytes, finish: bool = True) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("X-Mlm-Cache", self.server.script.cache)
+        self.end_headers()
+        for piece in pieces:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        if finish:
+            self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = not finish
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+
+class _Listener(ThreadingHTTPServer):
+    script: OpenAIServer
+    request_queue_size = 64
+
+    def handle_error(self, *_: object) -> None:
+        """A client may hang up at any time; that is what tests are about."""
+
+
+@contextmanager
+def serving_openai() -> Iterator[OpenAIServer]:
+    """Run a scripted server on a free port of the loopback interface."""
+    with _Listener(("127.0.0.1", 0), _Connection) as listener:
+        listener.script = OpenAIServer(url=f"http://127.0.0.1:{listener.server_port}")
+        thread = threading.Thread(target=listener.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield listener.script
+        finally:
+            listener.shutdown()
+            thread.join()
