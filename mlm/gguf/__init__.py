@@ -1,1 +1,1 @@
-"""Reading the header of a GGUF file, wherever the file is."""
+"""The room that reads GGUF headers, and believes none of them before checking it."""

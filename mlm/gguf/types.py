@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 Value = str | int | float | bool | tuple["Value", ...]
 
@@ -16,10 +17,30 @@ class TensorInfo:
     n_bytes: int
     offset: int  # from the start of the tensor data
 
+    @property
+    def n_elements(self) -> int:
+        """Numbers it holds."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class GGUFHeader:
+    """A validated header of any GGUF file, a model or not.
+
+    Every count, length and offset has been checked against the file.
+    """
+
+    version: int
+    values: Mapping[str, Value]  # every key; long arrays and very long strings are left out
+    array_lengths: Mapping[str, int]  # of every array
+    tensors: tuple[TensorInfo, ...]
+    header_bytes: int  # up to the first byte of tensor data
+    file_size: int
+
 
 @dataclass(frozen=True, slots=True)
 class GGUFMetadata:
-    """A validated header: every count, length and offset has been checked against the file.
+    """What the header says of a language model, validated.
 
     Per-layer tuples have ``n_layer`` items.
     """
@@ -47,7 +68,18 @@ class GGUFMetadata:
     split_count: int
     params: int  # elements of all tensors
     tensors: tuple[TensorInfo, ...]
-    values: Mapping[str, Value]  # every key; arrays longer than 64 items are left out
+    values: Mapping[str, Value]  # every key; arrays longer than 512 items are left out
     array_lengths: Mapping[str, int]  # of every array
     header_bytes: int  # up to the first byte of tensor data
-    file_size: int
+    file_size: int  # of all shards together
+    n_layer_nextn: int = 0  # trailing layers for multi-token prediction, not used in plain decoding
+    has_kv: tuple[bool, ...] = ()  # per layer: keeps a KV cache of its own
+    is_sliding: tuple[bool, ...] = ()  # per layer: attends to a sliding window only
+    is_recurrent: tuple[bool, ...] = ()  # per layer: keeps a recurrent state
+    head_dim_k_swa: int = 0  # in sliding layers
+    head_dim_v_swa: int = 0
+    is_mla: bool = False  # multi-head latent attention: one compressed K per layer, no V
+    state_r: int = 0  # 32-bit elements of convolution state per recurrent layer and sequence
+    state_s: int = 0  # the same of the state proper
+    is_encoder: bool = False  # no KV cache and no generation: BERT and its kin
+    causal: bool = True
