@@ -1,0 +1,161 @@
+"""SQLite files that nobody would miss: a broken one is put aside, and writing never waits.
+
+History and cached answers are worth keeping, but never worth failing a request for.
+"""
+
+import contextlib
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+BUSY_TIMEOUT_S = 5.0
+Work = Callable[[sqlite3.Connection], None]
+
+# SQLite's words for a file that will not get better by waiting (sqlite.org/rescode.html).
+_BROKEN_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The tables of one file. A file of another ``version`` is put aside like a broken one."""
+
+    version: int
+    script: str
+
+
+def open_database(path: Path, schema: Schema) -> sqlite3.Connection:
+    """Return a connection to a sound database at ``path``, made if need be.
+
+    What was there and is not sound is renamed to ``….broken``, replacing an older one.
+
+    Raises:
+        OSError, sqlite3.Error: the file cannot be had at all: permissions, a full disk, a lock.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return _open_sound(path, schema)
+    except sqlite3.DatabaseError as error:
+        if not is_broken(error):
+            raise
+    _put_aside(path)
+    return _open_sound(path, schema)
+
+
+def is_broken(error: sqlite3.Error) -> bool:
+    """Tell whether ``error`` means that the file itself is damaged."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(code, int) and code & 0xFF in _BROKEN_CODES
+
+
+def _open_sound(path: Path, schema: Schema) -> sqlite3.Connection:
+    path.touch(mode=0o600)  # answers and habits are nobody else's business
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if verdict != "ok" or version not in (0, schema.version):
+            broken = sqlite3.DatabaseError(f"{path.name}: {verdict}, version {version}")
+            broken.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise broken
+        connection.executescript(schema.script)
+        connection.execute(f"PRAGMA user_version = {schema.version}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _put_aside(path: Path) -> None:
+    path.replace(path.with_name(path.name + ".broken"))
+    for companion in ("-wal", "-shm"):
+        path.with_name(path.name + companion).unlink(missing_ok=True)
+
+
+class Writer:
+    """A thread that owns the only writing connection to one database.
+
+    Work is done in the order given, many pieces in one transaction. What does not fit into the
+    queue, or fails, is dropped and counted.
+    """
+
+    def __init__(self, path: Path, schema: Schema, *, capacity: int = 1000) -> None:
+        self.dropped = 0
+        self._path, self._schema = path, schema
+        self._work: queue.Queue[Work | None] = queue.Queue(capacity)
+        self._connection: sqlite3.Connection | None = None
+        self._retry_at = 0.0
+        self._thread = threading.Thread(target=self._run, name=f"write {path.name}", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Work) -> bool:
+        """Have ``work`` done soon, without waiting; False when there is no room for it."""
+        try:
+            self._work.put_nowait(work)
+        except queue.Full:
+            self.dropped += 1
+            return False
+        return True
+
+    def flush(self, timeout_s: float = BUSY_TIMEOUT_S) -> bool:
+        """Wait until all work given so far is done; False when that took too long."""
+        done = threading.Event()
+        return self.submit(lambda _: done.set()) and done.wait(timeout_s)
+
+    def close(self, timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        """Finish the work given so far and close the file."""
+        with contextlib.suppress(queue.Full):
+            self._work.put(None, timeout=timeout_s)
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (first := self._work.get()) is not None:
+            batch = [first]
+            last = False
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < 500 and not last:
+                    following = self._work.get_nowait()
+                    last = following is None
+                    if following is not None:
+                        batch.append(following)
+            self._do(batch)
+            if last:
+                break
+        if self._connection is not None:
+            self._connection.close()
+
+    def _do(self, batch: list[Work]) -> None:
+        """Do ``batch`` in one transaction; once more on a fresh file when this one is damaged."""
+        for _ in range(2):
+            connection = self._connect()
+            if connection is None:
+                break
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                for work in batch:
+                    work(connection)
+                connection.execute("COMMIT")
+                return
+            except sqlite3.Error as error:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                if not is_broken(error):
+                    break
+                connection.close()
+                self._connection = None  # opening it again puts the file aside
+        self.dropped += len(batch)
+
+    def _connect(self) -> sqlite3.Connection | None:
+        if self._connection is None and time.monotonic() >= self._retry_at:
+            try:
+                self._connection = open_database(self._path, self._schema)
+            except (OSError, sqlite3.Error):
+                self._retry_at = time.monotonic() + BUSY_TIMEOUT_S
+        return self._connection
