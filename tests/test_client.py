@@ -16,7 +16,15 @@ from mlm.client import (
     Usage,
 )
 from mlm.client.sse import MAX_EVENT_BYTES, EventStream, OversizedEvent, ServerSentEvent
-from mlm.errors import AuthError, EngineError, MlmError, NetworkError, NotFoundError, UsageError
+from mlm.errors import (
+    AuthError,
+    DoesNotFitError,
+    EngineError,
+    MlmError,
+    NetworkError,
+    NotFoundError,
+    UsageError,
+)
 
 QUESTION = [{"role": "user", "content": "hi"}]
 
@@ -113,6 +121,7 @@ def test_the_key_goes_with_every_request(openai_server):
         (500, {"message": "template_error"}, EngineError),
         (502, {"message": "worker died of SIGSEGV", "code": "worker_crashed"}, EngineError),
         (503, {"message": "shutting down"}, EngineError),
+        (503, {"message": "needs 40 GiB", "code": "does_not_fit"}, DoesNotFitError),
         (302, {"message": "elsewhere"}, NetworkError),
     ],
 )
@@ -139,6 +148,13 @@ def test_a_full_queue_says_when_to_come_back(openai_server, client):
     with pytest.raises(NetworkError) as caught:
         ask(client)
     assert caught.value.remedy == "try again in 7 s"
+
+
+def test_the_servers_own_advice_is_passed_on(openai_server, client):
+    openai_server.refuses(404, {"error": {"message": "no", "remedy": "mlm download tiny"}})
+    with pytest.raises(NotFoundError) as caught:
+        ask(client)
+    assert caught.value.remedy == "mlm download tiny"
 
 
 def test_an_error_inside_the_stream_is_the_engines(openai_server, client):

@@ -2,6 +2,7 @@
 
 from mlm.client.answer import Delta, Event, Finished, Usage
 from mlm.client.client import Client
+from mlm.client.recording import Recording
 from mlm.client.refusal import ContextLengthError, StreamCutError
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Delta",
     "Event",
     "Finished",
+    "Recording",
     "StreamCutError",
     "Usage",
 ]

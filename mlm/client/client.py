@@ -1,7 +1,7 @@
 """One connection to one server."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +15,8 @@ CONNECT_TIMEOUT_S = 10.0
 SILENCE_TIMEOUT_S = 600.0  # a cold model may need minutes before its first token
 DRAIN_TIMEOUT_S = 1.0  # after [DONE] only the end of the body is missing
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+
+Answer = Generator[Event, None, None]
 
 # What a broken network and a broken server make of `http.client`.
 _BROKEN = (OSError, HTTPException, OversizedEvent)
@@ -75,7 +77,7 @@ class Client:
 
     def chat(
         self, messages: Sequence[Mapping[str, str]], *, model: str, **params: object
-    ) -> Iterator[Event]:
+    ) -> Answer:
         """Yield the answer to a conversation; closing the iterator cancels it.
 
         ``params`` are the API's own (``temperature``, ``max_tokens`` …); None means not sent.
@@ -83,11 +85,11 @@ class Client:
         body = {"model": model, "messages": list(messages), **params}
         return self._answer("/v1/chat/completions", body)
 
-    def complete(self, prompt: str, *, model: str, **params: object) -> Iterator[Event]:
+    def complete(self, prompt: str, *, model: str, **params: object) -> Answer:
         """Yield the continuation of a raw text, without a chat template; see `chat`."""
         return self._answer("/v1/completions", {"model": model, "prompt": prompt, **params})
 
-    def _answer(self, path: str, body: Mapping[str, object]) -> Iterator[Event]:
+    def _answer(self, path: str, body: Mapping[str, object]) -> Answer:
         asked = {name: value for name, value in body.items() if value is not None}
         asked |= {"stream": True, "stream_options": {"include_usage": True}}
         response = self._request("POST", path, asked)

@@ -1,15 +1,25 @@
 """How a server says no, in mlm's own errors."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPResponse
-from typing import Any
 
-from mlm.errors import AuthError, EngineError, MlmError, NetworkError, NotFoundError, UsageError
+from mlm.errors import (
+    AuthError,
+    DoesNotFitError,
+    EngineError,
+    IntegrityError,
+    MlmError,
+    NetworkError,
+    NotFoundError,
+    UsageError,
+)
 
 MAX_MESSAGE_CHARS = 500  # of somebody else's words
 _MAX_BODY_BYTES = 64 * 1024
+_SEE_LOG = "ask again; the server's log says more"
 
 
 class ContextLengthError(UsageError):
@@ -36,6 +46,31 @@ class StreamCutError(NetworkError):
         )
 
 
+# Error codes that say more than the status they come with.
+_BY_CODE: dict[str, type[MlmError]] = {
+    error.code: error for error in (ContextLengthError, DoesNotFitError, IntegrityError)
+}
+_BY_STATUS: dict[int, tuple[type[MlmError], str]] = {
+    401: (AuthError, "give the server's key with --api-key-file FILE"),
+    403: (AuthError, "give the server's key with --api-key-file FILE"),
+    404: (NotFoundError, "`mlm ps` shows which models are served where"),
+    429: (ServerBusyError, "try again in a moment"),
+}
+_BY_HUNDRED: dict[int, tuple[type[MlmError], str]] = {
+    4: (UsageError, "change what it names and ask again"),
+    5: (EngineError, _SEE_LOG),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Complaint:
+    """What a server says went wrong: OpenAI's error object, or a looser relative of it."""
+
+    message: str
+    code: str | None = None
+    remedy: str | None = None  # mlm's own server gives one
+
+
 @contextmanager
 def understanding(what: str) -> Iterator[None]:
     """Turn whatever goes wrong while reading a server's JSON into a NetworkError."""
@@ -48,47 +83,49 @@ def understanding(what: str) -> Iterator[None]:
         ) from error
 
 
-def engine_failure(document: Mapping[str, Any]) -> EngineError:
+def engine_failure(document: object) -> MlmError:
     """Return the error that a server reports inside a stream."""
-    return EngineError(
-        f"the server gave up on the answer: {_error_text(document)[0]}",
-        remedy="ask again; the server's log says more",
+    complaint = _read_complaint(document)
+    family = _BY_CODE.get(complaint.code or "", EngineError)
+    return family(
+        f"the server gave up on the answer: {complaint.message}",
+        remedy=complaint.remedy or _SEE_LOG,
     )
 
 
 def read_refusal(response: HTTPResponse) -> MlmError:
     """Return the error that a response without success means."""
-    text, code = _read_error(response.read(_MAX_BODY_BYTES))
-    said = f"the server answered {response.status}: {text or response.reason}"
-    status = response.status
-    if code == "context_length_exceeded":
-        return ContextLengthError(text, remedy="shorten it, or serve the model with a larger --ctx")
-    if status in (401, 403):
-        return AuthError(said, remedy="give the server's key with --api-key-file FILE")
-    if status == 404:
-        return NotFoundError(said, remedy="`mlm ps` shows which models are served where")
-    if status == 429:
-        wait = response.getheader("Retry-After")
-        return ServerBusyError(said, remedy=f"try again in {wait} s" if wait else "try again soon")
-    if status >= 500:
-        return EngineError(said, remedy="ask again; the server's log says more")
-    if status >= 400:
-        return UsageError(said)
-    return NetworkError(said, remedy="check that the address is that of the server itself")
+    complaint = _read_body(response.read(_MAX_BODY_BYTES))
+    family, remedy = _BY_STATUS.get(response.status) or _BY_HUNDRED.get(
+        response.status // 100, (NetworkError, "check that the address is that of the server")
+    )
+    family = _BY_CODE.get(complaint.code or "", family)
+    if family is ContextLengthError:
+        remedy = "shorten it, or serve the model with a larger --ctx"
+    if wait := response.getheader("Retry-After"):
+        remedy = f"try again in {wait} s"
+    words = complaint.message or response.reason
+    return family(
+        f"the server answered {response.status}: {words}", remedy=complaint.remedy or remedy
+    )
 
 
-def _read_error(body: bytes) -> tuple[str, str | None]:
-    """Return message and code of an error body: OpenAI's object, or whatever text it is."""
+def _read_body(body: bytes) -> _Complaint:
     try:
-        return _error_text(json.loads(body))
+        return _read_complaint(json.loads(body))
     except (ValueError, RecursionError):
-        return body.decode("utf-8", errors="replace").strip()[:MAX_MESSAGE_CHARS], None
+        return _Complaint(body.decode("utf-8", errors="replace").strip()[:MAX_MESSAGE_CHARS])
 
 
-def _error_text(document: object) -> tuple[str, str | None]:
-    """Return message and code of ``{"error": {"message", "code"}}`` and its looser relatives."""
+def _read_complaint(document: object) -> _Complaint:
+    """Return what ``{"error": {"message", "code", "remedy"}}`` says, or something like it."""
     error = document.get("error", document) if isinstance(document, dict) else document
     if not isinstance(error, dict):
-        return str(error)[:MAX_MESSAGE_CHARS], None
+        return _Complaint(str(error)[:MAX_MESSAGE_CHARS])
     message = error.get("message") or error.get("detail") or json.dumps(error)
-    return str(message)[:MAX_MESSAGE_CHARS], error.get("code") or error.get("type")
+    code, remedy = (_text(error.get(key)) for key in ("code", "remedy"))
+    return _Complaint(str(message)[:MAX_MESSAGE_CHARS], code, remedy)
+
+
+def _text(value: object) -> str | None:
+    return value[:MAX_MESSAGE_CHARS] if isinstance(value, str) and value else None

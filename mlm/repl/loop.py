@@ -1,0 +1,58 @@
+"""Question, answer, question: with a person at a terminal, or with the lines of a pipe."""
+
+from collections.abc import Iterable
+from contextlib import closing
+from typing import Protocol
+
+from mlm.errors import MlmError
+from mlm.repl.chat import Chat
+from mlm.repl.commands import Goodbye, run_command
+from mlm.repl.figures import status_line
+from mlm.repl.screen import Screen
+
+
+class Keyboard(Protocol):
+    """Where questions come from; `mlm.repl.keyboard` is the real one."""
+
+    def read(self) -> str:
+        """Return what was typed; KeyboardInterrupt for Ctrl-C, EOFError for Ctrl-D."""
+
+
+def talk(chat: Chat, keyboard: Keyboard, screen: Screen) -> None:
+    """Chat until the person leaves. No failure ends it, and Ctrl-C only stops an answer."""
+    screen.remark(f"{chat.model} listens. /help lists the commands, Ctrl-D leaves.")
+    while True:
+        try:
+            line = keyboard.read()
+        except KeyboardInterrupt:
+            screen.remark("Ctrl-D leaves.")
+            continue
+        except EOFError:
+            return
+        try:
+            respond(chat, line, screen)
+        except KeyboardInterrupt:
+            screen.remark("stopped")
+        except MlmError as error:
+            screen.fail(error)
+        except Goodbye:
+            return
+
+
+def talk_in_pipe(chat: Chat, lines: Iterable[str], screen: Screen) -> None:
+    """Answer line after line of one conversation; the first failure ends it."""
+    for line in lines:
+        try:
+            respond(chat, line, screen)
+        except Goodbye:
+            return
+
+
+def respond(chat: Chat, line: str, screen: Screen) -> None:
+    """Do what a line asks: a command after a slash, nothing if it is empty, else a question."""
+    if line.startswith("/"):
+        screen.show(run_command(chat, line.strip()))
+    elif question := line.strip():
+        with closing(chat.ask(question)) as deltas:
+            screen.stream(deltas)
+        screen.remark(status_line(chat.answers[-1]))

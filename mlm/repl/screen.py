@@ -1,0 +1,64 @@
+"""Where a chat is written: a terminal, or plain text in a pipe."""
+
+from collections.abc import Iterable
+from typing import TextIO
+
+from mlm.client import Delta
+from mlm.errors import MlmError
+from mlm.terminal import TerminalFilter, printable
+
+_DIM, _RED, _PLAIN = "\x1b[2m", "\x1b[31m", "\x1b[0m"
+
+
+class Screen:
+    """Writes answers as they come. Nothing that a model or a server says can command a terminal.
+
+    A pipe gets the answers and what commands print, and none of the remarks around them.
+    """
+
+    def __init__(self, out: TextIO, *, is_interactive: bool, has_colour: bool) -> None:
+        self._out = out
+        self._is_interactive = is_interactive
+        self._has_colour = has_colour
+
+    def stream(self, deltas: Iterable[Delta]) -> None:
+        """Write an answer piece by piece; it ends with a line's end however it ends."""
+        text, thoughts = TerminalFilter(), TerminalFilter()
+        last = ""
+        try:
+            for delta in deltas:
+                if not delta.thinking:
+                    shown = text.feed(delta.text)
+                    self._write(shown)
+                elif self._is_interactive:
+                    shown = thoughts.feed(delta.text)
+                    self._write(self._painted(shown, _DIM))
+                else:
+                    continue
+                last = shown or last
+        finally:
+            if not last.endswith("\n"):
+                self._write("\n")
+
+    def show(self, text: str) -> None:
+        """Write what a command found."""
+        if text:
+            self._write(printable(text) + "\n")
+
+    def remark(self, text: str) -> None:
+        """Write something about the chat, dimmed; a pipe does not get it."""
+        if self._is_interactive:
+            self._write(self._painted(printable(text), _DIM) + "\n")
+
+    def fail(self, error: MlmError) -> None:
+        """Write what went wrong and what to do about it."""
+        self._write(self._painted("error: ", _RED) + printable(error.message) + "\n")
+        if error.remedy:
+            self.remark(f"hint: {error.remedy}")
+
+    def _painted(self, text: str, colour: str) -> str:
+        return f"{colour}{text}{_PLAIN}" if self._has_colour and text else text
+
+    def _write(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()

@@ -1,0 +1,117 @@
+"""A chat survives whatever happens to an answer."""
+
+import io
+from collections.abc import Iterator
+
+import pytest
+
+from mlm.errors import EngineError
+from mlm.repl.conversation import Turn
+from mlm.repl.loop import talk, talk_in_pipe
+from mlm.repl.screen import Screen
+
+
+class Typist:
+    """Types lines one after the other; exceptions are raised; then Ctrl-D."""
+
+    def __init__(self, *lines: str | type[BaseException]) -> None:
+        self._lines: Iterator[str | type[BaseException]] = iter(lines)
+
+    def read(self) -> str:
+        line = next(self._lines, EOFError)
+        if isinstance(line, str):
+            return line
+        raise line
+
+
+@pytest.fixture
+def out():
+    return io.StringIO()
+
+
+def terminal(out: io.StringIO) -> Screen:
+    return Screen(out, is_interactive=True, has_colour=False)
+
+
+def pipe(out: io.StringIO) -> Screen:
+    return Screen(out, is_interactive=False, has_colour=False)
+
+
+def test_a_person_asks_gets_an_answer_and_its_figures(chat, out):
+    talk(chat, Typist("Hi", "", "   "), terminal(out))
+    greeting, answer, figures = out.getvalue().splitlines()
+    assert "/help" in greeting
+    assert answer == "Hello there"
+    assert figures.startswith("2 tokens · ")
+    assert "8 of 40 prompt tokens cached" in figures
+    assert chat.conversation.turns == (Turn("Hi", "Hello there"),)
+
+
+def test_a_failed_answer_leaves_no_half_turn_and_the_chat_goes_on(openai_server, chat, out):
+    openai_server.breaks_off_after("Hel")
+    talk(chat, Typist("Hi"), terminal(out))
+    assert "Hel\nerror: the server cut the answer off" in out.getvalue()
+    assert chat.conversation.turns == ()
+
+    openai_server.says("Hello")
+    talk(chat, Typist("Hi"), terminal(out))
+    assert openai_server.asked[-1].body["messages"] == [{"role": "user", "content": "Hi"}]
+
+
+def test_ctrl_c_at_the_prompt_does_not_end_the_chat(chat, out):
+    talk(chat, Typist(KeyboardInterrupt, "Hi"), terminal(out))
+    assert "Hello there" in out.getvalue()
+
+
+def test_an_answer_that_is_left_half_way_is_kept_as_far_as_it_came(openai_server, chat):
+    openai_server.hesitates_after("Hel")
+    answer = chat.ask("Hi")
+    next(answer)
+    answer.close()
+    assert openai_server.client_left.wait(10)
+    assert chat.conversation.turns == (Turn("Hi", "Hel", stopped=True),)
+
+
+def test_an_unknown_command_does_not_end_the_chat(chat, out):
+    talk(chat, Typist("/nonsense", "Hi", "/exit", "never asked"), terminal(out))
+    assert "error: there is no command /nonsense\nhint: /help" in out.getvalue()
+    assert len(chat.conversation.turns) == 1
+
+
+def test_a_line_that_begins_with_a_space_is_never_a_command(openai_server, chat, out):
+    talk(chat, Typist(" /exit is a word"), terminal(out))
+    assert openai_server.asked[-1].body["messages"][-1]["content"] == "/exit is a word"
+
+
+def test_a_pipe_gets_answers_and_nothing_else(openai_server, chat, out):
+    talk_in_pipe(chat, ["Hi\n", "\n", "And?\n"], pipe(out))
+    assert out.getvalue() == "Hello there\nHello there\n"
+    assert len(openai_server.asked[-1].body["messages"]) == 3
+
+
+def test_in_a_pipe_the_first_failure_ends_the_chat(openai_server, chat, out):
+    openai_server.refuses(502, {"error": {"message": "worker died"}})
+    with pytest.raises(EngineError):
+        talk_in_pipe(chat, ["Hi\n", "And?\n"], pipe(out))
+    assert len(openai_server.asked) == 1
+
+
+def test_thinking_is_shown_to_a_person_only_and_not_remembered(openai_server, chat):
+    thought = b'data: {"choices": [{"delta": {"reasoning_content": "hm\\n"}}]}\n\n'
+    answer = b'data: {"choices": [{"delta": {"content": "Yes"}}]}\n\ndata: [DONE]\n\n'
+    openai_server.sends(thought, answer)
+    shown, piped = io.StringIO(), io.StringIO()
+    talk(chat, Typist("Hi"), Screen(shown, is_interactive=True, has_colour=True))
+    talk_in_pipe(chat, ["Hi"], pipe(piped))
+    assert "\x1b[2mhm\n\x1b[0mYes\n" in shown.getvalue()
+    assert piped.getvalue() == "Yes\n"
+    assert chat.conversation.turns[0].answer == "Yes"
+
+
+def test_a_hostile_answer_cannot_command_the_terminal(openai_server, chat, out):
+    openai_server.says("a\x1b]0;pwn", "ed\x07b\x9b2", "Jc\u202e")
+    openai_server.models = ["\x1b[2Jevil"]
+    talk(chat, Typist("Hi", "/model"), terminal(out))
+    assert "abc\n" in out.getvalue()
+    assert "\x1b" not in out.getvalue()
+    assert "  evil\n" in out.getvalue()
