@@ -59,3 +59,20 @@ def format_duration(seconds: float | None) -> str:
         return f"{minutes}m{rest:02d}s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m"
+
+
+def format_params(count: int) -> str:
+    """Return a number of weights as models are named after it: ``8.03B``, ``135M``."""
+    for factor, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if count >= factor:
+            value = count / factor
+            decimals = 2 if value < 9.995 and factor == 10**9 else 1 if value < 99.95 else 0
+            return f"{value:.{decimals}f}".removesuffix(".0") + letter
+    return str(count)
+
+
+def format_tokens(count: int) -> str:
+    """Return a number of tokens as contexts are named: ``128k`` for 131072, ``500``."""
+    if count < 1024:
+        return str(count)
+    return f"{count / 1024:.1f}".removesuffix(".0") + "k"

@@ -3,7 +3,7 @@
 import pytest
 
 from mlm.errors import UsageError
-from mlm.units import format_duration, format_size, parse_size
+from mlm.units import format_duration, format_params, format_size, format_tokens, parse_size
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,20 @@ def test_a_size_is_written_with_three_digits(size: int | None, text: str):
 )
 def test_a_duration_is_written_as_one_would_say_it(seconds: float | None, text: str):
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(8_030_000_000, "8.03B"), (140_600_000_000, "141B"), (27_000_000_000, "27B"),
+     (135_000_000, "135M"), (33_400_000, "33.4M"), (1_400_000, "1.4M"), (12_000, "12k"),
+     (40, "40")],
+)  # fmt: skip
+def test_a_number_of_weights_is_written_as_models_are_named(count: int, text: str):
+    assert format_params(count) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(131_072, "128k"), (40_960, "40k"), (1536, "1.5k"), (512, "512")]
+)
+def test_a_number_of_tokens_is_written_as_contexts_are_named(count: int, text: str):
+    assert format_tokens(count) == text

@@ -44,7 +44,7 @@ def _load_command(package: str, module: str, name: str) -> Any:
 def lazy_app(package: str, modules: tuple[str, ...], **options: Any) -> typer.Typer:
     """Return a Typer app whose commands are the ``modules`` of ``package``, imported on demand."""
     group = type("Group", (LazyGroup,), {"package": package, "modules": modules})
-    return typer.Typer(
+    app = typer.Typer(
         cls=group,
         add_completion=False,
         rich_markup_mode=None,  # help without rich: start-up is a third of what it would be
@@ -53,3 +53,5 @@ def lazy_app(package: str, modules: tuple[str, ...], **options: Any) -> typer.Ty
         context_settings={"help_option_names": ["-h", "--help"]},
         **options,
     )
+    app.callback()(lambda: None)  # without callback or command Typer makes no group
+    return app

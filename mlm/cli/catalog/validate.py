@@ -1,0 +1,62 @@
+"""``mlm catalog validate``: are the catalog files in order?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlm.cli._options import JsonOpt
+from mlm.cli._session import session
+from mlm.errors import ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from mlm.catalog.validate import Problem
+
+
+def validate(
+    ctx: typer.Context,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]...", help="Default: the shipped files and your own."),
+    ] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Check that catalog files are in order.
+
+    Says where and what is wrong; then the exit code is 2. For example: mlm catalog validate my.yaml
+    """
+    from mlm.catalog.files import catalog_files, shipped_dir
+    from mlm.catalog.load import load_catalog
+    from mlm.catalog.validate import check_file
+
+    home = session(ctx).settings.home
+    paths = files or [*catalog_files(shipped_dir()), *catalog_files(home.catalog)]
+    found = {path: check_file(path) for path in paths}
+    bad = sum(bool(problems) for problems in found.values())
+    if not files and not bad:
+        load_catalog(home.catalog, home.cache)  # what concerns several files at once
+    documents = [
+        {"path": str(path), "ok": not problems, "problems": [_fields(p) for p in problems]}
+        for path, problems in found.items()
+    ]
+    session(ctx).emit(
+        "catalog.validate", {"files": documents}, as_json=as_json, human=lambda: _lines(found)
+    )
+    if bad:
+        raise typer.Exit(ExitCode.USAGE)
+
+
+def _fields(problem: "Problem") -> dict[str, str | None]:
+    return {"where": problem.where, "model": problem.model_id, "problem": problem.problem}
+
+
+def _lines(found: "dict[Path, list[Problem]]") -> "Group":
+    from rich.console import Group
+    from rich.text import Text
+
+    problems = [str(problem) for each in found.values() for problem in each]
+    bad = sum(bool(each) for each in found.values())
+    summary = f"{len(found)} files, " + (f"{bad} not in order" if bad else "all in order")
+    return Group(*(Text(line, overflow="fold") for line in [*problems, summary]))
