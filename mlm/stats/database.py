@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BUSY_TIMEOUT_S = 5.0
-Work = Callable[[sqlite3.Connection], None]
+Work = Callable[[sqlite3.Connection], object]
+Then = Callable[[], object]
 
 # SQLite's words for a file that will not get better by waiting (sqlite.org/rescode.html).
 _BROKEN_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -89,16 +90,19 @@ class Writer:
     def __init__(self, path: Path, schema: Schema, *, capacity: int = 1000) -> None:
         self.dropped = 0
         self._path, self._schema = path, schema
-        self._work: queue.Queue[Work | None] = queue.Queue(capacity)
+        self._work: queue.Queue[tuple[Work, Then | None] | None] = queue.Queue(capacity)
         self._connection: sqlite3.Connection | None = None
         self._retry_at = 0.0
         self._thread = threading.Thread(target=self._run, name=f"write {path.name}", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Work) -> bool:
-        """Have ``work`` done soon, without waiting; False when there is no room for it."""
+    def submit(self, work: Work, then: Then | None = None) -> bool:
+        """Have ``work`` done soon, without waiting; False when there is no room for it.
+
+        ``then`` is called afterwards on the writer's thread, whether the work succeeded or not.
+        """
         try:
-            self._work.put_nowait(work)
+            self._work.put_nowait((work, then))
         except queue.Full:
             self.dropped += 1
             return False
@@ -107,7 +111,7 @@ class Writer:
     def flush(self, timeout_s: float = BUSY_TIMEOUT_S) -> bool:
         """Wait until all work given so far is done; False when that took too long."""
         done = threading.Event()
-        return self.submit(lambda _: done.set()) and done.wait(timeout_s)
+        return self.submit(lambda _: None, done.set) and done.wait(timeout_s)
 
     def close(self, timeout_s: float = BUSY_TIMEOUT_S) -> None:
         """Finish the work given so far and close the file."""
@@ -125,7 +129,10 @@ class Writer:
                     last = following is None
                     if following is not None:
                         batch.append(following)
-            self._do(batch)
+            self._do([work for work, _ in batch])
+            for _, then in batch:
+                if then is not None:
+                    then()
             if last:
                 break
         if self._connection is not None:

@@ -1,0 +1,134 @@
+"""One answer on its way, watched by everybody who asked for it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from mlm.engine.messages import Accepted, Failed, Finished, TokenOut
+from mlm.server.errors import ApiError, from_failed, to_api_error
+
+_log = logging.getLogger("mlm.server")
+Produce = Callable[["Flight"], Coroutine[Any, Any, None]]
+
+
+class Flight:
+    """The text of one answer as it comes in, and how it ended.
+
+    It is produced by a task of its own, so that whoever asked first may leave while others stay.
+    When the last one leaves, it is cancelled. What it holds is at most one answer.
+    """
+
+    def __init__(self, produce: Produce) -> None:
+        self.pieces: list[str] = []
+        self.prompt_tokens: int | None = None  # known once the worker has accepted the request
+        self.finished: Finished | None = None
+        self.error: ApiError | None = None
+        self.replayed = False  # from the response cache
+        self.engine = ""
+        self.load_s = 0.0
+        self.first_token_at: float | None = None  # on the monotonic clock
+        self.gaps_s: list[float] = []  # between tokens
+        self._last_token_at = 0.0
+        self._watchers: set[Watcher] = set()
+        self._task = asyncio.create_task(self._run(produce))
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the request will run, or has run."""
+        return self.prompt_tokens is not None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.finished is not None or self.error is not None
+
+    def put(self, event: Accepted | TokenOut | Finished | Failed) -> None:
+        """Take in what the worker says."""
+        match event:
+            case TokenOut():
+                self._note_time(event.n_tokens)
+                self.pieces.append(event.text)
+            case Accepted():
+                self.prompt_tokens = event.prompt_tokens
+            case Finished():
+                self.finished = event
+            case Failed():
+                self.error = from_failed(event)
+        self._wake()
+
+    def fail(self, error: BaseException) -> None:
+        """End the answer with an error, unless it has ended already."""
+        if not self.over:
+            self.error = to_api_error(error)
+        self._wake()
+
+    def watch(self) -> "Watcher":
+        """Return a new watcher; leave it with ``with``."""
+        watcher = Watcher(self)
+        self._watchers.add(watcher)
+        return watcher
+
+    def leave(self, watcher: "Watcher") -> None:
+        """Stop watching; without watchers nobody needs the answer any more."""
+        self._watchers.discard(watcher)
+        if not self._watchers and not self.over:
+            self._task.cancel()
+
+    async def join(self) -> None:
+        """Wait until its task has ended."""
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    def _note_time(self, n_tokens: int) -> None:
+        now = time.monotonic()
+        if self.first_token_at is None:
+            self.first_token_at = now
+        elif n_tokens == 1:
+            self.gaps_s.append(now - self._last_token_at)
+        else:
+            self.gaps_s.extend([(now - self._last_token_at) / n_tokens] * n_tokens)
+        self._last_token_at = now
+
+    def _wake(self) -> None:
+        for watcher in self._watchers:
+            watcher.wake()
+
+    async def _run(self, produce: Produce) -> None:
+        try:
+            await produce(self)
+        except asyncio.CancelledError:
+            self.fail(ApiError(503, "cancelled", "the answer was cancelled"))
+            raise
+        except Exception as error:
+            self.fail(error)
+            if self.error is not None and self.error.code == "internal_error":
+                _log.error("a bug while answering", exc_info=error)
+        else:
+            self.fail(ApiError(502, "worker_crashed", "the worker ended the answer without a word"))
+
+
+class Watcher:
+    """One reader of a flight. Reading is: `wait`, look at the flight, and so on."""
+
+    def __init__(self, flight: Flight) -> None:
+        self.flight = flight
+        self._changed = asyncio.Event()
+        self._changed.set()  # something may have happened before
+
+    def __enter__(self) -> "Watcher":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flight.leave(self)
+
+    def wake(self) -> None:
+        """End the current `wait`, or the next one."""
+        self._changed.set()
+
+    async def wait(self) -> None:
+        """Return when something has happened since the last `wait`, or somebody called `wake`."""
+        await self._changed.wait()
+        self._changed.clear()

@@ -1,0 +1,51 @@
+"""What the server is told of a model, and how a worker is told."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from mlm.engine.messages import WorkerConfig
+from mlm.planning.types import MemoryPlan, RuntimeConfig
+
+_WORKER_FIELDS = WorkerConfig.__struct_fields__
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model file on this disk, how to run it, and what that will occupy."""
+
+    model_id: str
+    path: Path
+    sha256: str | None  # of the file; None when nobody has hashed it yet
+    config: RuntimeConfig
+    memory: MemoryPlan
+
+    @property
+    def memory_by_device(self) -> Mapping[str, int]:
+        """Bytes per device."""
+        return {device.device: device.total for device in self.memory.devices}
+
+    @property
+    def identity(self) -> str:
+        """What changes when the file changes: its sha256, or what the file system says of it."""
+        if self.sha256 is not None:
+            return self.sha256
+        status = self.path.stat()
+        return f"{self.path}:{status.st_size}:{status.st_mtime_ns}"
+
+
+FindModel = Callable[[str], ServedModel]  # raises NotFoundError
+
+
+def worker_config(config: RuntimeConfig) -> WorkerConfig:
+    """Return ``config`` in the engine's terms."""
+    return WorkerConfig(**{name: getattr(config, name) for name in _WORKER_FIELDS})
+
+
+def config_id(config: RuntimeConfig) -> str:
+    """Return a short name of a config: the same settings have the same one."""
+    settings = msgspec.json.encode(worker_config(config), order="sorted")
+    return hashlib.sha256(settings).hexdigest()[:12]
