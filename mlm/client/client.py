@@ -39,6 +39,7 @@ class Client:
             UsageError: ``base_url`` is not an http(s) address, or ``api_key`` cannot be a key.
         """
         self.base_url = base_url.rstrip("/").removesuffix("/v1")
+        self._api_key = api_key
         self._silence_s = silence_s
         self._connection, self._prefix = _open_address(self.base_url)
         self._headers = {"User-Agent": "mlm"}
@@ -56,6 +57,10 @@ class Client:
     def close(self) -> None:
         """Hang up; that cancels an answer which is still coming. Further calls connect again."""
         self._connection.close()
+
+    def another(self) -> "Client":
+        """Return a second client of the same server, for another thread."""
+        return Client(self.base_url, self._api_key, silence_s=self._silence_s)
 
     def models(self) -> tuple[str, ...]:
         """Return the ids of the models that the server offers, its first one first."""
