@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
 from mlm.engine.extra import require_engine
@@ -128,7 +128,7 @@ class Worker:
         """Whether any request is unfinished."""
         return bool(self._requests)
 
-    async def generate(self, request: Generate) -> AsyncIterator[Event]:
+    async def generate(self, request: Generate) -> AsyncGenerator[Event, None]:
         """Yield what happens to ``request``: `Accepted`, tokens, then `Finished` or `Failed`.
 
         Closing the iterator before its end cancels the request.

@@ -1,0 +1,37 @@
+"""How much of a prompt goes into one step, so that running streams keep flowing."""
+
+STEP_LIMIT_S = 0.5  # a step that carries a piece of a prompt beside running streams
+# A newcomer's chunk may take this many times as long as the running streams' own step: they slow
+# down for a moment, and it waits about a quarter longer for its first token than it would alone.
+CHUNK_PER_DECODE = 4.0
+FIRST_CHUNK, SMALLEST_CHUNK = 32, 8  # tokens; the first before anything has been measured
+_NEWEST_WEIGHT = 0.3
+
+
+class Pace:
+    """Running averages of what steps cost on this machine at this moment."""
+
+    def __init__(self) -> None:
+        self.decode_s: float | None = None  # a step that only decodes
+        self.prefill_s_per_token: float | None = None
+
+    def note(self, n_prefill: int, n_decoding: int, seconds: float) -> None:
+        """Learn from a step that computed ``n_prefill`` tokens of prompts."""
+        if n_prefill == 0:
+            self.decode_s = _average(self.decode_s, seconds)
+            return
+        beside = (self.decode_s or 0.0) if n_decoding else 0.0
+        cost = max(seconds - beside, seconds * 0.1) / n_prefill
+        self.prefill_s_per_token = _average(self.prefill_s_per_token, cost)
+
+    def choose_chunk(self) -> int:
+        """Return how many tokens of prompts the next step may carry beside running streams."""
+        if not self.prefill_s_per_token:
+            return FIRST_CHUNK
+        decode_s = self.decode_s or 0.0
+        seconds = min(CHUNK_PER_DECODE * decode_s or STEP_LIMIT_S, STEP_LIMIT_S - decode_s)
+        return max(SMALLEST_CHUNK, int(seconds / self.prefill_s_per_token))
+
+
+def _average(old: float | None, new: float) -> float:
+    return new if old is None else old + _NEWEST_WEIGHT * (new - old)

@@ -1,0 +1,200 @@
+"""The worker's front desk: turns a `Generate` into a `Request` that is known to fit, or refuses.
+
+Rendering, tokenising and compiling happen on a thread of their own, so that a long prompt or a
+slow template never holds up a decode step.
+"""
+
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+from mlm.engine.llama import Context, Model
+from mlm.engine.messages import (
+    Accepted,
+    Cancel,
+    Failed,
+    Finished,
+    Generate,
+    Message,
+    Step,
+    TokenOut,
+)
+from mlm.engine.request import AnswerText, Request
+from mlm.engine.sampler import Sampler
+from mlm.engine.sandbox import Sandbox, SandboxError
+from mlm.engine.template import CHATML, CHATML_TOKENS, TRANSCRIPT, TRANSCRIPT_STOPS
+
+MAX_GRAMMAR_CHARS = 256 * 1024
+
+
+class Refusal(Exception):
+    """The request cannot be served. ``code`` and the rest are for `Failed`."""
+
+    def __init__(
+        self, code: str, reason: str, *, needed: int | None = None, available: int | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.code, self.needed, self.available = code, needed, available
+
+
+class Reception:
+    """Takes requests in the order of their arrival and hands them on, ready to run."""
+
+    def __init__(
+        self,
+        model: Model,
+        context: Context,
+        send: Callable[[Message], None],
+        hand_on: Callable[[Request | Cancel], None],
+    ) -> None:
+        self._vocabulary = model.vocabulary
+        self._n_ctx_slot = context.n_ctx_slot
+        self._max_prompt_bytes = context.n_ctx_slot * model.vocabulary.longest_piece_bytes()
+        self._generates = context.generates
+        self._send = send
+        self._hand_on = hand_on
+        source, self._template_stops = choose_template(model)
+        self._sandbox = Sandbox(
+            source, bos_text=self._vocabulary.bos_text, eos_text=self._vocabulary.eos_text
+        )
+        self._inbox: queue.SimpleQueue[tuple[Generate, float]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._here: set[int] = set()  # requests that are here and have not been cancelled
+
+    @property
+    def n_waiting(self) -> int:
+        """Requests that have not been handed on yet."""
+        return len(self._here)
+
+    def start(self) -> None:
+        """Begin to work, on a thread of its own."""
+        threading.Thread(target=self._work, name="reception", daemon=True).start()
+
+    def receive(self, generate: Generate) -> None:
+        """Queue a request. Called by the thread that reads the socket, like `cancel`."""
+        self._here.add(generate.request_id)
+        self._inbox.put((generate, time.monotonic()))
+
+    def cancel(self, cancel: Cancel) -> None:
+        """Cancel a request: here while it is here, otherwise wherever it went."""
+        with self._lock:
+            if cancel.request_id in self._here:
+                self._here.discard(cancel.request_id)
+            else:
+                self._hand_on(cancel)
+
+    def _work(self) -> None:
+        self._sandbox.start()
+        while True:
+            generate, received_s = self._inbox.get()
+            if generate.request_id not in self._here:
+                self._confirm_cancel(generate.request_id, 0, received_s)
+                continue
+            try:
+                request = self._prepare(generate, received_s)
+            except Refusal as no:
+                self._here.discard(generate.request_id)
+                failed = Failed(generate.request_id, no.code, str(no), no.needed, no.available)
+                self._send(failed)
+            except Exception as bug:  # one request must not end the service of all others
+                traceback.print_exc()
+                self._here.discard(generate.request_id)
+                self._send(Failed(generate.request_id, "engine_error", f"internal error: {bug!r}"))
+            else:
+                self._pass_on(request, generate)
+
+    def _pass_on(self, request: Request, generate: Generate) -> None:
+        """Announce a request and hand it on, unless it has been cancelled meanwhile."""
+        with self._lock:
+            if request.request_id in self._here:
+                self._here.discard(request.request_id)
+                self._send(Accepted(request.request_id, len(request.tokens)))
+                if generate.echo and generate.prompt:
+                    self._send(Step([TokenOut(request.request_id, generate.prompt, 0)]))
+                self._hand_on(request)
+                return
+        request.sampler.close()
+        self._confirm_cancel(request.request_id, len(request.tokens), request.received_s)
+
+    def _confirm_cancel(self, request_id: int, prompt_tokens: int, received_s: float) -> None:
+        waited = time.monotonic() - received_s
+        self._send(Finished(request_id, "cancelled", prompt_tokens, 0, 0, waited, 0.0, 0.0))
+
+    def _prepare(self, generate: Generate, received_s: float) -> Request:
+        if not self._generates:
+            raise Refusal("invalid_request_error", "this model makes embeddings, not text")
+        text, stops = self._read_prompt(generate)
+        tokens = self._tokenize(text)
+        room = self._n_ctx_slot - len(tokens)
+        return Request(
+            request_id=generate.request_id,
+            tokens=tokens,
+            max_new_tokens=room if generate.max_tokens is None else min(generate.max_tokens, room),
+            sampler=self._make_sampler(generate, tokens),
+            text=AnswerText([*generate.stop, *stops]),
+            tenant=generate.tenant,
+            reuses_prefix=generate.cache_prompt,
+            received_s=received_s,
+        )
+
+    def _read_prompt(self, generate: Generate) -> tuple[str, tuple[str, ...]]:
+        """Return the text to continue, and the stop strings that belong to its form."""
+        if (generate.messages is None) == (generate.prompt is None):
+            raise Refusal("invalid_request_error", "give either messages or a prompt")
+        if generate.prompt is not None:
+            return generate.prompt, ()
+        assert generate.messages is not None
+        try:
+            text = self._sandbox.render(generate.messages, generate.tools, generate.template_args)
+        except SandboxError as error:
+            raise Refusal(error.code, str(error)) from None
+        if self._vocabulary.adds_bos and self._vocabulary.bos_text:
+            text = text.removeprefix(self._vocabulary.bos_text)  # tokenising adds it
+        return text, self._template_stops
+
+    def _tokenize(self, text: str) -> list[int]:
+        n_bytes = len(text.encode())
+        if n_bytes > self._max_prompt_bytes:  # so long that counting its tokens is a waste
+            self._refuse_length(n_bytes * self._n_ctx_slot // self._max_prompt_bytes)
+        tokens = self._vocabulary.tokenize(text)
+        if not tokens:
+            raise Refusal("invalid_request_error", "the prompt is empty")
+        if len(tokens) >= self._n_ctx_slot:
+            self._refuse_length(len(tokens))
+        return tokens
+
+    def _refuse_length(self, n_tokens: int) -> None:
+        raise Refusal(
+            "context_length_exceeded",
+            f"the prompt has {n_tokens} tokens or more, "
+            f"but prompt and answer together may have {self._n_ctx_slot}",
+            needed=n_tokens + 1,
+            available=self._n_ctx_slot,
+        )
+
+    def _make_sampler(self, generate: Generate, tokens: list[int]) -> Sampler:
+        grammar = generate.sampling.grammar
+        try:
+            if grammar:
+                if len(grammar) > MAX_GRAMMAR_CHARS:
+                    raise ValueError(f"the grammar is longer than {MAX_GRAMMAR_CHARS} characters")
+                self._sandbox.check_grammar(grammar)
+            return Sampler(self._vocabulary, generate.sampling, tokens, self._n_ctx_slot)
+        except SandboxError as error:
+            raise Refusal(error.code, str(error)) from None
+        except ValueError as error:
+            raise Refusal("invalid_request_error", str(error)) from None
+
+
+def choose_template(model: Model) -> tuple[str, tuple[str, ...]]:
+    """Return the model's chat template and the stop strings that belong to it.
+
+    A model without one gets ChatML if its vocabulary has ChatML's tokens, else a transcript.
+    """
+    if model.chat_template:
+        return model.chat_template, ()
+    if all(model.vocabulary.has_token(text) for text in CHATML_TOKENS):
+        return CHATML, CHATML_TOKENS[1:]
+    return TRANSCRIPT, TRANSCRIPT_STOPS

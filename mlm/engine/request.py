@@ -1,0 +1,62 @@
+"""A request inside the worker: rendered, tokenised, known to fit, with its sampler ready."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from mlm.engine.detokenize import Utf8Stream
+from mlm.engine.stop import StopStrings
+
+
+class TokenChooser(Protocol):
+    """What the scheduler asks of a sampler."""
+
+    def sample(self, context: Any, row: int) -> int:
+        """Choose the next token from the logits of ``row``; SamplingError when there is none."""
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+class SamplingError(Exception):
+    """No token can be chosen, for a reason that lies in the request."""
+
+
+class AnswerText:
+    """Tokens of one answer to text that may be sent: whole characters, no stop string."""
+
+    def __init__(self, stops: Iterable[str] = ()) -> None:
+        self._characters = Utf8Stream()
+        self._stops = StopStrings(stops)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a stop string has come."""
+        return self._stops.matched
+
+    def push(self, piece: bytes) -> str:
+        """Return the text that is safe to send after one more token."""
+        return self._stops.push(self._characters.push(piece))
+
+    def flush(self) -> str:
+        """Return the rest, when the answer has ended without a stop string."""
+        return self._stops.push(self._characters.flush()) + self._stops.flush()
+
+
+@dataclass(slots=True)
+class Request:
+    """One accepted request and how far it has come. Times are seconds on the worker's clock."""
+
+    request_id: int
+    tokens: list[int]  # the prompt; never empty
+    max_new_tokens: int  # at most what the slot has left
+    sampler: TokenChooser
+    text: AnswerText = field(default_factory=AnswerText)
+    tenant: str = ""
+    reuses_prefix: bool = True
+    received_s: float = 0.0
+    admitted_s: float | None = None
+    first_token_s: float | None = None
+    cached_tokens: int = 0
+    n_generated: int = 0
+    n_unsent: int = 0  # tokens chosen since text was last sent

@@ -1,0 +1,81 @@
+"""One request's sampler: a chain of llama.cpp's samplers, perhaps under a grammar."""
+
+import time
+from collections.abc import Sequence
+
+from mlm.engine.llama import Candidates, Context, Grammar, SamplerChain, Vocabulary
+from mlm.engine.messages import SamplingParams
+from mlm.engine.request import SamplingError
+from mlm.engine.sampling import check_ranges, forbids_end, plan_stages, remembered_tokens
+
+# A grammar can grow its set of states with every character, without limit. Nothing can interrupt
+# llama.cpp inside one step, but growth shows: the request ends at the first step this slow.
+_GRAMMAR_STEP_LIMIT_S = 1.0
+
+
+class Sampler:
+    """Chooses the tokens of one answer."""
+
+    def __init__(
+        self, vocabulary: Vocabulary, params: SamplingParams, prompt: Sequence[int], n_ctx_slot: int
+    ) -> None:
+        """Build the chain. ``prompt`` counts for penalties, as in llama.cpp's server.
+
+        Raises:
+            ValueError: a parameter is out of range, or the grammar is not valid.
+        """
+        check_ranges(params, vocabulary.n_tokens)
+        stages = plan_stages(
+            params,
+            end_tokens=vocabulary.end_tokens,
+            suppressed_tokens=vocabulary.suppressed_tokens,
+            n_ctx_slot=n_ctx_slot,
+        )
+        self._grammar = Grammar(vocabulary, params.grammar) if params.grammar else None
+        self._chain = SamplerChain(vocabulary, stages)
+        looks_back = remembered_tokens(params, n_ctx_slot)
+        for token in prompt[len(prompt) - min(looks_back, len(prompt)) :]:
+            self._chain.accept(token)
+        # Tokens until the ban on ending, the first stage, is lifted; 0 = never.
+        lifted = forbids_end(params) and not params.ignore_eos
+        self._n_banned = params.min_tokens if lifted else 0
+
+    def sample(self, context: Context, row: int) -> int:
+        """Choose the next token from the logits of ``row``.
+
+        Raises:
+            SamplingError: the grammar allows nothing here, or takes too long.
+        """
+        if self._grammar is None:
+            token = self._chain.sample(context, row)
+        else:
+            token = self._sample_within(self._grammar, context, row)
+        if self._n_banned:
+            self._n_banned -= 1
+            if self._n_banned == 0:
+                self._chain.drop_first()
+        return token
+
+    def close(self) -> None:
+        """Free what llama.cpp holds."""
+        self._chain.close()
+        if self._grammar is not None:
+            self._grammar.close()
+
+    def _sample_within(self, grammar: Grammar, context: Context, row: int) -> int:
+        """Choose freely and check; only a forbidden choice pays for masking the vocabulary."""
+        started = time.monotonic()
+        token = self._chain.choose(Candidates(context.logits(row)))
+        if not grammar.allows(token):
+            candidates = Candidates(context.logits(row))
+            grammar.mask(candidates)
+            if candidates.is_exhausted():
+                raise SamplingError("the grammar allows no token here")
+            token = self._chain.choose(candidates)
+            if not grammar.allows(token):
+                raise SamplingError("grammar and other sampling parameters leave no token")
+        grammar.accept(token)
+        self._chain.accept(token)
+        if time.monotonic() - started > _GRAMMAR_STEP_LIMIT_S:
+            raise SamplingError(f"the grammar takes over {_GRAMMAR_STEP_LIMIT_S:.0f} s per token")
+        return token

@@ -1,0 +1,196 @@
+"""A process that does what strangers' text asks for: render templates, compile grammars.
+
+Inside one process nothing reliable stops ``'a' * 10**10``, a loop over a huge range, or C code
+that recurses: a thread cannot be killed, and a trace function does not see one long operation.
+A process can be: before each task it sets a timer whose signal ends it, and a limit on its
+memory. The worker sees its pipe close, fails that one request, and starts another process when
+it needs one. Running streams do not notice.
+"""
+
+import signal
+import subprocess
+import sys
+from typing import Any, BinaryIO, cast
+
+from mlm.engine.frames import FrameDecoder, FrameError, encode_frame
+from mlm.engine.messages import Message
+from mlm.engine.template import ChatTemplate, TemplateError, TemplateRefusal
+
+TIME_LIMIT_S = 2.0
+MEMORY_LIMIT_BYTES = 512 * 1024**2
+_COMMAND = (sys.executable, "-m", "mlm.engine.sandbox")
+
+
+class UseTemplate(Message, frozen=True):
+    """The chat template for all renderings that follow. Has no answer."""
+
+    source: str
+    bos_text: str
+    eos_text: str
+
+
+class Render(Message, frozen=True):
+    """Render the template for these messages."""
+
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None
+    arguments: dict[str, Any]
+
+
+class CheckGrammar(Message, frozen=True):
+    """Compile a GBNF grammar, to see whether that is harmless."""
+
+    grammar: str
+
+
+class Done(Message, frozen=True):
+    """The task succeeded; a rendering has text."""
+
+    text: str = ""
+
+
+class Refused(Message, frozen=True):
+    """The task failed, as tasks may."""
+
+    code: str
+    reason: str
+
+
+class SandboxError(Exception):
+    """A task failed or ended the process. ``code`` is for `mlm.engine.messages.Failed`."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class Sandbox:
+    """The worker's handle on the process. For one thread."""
+
+    def __init__(self, template: str, *, bos_text: str, eos_text: str) -> None:
+        self._template = UseTemplate(template, bos_text, eos_text)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._decoder: FrameDecoder[Done | Refused] = FrameDecoder(Done | Refused)
+
+    def start(self) -> None:
+        """Start the process if there is none, so that the next task need not wait for it."""
+        if self._process is None:
+            pipe = subprocess.PIPE
+            self._process = subprocess.Popen(_COMMAND, stdin=pipe, stdout=pipe)
+            self._send(self._template)
+
+    def render(
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None,
+        arguments: dict[str, Any],
+    ) -> str:
+        """Return the prompt for ``messages``.
+
+        Raises:
+            SandboxError: the template fails, refuses, or takes too much time or memory.
+        """
+        task = Render(messages, tools, arguments)
+        return self._run(task, "template_error", "the model's chat template").text
+
+    def check_grammar(self, grammar: str) -> None:
+        """Return if llama.cpp can compile ``grammar`` within the limits.
+
+        Raises:
+            SandboxError: it cannot.
+        """
+        self._run(CheckGrammar(grammar), "invalid_request_error", "the grammar")
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _run(self, task: Render | CheckGrammar, code: str, subject: str) -> Done:
+        self.start()
+        self._send(task)
+        assert self._process is not None
+        try:
+            answer = self._decoder.read(cast(BinaryIO, self._process.stdout))
+        except FrameError:
+            answer = None
+        if answer is None:
+            raise SandboxError(code, f"{subject} takes more {self._find_excess()} than is allowed")
+        if isinstance(answer, Refused):
+            raise SandboxError(answer.code, answer.reason)
+        return answer
+
+    def _send(self, task: UseTemplate | Render | CheckGrammar) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        try:
+            self._process.stdin.write(encode_frame(task))
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the process is gone, which reading its answer will show
+
+    def _find_excess(self) -> str:
+        """Return what the process died of, and clear it away."""
+        assert self._process is not None
+        returncode = self._process.wait()
+        self.stop()
+        if returncode == -signal.SIGALRM:
+            return f"time ({TIME_LIMIT_S:.0f} s)"
+        return "memory or depth"
+
+
+def main() -> None:
+    """Answer tasks from stdin on stdout until stdin ends."""
+    _limit_resources()
+    decoder: FrameDecoder[UseTemplate | Render | CheckGrammar] = FrameDecoder(
+        UseTemplate | Render | CheckGrammar
+    )
+    source = UseTemplate("", "", "")
+    compiled: ChatTemplate | None = None
+    while (task := decoder.read(sys.stdin.buffer)) is not None:
+        if isinstance(task, UseTemplate):
+            source, compiled = task, None
+            continue
+        if isinstance(task, CheckGrammar):
+            import mlm.engine.llama  # noqa: F401  # slow: before the timer runs
+        signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT_S)
+        try:
+            if isinstance(task, CheckGrammar):
+                answer = _check_grammar(task.grammar)
+            else:
+                compiled = compiled or _compile(source)
+                text = compiled.render(task.messages, tools=task.tools, arguments=task.arguments)
+                answer = Done(text)
+        except TemplateRefusal as refusal:
+            answer = Refused("invalid_request_error", str(refusal))
+        except TemplateError as error:
+            answer = Refused("template_error", str(error))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.stdout.buffer.write(encode_frame(answer))
+        sys.stdout.buffer.flush()
+
+
+def _compile(template: UseTemplate) -> ChatTemplate:
+    return ChatTemplate(template.source, bos_text=template.bos_text, eos_text=template.eos_text)
+
+
+def _check_grammar(text: str) -> Done | Refused:
+    from mlm.engine.llama import Grammar  # most workers never see a grammar
+
+    try:
+        Grammar(None, text).close()
+    except ValueError as error:
+        return Refused("invalid_request_error", str(error))
+    return Done()
+
+
+def _limit_resources() -> None:
+    import resource  # not on every system
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
+
+
+if __name__ == "__main__":
+    main()

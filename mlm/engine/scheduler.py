@@ -1,0 +1,287 @@
+"""Continuous batching: every step carries one token of each running answer and a piece of prompts.
+
+The scheduler decides and keeps the books; a `Computer` (llama.cpp, or a fake in tests) computes.
+Everything here runs on the one thread that owns the context.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mlm.engine.messages import Failed, Finished, FinishReason, Message, Step, TokenOut
+from mlm.engine.pace import Pace
+from mlm.engine.request import Request, SamplingError
+from mlm.engine.slots import Slot, choose_slot
+
+NO_ROOM = 1  # llama_decode: no place in the KV cache; nothing was changed
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Tokens of one sequence in one batch; ``start`` is the position of the first."""
+
+    seq_id: int
+    start: int
+    tokens: Sequence[int]
+    wants_logits: bool  # of its last token
+
+
+class Computer(Protocol):
+    """What the scheduler asks of a context; see `mlm.engine.llama.Context`."""
+
+    n_slots: int
+    n_ctx_slot: int
+    n_batch: int
+    n_ubatch: int
+
+    def decode(self, parts: Sequence[Part]) -> int:
+        """Compute the parts; 0 is success."""
+
+    def forget(self, seq_id: int, keep: int) -> bool:
+        """Drop all positions from ``keep`` on; False when only all of them can be dropped."""
+
+
+class Speller(Protocol):
+    """What the scheduler asks of a vocabulary."""
+
+    @property
+    def end_tokens(self) -> Collection[int]:
+        """Tokens that end an answer."""
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes that a token adds to the text."""
+
+
+class Scheduler:
+    """Queue, slots and the step that moves all of them forward."""
+
+    def __init__(
+        self,
+        computer: Computer,
+        speller: Speller,
+        emit: Callable[[Message], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._computer: Any = computer
+        self._speller = speller
+        self._emit = emit
+        self._clock = clock
+        self._slots = [Slot(seq_id) for seq_id in range(computer.n_slots)]
+        self._waiting: deque[Request] = deque()
+        self._pace = Pace()
+        self._tokens: list[TokenOut] = []  # what this step sends
+        self._endings: list[Message] = []  # and what follows it
+
+    @property
+    def n_active(self) -> int:
+        """Requests that have a slot."""
+        return sum(not slot.is_free for slot in self._slots)
+
+    @property
+    def n_waiting(self) -> int:
+        """Requests that wait for one."""
+        return len(self._waiting)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a step would do nothing."""
+        return not self._waiting and self.n_active == 0
+
+    def submit(self, request: Request) -> None:
+        """Put a request at the end of the queue."""
+        self._waiting.append(request)
+
+    def cancel(self, request_id: int) -> None:
+        """End a request where it is; unknown ids are ignored: its end may be on the way."""
+        for request in self._waiting:
+            if request.request_id == request_id:
+                self._waiting.remove(request)
+                self._conclude(request, "cancelled")
+                break
+        for slot in self._slots:
+            if slot.request is not None and slot.request.request_id == request_id:
+                self._finish(slot, "cancelled")
+        self._send()
+
+    def step(self) -> None:
+        """Move every active request forward once and send what came of it."""
+        self._admit()
+        parts = plan_step(self._slots, self._computer, self._pace)
+        if parts:
+            decoding = sum(self._slots[part.seq_id].is_decoding for part in parts)
+            prefill = sum(len(part.tokens) for part in parts) - decoding
+            started = self._clock()
+            self._compute(parts)
+            self._pace.note(prefill, decoding, self._clock() - started)
+        self._send()
+
+    def _admit(self) -> None:
+        while self._waiting:
+            choice = choose_slot(self._slots, self._waiting[0])
+            if choice is None:
+                return
+            slot, keep = choice
+            request = self._waiting.popleft()
+            if not self._computer.forget(slot.seq_id, keep):
+                keep = 0
+                self._computer.forget(slot.seq_id, 0)
+            slot.request, slot.tenant = request, request.tenant
+            slot.tokens, slot.n_held = list(request.tokens), keep
+            request.cached_tokens = keep
+            request.admitted_s = self._clock()
+
+    def _compute(self, parts: Sequence[Part]) -> None:
+        """Compute a batch and take its tokens; when that fails, find out whose fault it is."""
+        code = self._computer.decode(parts)
+        if code == 0:
+            for part in parts:
+                self._slots[part.seq_id].n_held = part.start + len(part.tokens)
+            self._take_tokens(parts)
+        elif code == NO_ROOM and self._drop_parked():
+            self._compute(parts)
+        elif len(parts) > 1:
+            for part in parts:
+                if self._restore(part):
+                    self._compute([part])
+        else:
+            self._compute_less(parts[0], code)
+
+    def _compute_less(self, part: Part, code: int) -> None:
+        """Deal with one sequence that cannot be computed even alone."""
+        slot = self._slots[part.seq_id]
+        if code == NO_ROOM and len(part.tokens) > 1:
+            half = part.tokens[: len(part.tokens) // 2]
+            self._compute([Part(part.seq_id, part.start, half, wants_logits=False)])
+        elif code == NO_ROOM and slot.is_decoding:
+            self._finish(slot, "length")
+        else:
+            self._restore(part)
+            self._fail(slot, "engine_error", f"llama.cpp cannot compute this (code {code})")
+
+    def _restore(self, part: Part) -> bool:
+        """Undo what a failed step may have left of a part. False: it has to start over, later."""
+        if self._computer.forget(part.seq_id, part.start):
+            return True
+        self._computer.forget(part.seq_id, 0)
+        self._slots[part.seq_id].n_held = 0
+        return False
+
+    def _drop_parked(self) -> bool:
+        """Give up what free slots hold, to make room; False when they hold nothing."""
+        parked = [slot for slot in self._slots if slot.is_free and slot.n_held]
+        for slot in parked:
+            self._computer.forget(slot.seq_id, 0)
+            slot.n_held = 0
+        return bool(parked)
+
+    def _take_tokens(self, parts: Sequence[Part]) -> None:
+        row = -1
+        for part in parts:
+            row += len(part.tokens)
+            slot = self._slots[part.seq_id]
+            if part.wants_logits and slot.request is not None:
+                try:
+                    token = slot.request.sampler.sample(self._computer, row)
+                except SamplingError as error:
+                    self._fail(slot, "invalid_request_error", str(error))
+                else:
+                    self._append(slot, slot.request, token)
+
+    def _append(self, slot: Slot, request: Request, token: int) -> None:
+        """Take one more token into an answer, and end the answer if that is its last."""
+        if request.first_token_s is None:
+            request.first_token_s = self._clock()
+        request.n_generated += 1
+        request.n_unsent += 1
+        if token in self._speller.end_tokens:
+            self._finish(slot, "stop")
+            return
+        slot.tokens.append(token)
+        self._say(request, request.text.push(self._speller.piece(token)))
+        if request.text.is_stopped:
+            self._finish(slot, "stop")
+        elif request.n_generated >= request.max_new_tokens:
+            self._finish(slot, "length")
+
+    def _say(self, request: Request, text: str) -> None:
+        if text:
+            self._tokens.append(TokenOut(request.request_id, text, request.n_unsent))
+            request.n_unsent = 0
+
+    def _finish(self, slot: Slot, reason: FinishReason) -> None:
+        request = slot.request
+        assert request is not None
+        if reason != "cancelled":
+            self._say(request, request.text.flush())
+        self._conclude(request, reason)
+        self._release(slot)
+
+    def _fail(self, slot: Slot, code: str, message: str) -> None:
+        assert slot.request is not None
+        slot.request.sampler.close()
+        self._endings.append(Failed(slot.request.request_id, code, message))
+        self._release(slot)
+
+    def _release(self, slot: Slot) -> None:
+        """Free a slot; what the KV cache holds of it stays for the next turn."""
+        del slot.tokens[slot.n_held :]
+        slot.request = None
+        slot.used_s = self._clock()
+
+    def _conclude(self, request: Request, reason: FinishReason) -> None:
+        request.sampler.close()
+        now = self._clock()
+        admitted = now if request.admitted_s is None else request.admitted_s
+        first = now if request.first_token_s is None else request.first_token_s
+        self._endings.append(
+            Finished(
+                request_id=request.request_id,
+                reason=reason,
+                prompt_tokens=len(request.tokens),
+                cached_tokens=request.cached_tokens,
+                completion_tokens=request.n_generated,
+                queue_s=admitted - request.received_s,
+                prefill_s=first - admitted,
+                decode_s=now - first,
+            )
+        )
+
+    def _send(self) -> None:
+        """Send all tokens of the step in one frame, then the endings."""
+        if self._tokens:
+            self._emit(Step(tokens=self._tokens))
+            self._tokens = []
+        for ending in self._endings:
+            self._emit(ending)
+        self._endings = []
+
+
+def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Part]:
+    """Return the next batch, in ascending order of ``seq_id``.
+
+    One token for every running answer; the rest of the room goes to prompts, first come, first
+    served: beside running answers as much as `Pace` allows, otherwise up to ``n_ubatch``, so that
+    a cancel is noticed soon.
+    """
+    decoding = [slot for slot in slots if slot.is_decoding]
+    room = pace.choose_chunk() if decoding else computer.n_ubatch
+    room = min(room, computer.n_batch - len(decoding))
+    parts = [_take(slot, 1) for slot in decoding]
+    prefilling = [slot for slot in slots if slot.is_prefilling]
+    for slot in sorted(prefilling, key=_arrival):
+        if room > 0:
+            parts.append(_take(slot, room))
+            room -= len(parts[-1].tokens)
+    return sorted(parts, key=lambda part: part.seq_id)
+
+
+def _take(slot: Slot, limit: int) -> Part:
+    tokens = slot.tokens[slot.n_held : slot.n_held + limit]
+    return Part(slot.seq_id, slot.n_held, tokens, wants_logits=len(tokens) == slot.n_todo)
+
+
+def _arrival(slot: Slot) -> tuple[float, int]:
+    assert slot.request is not None
+    return (slot.request.admitted_s or 0.0, slot.request.request_id)

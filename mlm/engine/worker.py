@@ -1,0 +1,172 @@
+"""The worker process: ``python -m mlm.engine.worker --fd N``, started by `mlm.engine.process`.
+
+Threads: the main one owns the context and decodes; one reads the socket; one prepares requests
+(`mlm.engine.reception`); one sends the heartbeat. The end of the socket is the end of the process.
+"""
+
+import argparse
+import hashlib
+import os
+import queue
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mlm.engine.frames import FrameDecoder, FrameError, FrameWriter
+from mlm.engine.hygiene import settle_in
+from mlm.engine.llama import ENGINE, Context, LoadError, LoadLog, Model
+from mlm.engine.messages import (
+    Alive,
+    Cancel,
+    Generate,
+    Load,
+    LoadFailed,
+    Loading,
+    Message,
+    Ready,
+    Shutdown,
+    ToWorker,
+)
+from mlm.engine.reception import Reception
+from mlm.engine.request import Request
+from mlm.engine.scheduler import Scheduler
+from mlm.engine.template import uses_date
+from mlm.errors import MlmError
+from mlm.gguf.reader import read_metadata
+
+HEARTBEAT_S = 1.0
+_PROGRESS_STEP = 0.01  # of the whole; a load has at most a hundred frames
+
+
+def main() -> None:
+    """Serve the gateway at the other end of a socket until it goes away."""
+    parser = argparse.ArgumentParser(prog="mlm.engine.worker")
+    parser.add_argument("--fd", type=int, required=True, help="the socket to the gateway")
+    connection = socket.socket(fileno=parser.parse_args().fd)
+    settle_in()
+    sys.exit(_Worker(connection).run())
+
+
+class _Worker:
+    """What the threads of a worker share."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._file = connection.makefile("rb")
+        self._writer = FrameWriter(connection)
+        self._decoder: FrameDecoder[ToWorker] = FrameDecoder(ToWorker)
+        self._inbox: queue.SimpleQueue[Request | Cancel] = queue.SimpleQueue()
+        self._reception: Reception | None = None
+        self._scheduler: Scheduler | None = None
+
+    def run(self) -> int:
+        """Load the model and serve; return the exit code when loading fails."""
+        load = self._decoder.read(self._file)
+        if not isinstance(load, Load):
+            return 0
+        for work in (self._beat, self._read):
+            threading.Thread(target=work, daemon=True).start()
+        try:
+            self._load(load)
+        except (LoadError, OSError) as error:
+            name = Path(load.path).name
+            self._send(LoadFailed(f"{name} cannot be loaded: {error}", "mlm doctor"))
+            return 1
+        except MlmError as error:
+            self._send(LoadFailed(error.message, error.remedy))
+            return 1
+        return self._serve()
+
+    def _load(self, load: Load) -> None:
+        """Load the model, announce it, and open for requests."""
+        started = time.monotonic()
+        read_metadata(Path(load.path))  # llama.cpp aborts on many a broken file; this does not
+        log = LoadLog()
+        model = Model(load.path, load.config, _Progress(self._send), log)
+        context = Context(model, load.config, log)
+        self._scheduler = Scheduler(context, model.vocabulary, self._send)
+        self._reception = Reception(model, context, self._send, self._inbox.put)
+        self._reception.start()
+        template = model.chat_template or ""
+        sizes = log.buffer_bytes
+        self._send(
+            Ready(
+                n_ctx=context.n_ctx,
+                n_ctx_slot=context.n_ctx_slot,
+                n_parallel=context.n_slots,
+                n_ctx_train=model.n_ctx_train,
+                n_params=model.n_params,
+                load_s=time.monotonic() - started,
+                weights_bytes=sizes["model"],
+                kv_cache_bytes=sizes["KV"] + sizes["RS"],
+                compute_bytes=sizes["compute"] + sizes["output"],
+                has_chat_template=model.chat_template is not None,
+                template_uses_date=uses_date(template),
+                template_sha256=hashlib.sha256(template.encode()).hexdigest(),
+                engine=ENGINE,
+            )
+        )
+
+    def _serve(self) -> int:
+        """Decode, forever. New requests and cancels are taken between two steps."""
+        scheduler = self._scheduler
+        assert scheduler is not None
+        while True:
+            while scheduler.is_idle or not self._inbox.empty():
+                item = self._inbox.get()
+                if isinstance(item, Cancel):
+                    scheduler.cancel(item.request_id)
+                else:
+                    scheduler.submit(item)
+            scheduler.step()
+
+    def _read(self) -> None:
+        """Take frames from the socket; its end, or `Shutdown`, ends the process at once."""
+        code = 1
+        try:
+            while (message := self._decoder.read(self._file)) is not None:
+                if isinstance(message, Shutdown):
+                    break
+                assert self._reception is not None, "a request before Ready"
+                if isinstance(message, Generate):
+                    self._reception.receive(message)
+                elif isinstance(message, Cancel):
+                    self._reception.cancel(message)
+            code = 0
+        except FrameError as error:
+            sys.stderr.write(f"the gateway sends nonsense: {error}\n")
+        finally:
+            os._exit(code)  # no clean-up: llama.cpp may be in the middle of a step
+
+    def _beat(self) -> None:
+        while True:
+            scheduler, reception = self._scheduler, self._reception
+            n_active = scheduler.n_active if scheduler else 0
+            waiting = (scheduler.n_waiting if scheduler else 0) + self._inbox.qsize()
+            self._send(Alive(n_active, waiting + (reception.n_waiting if reception else 0)))
+            time.sleep(HEARTBEAT_S)
+
+    def _send(self, message: Message) -> None:
+        try:
+            self._writer.send(message)
+        except OSError:
+            os._exit(0)  # the gateway is gone
+
+
+class _Progress:
+    """Sends `Loading` when another percent is done."""
+
+    def __init__(self, send: Callable[[Message], None]) -> None:
+        self._send = send
+        self._sent = 0.0
+
+    def __call__(self, fraction: float) -> None:
+        if fraction >= min(1.0, self._sent + _PROGRESS_STEP) and fraction > self._sent:
+            self._sent = fraction
+            self._send(Loading(fraction))
+
+
+if __name__ == "__main__":
+    main()
