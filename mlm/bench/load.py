@@ -165,8 +165,7 @@ def _ask(client: Client, model: str, prompt: Prompt, max_tokens: int) -> Recordi
     )
     with closing(events):
         answer = Recording(events)
-        for _ in answer:
-            pass
+        answer.wait()
     return answer
 
 

@@ -13,3 +13,35 @@ RefArg = Annotated[
     ),
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+# What a question may say about its answer; the server's defaults are OpenAI's.
+SystemOpt = Annotated[
+    str | None,
+    typer.Option("--system", metavar="TEXT", help="System prompt.", show_default=False),
+]
+MaxTokensOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--max-tokens", min=1, metavar="N", help="Longest answer in tokens.", show_default=False
+    ),
+]
+TemperatureOpt = Annotated[
+    float | None,
+    typer.Option(
+        "--temperature",
+        min=0,
+        max=2,
+        metavar="X",
+        help="0 always takes the likeliest token.",
+        show_default=False,
+    ),
+]
+SeedOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        help="Same seed, same answer, on the same set-up.",
+        show_default=False,
+    ),
+]

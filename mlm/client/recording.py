@@ -7,7 +7,10 @@ from mlm.client.answer import Delta, Event, Finished
 
 
 class Recording:
-    """Passes the events of one answer on and keeps them. The clock starts with the first `next`."""
+    """Passes the deltas of one answer on, and keeps what came when.
+
+    The clock starts with the first `next`.
+    """
 
     def __init__(
         self, events: Iterator[Event], clock: Callable[[], float] = time.perf_counter
@@ -20,20 +23,22 @@ class Recording:
         self._texts: list[str] = []
         self.finished: Finished | None = None  # None: still going, or given up half way
 
-    def __iter__(self) -> Iterator[Event]:
+    def __iter__(self) -> Iterator[Delta]:
         self._started = self._clock()
         for event in self._events:
+            now = self._clock()
             if isinstance(event, Finished):
-                self.finished = event
-                self._ended = self._clock()
-            else:
-                self._arrivals.append(self._clock())
-                self._take(event)
+                self.finished, self._ended = event, now
+                continue
+            self._arrivals.append(now)
+            if not event.thinking:
+                self._texts.append(event.text)
             yield event
 
-    def _take(self, delta: Delta) -> None:
-        if not delta.thinking:
-            self._texts.append(delta.text)
+    def wait(self) -> None:
+        """Take the whole answer in."""
+        for _ in self:
+            pass
 
     @property
     def text(self) -> str:

@@ -28,9 +28,7 @@ class Chat:
         with closing(self.client.chat(messages, model=self.model, **self.params)) as events:
             recording = Recording(events)
             try:
-                for event in recording:
-                    if isinstance(event, Delta):
-                        yield event
+                yield from recording
             except (GeneratorExit, KeyboardInterrupt):
                 self._remember(question, recording, stopped=True)
                 raise

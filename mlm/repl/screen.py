@@ -16,19 +16,22 @@ class Screen:
     A pipe gets the answers and what commands print, and none of the remarks around them.
     """
 
-    def __init__(self, out: TextIO, *, is_interactive: bool, has_colour: bool) -> None:
+    def __init__(
+        self, out: TextIO, *, is_interactive: bool, has_colour: bool, is_raw: bool = False
+    ) -> None:
         self._out = out
         self._is_interactive = is_interactive
         self._has_colour = has_colour
+        self._is_raw = is_raw  # the answer as it is, byte for byte
 
     def stream(self, deltas: Iterable[Delta]) -> None:
-        """Write an answer piece by piece; it ends with a line's end however it ends."""
+        """Write an answer piece by piece; whatever happens, the last line is ended."""
         text, thoughts = TerminalFilter(), TerminalFilter()
         last = ""
         try:
             for delta in deltas:
                 if not delta.thinking:
-                    shown = text.feed(delta.text)
+                    shown = delta.text if self._is_raw else text.feed(delta.text)
                     self._write(shown)
                 elif self._is_interactive:
                     shown = thoughts.feed(delta.text)
@@ -37,7 +40,7 @@ class Screen:
                     continue
                 last = shown or last
         finally:
-            if not last.endswith("\n"):
+            if not last.endswith("\n") and not self._is_raw:
                 self._write("\n")
 
     def show(self, text: str) -> None:
