@@ -58,14 +58,17 @@ def add_shards(first: GGUFMetadata, rest: list[GGUFHeader]) -> GGUFMetadata:
     """
     if len(rest) != first.split_count - 1:
         raise GGUFError(f"it has {first.split_count} parts, but there are {len(rest) + 1}")
-    tensors = first.tensors + tuple(tensor for shard in rest for tensor in shard.tensors)
+    tensors, before = first.tensors, first.file_size
+    for shard in rest:
+        tensors += tuple(replace(t, offset=t.offset + before) for t in shard.tensors)
+        before += shard.file_size
     if len({tensor.name for tensor in tensors}) < len(tensors):
         raise GGUFError("two of its parts hold the same tensor")
     return replace(
         first,
         tensors=tensors,
         params=sum(tensor.n_elements for tensor in tensors),
-        file_size=first.file_size + sum(shard.file_size for shard in rest),
+        file_size=before,
     )
 
 

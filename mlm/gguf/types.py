@@ -15,7 +15,7 @@ class TensorInfo:
     shape: tuple[int, ...]  # as ggml has it: the fastest-varying dimension first
     type_name: str  # Q4_K, F32 …
     n_bytes: int
-    offset: int  # from the start of the tensor data
+    offset: int  # from the start of the tensor data; in a later shard plus all shards before it
 
     @property
     def n_elements(self) -> int:

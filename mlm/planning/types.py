@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+_TIGHT = 0.95  # of what is available
+
 Grade = Literal["exact", "computed", "estimated"]
 Verdict = Literal["fits", "tight", "does_not_fit"]
 FlashAttention = Literal["auto", "on", "off"]
@@ -90,6 +92,11 @@ class DevicePlan:
         """Bytes left over; negative when it does not fit."""
         return self.available - self.total
 
+    @property
+    def is_tight(self) -> bool:
+        """Whether so little is left that other programs may push the model out."""
+        return self.total > _TIGHT * self.available
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
@@ -113,3 +120,69 @@ class SpeedInterval:
     low: float
     mid: float
     high: float
+
+
+Role = Literal["lookup", "matrix", "experts", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """One tensor of a model. ``role`` says how it is used.
+
+    ``lookup`` tensors (token embeddings) are read one row per token; ``matrix`` tensors whole;
+    of ``experts`` only those that the router picks.
+    """
+
+    role: Role
+    type_name: str  # Q4_K, F32 …
+    row: int  # elements per row
+    rows: int
+    n_bytes: int
+    start: int | None = None  # place of its first byte among the model's data; None: not known
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One layer: its weights, and what it keeps per token and per sequence."""
+
+    weights: tuple[Weight, ...]
+    k: int  # elements of K per token; 0 without a KV cache
+    v: int
+    sliding: bool = False  # keeps only the window
+    state: int = 0  # bytes per sequence of recurrent state
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """What planning needs to know of a model, from its header or from the catalog."""
+
+    grade: Grade  # of a plan made from it
+    architecture: str
+    quant: str | None
+    n_embd: int
+    n_head: int
+    n_q: int  # elements of the queries of one token: heads x head size
+    n_ff: int  # elements inside the feed-forward part for one token: of all experts it uses
+    n_vocab: int
+    n_ctx_train: int
+    n_expert: int
+    n_expert_used: int
+    sliding_window: int | None
+    is_encoder: bool
+    input: tuple[Weight, ...]
+    blocks: tuple[Block, ...]
+    output: tuple[Weight, ...]
+    disk_bytes: int
+    params: int
+    params_active: int
+    notes: tuple[str, ...] = ()  # what makes a plan less certain
+
+    @property
+    def n_layer(self) -> int:
+        """Layers, without input and output."""
+        return len(self.blocks)
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether any layer keeps a recurrent state."""
+        return any(block.state for block in self.blocks)

@@ -1,0 +1,112 @@
+"""What a context needs besides weights: KV cache, recurrent state, compute and output buffers.
+
+The KV cache and the states follow llama.cpp's own allocation exactly. The compute buffer is what
+ggml's graph allocator finds to be the peak; the formula below was found by dry runs (``no_alloc``)
+of llama-cpp-python 0.3.36 over n_ubatch 1-2048, n_ctx 1k-32k, 1-16 slots, flash attention on and
+off, with the shapes of Qwen2.5-0.5B, Llama-3.2-1B, Llama-3-8B, Qwen3-4B, Gemma-2-2B, Gemma-3-4B,
+Mixtral-8x7B and variants of Qwen3-30B-A3B. In 32-bit elements per token of the batch:
+
+- flash attention on, gated feed-forward: 3 n_embd + n_q + 3 n_ff, as gate, up and their product
+  live at the same time beside residual, norm and attention output;
+- experts: the outputs of the used experts (n_used x n_embd) come on top when they do not fit into
+  the hole that gate and up leave; n_ff of no more than n_embd fits into holes altogether;
+- flash attention off: the attention weights, n_kv x n_head, beside 3 n_embd + 3 n_q + 2 n_kv_dim;
+- the mask: n_kv cells of 16 bits (32 without flash attention), once more for sliding layers;
+- or the logits of n_outputs tokens, if that is more.
+"""
+
+from mlm.gguf.ggml_types import TYPES_BY_NAME
+from mlm.planning.types import Block, ModelShape, RuntimeConfig
+
+_F32 = 4
+_CELLS_PAD = 256  # llama.cpp pads contexts and the cache of sliding layers to it
+_INPUT_BYTES_PER_TOKEN = 32  # token, position, output id and the two cache indices
+
+
+def context_cells(config: RuntimeConfig) -> int:
+    """Return the cells of the KV cache that one sequence can use: n_ctx_seq in llama.cpp."""
+    each = config.n_ctx if config.kv_unified else config.n_ctx // config.n_parallel
+    return _pad(each)
+
+
+def sliding_cells(shape: ModelShape, config: RuntimeConfig) -> int:
+    """Return the same for layers that attend to a sliding window only."""
+    cells = context_cells(config)
+    if shape.sliding_window is None or config.swa_full:
+        return cells
+    windows = config.n_parallel if config.kv_unified else 1
+    return _pad(min(cells, shape.sliding_window * windows + config.n_ubatch))
+
+
+def kv_bytes(block: Block, shape: ModelShape, config: RuntimeConfig) -> int:
+    """Return what one layer keeps for all slots: KV cache and recurrent state."""
+    cells = sliding_cells(shape, config) if block.sliding else context_cells(config)
+    streams = 1 if config.kv_unified else config.n_parallel
+    cached = _row_bytes(config.type_k, block.k) + _row_bytes(config.type_v, block.v)
+    return cells * streams * cached + block.state * config.n_parallel
+
+
+def output_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
+    """Return the buffer for results: a row of logits (or an embedding) per slot."""
+    if config.embedding:
+        return config.n_batch * shape.n_embd * _F32
+    return config.n_outputs_max * shape.n_vocab * _F32
+
+
+def compute_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
+    """Return the compute buffer of the device that holds the model."""
+    tokens = min(config.n_ubatch, config.n_batch, config.n_ctx)
+    inputs = tokens * _INPUT_BYTES_PER_TOKEN + mask_bytes(shape, config)
+    layer = tokens * _F32 * max(_feed_forward(shape), _attention(shape, config))
+    outputs = tokens if shape.is_encoder else config.n_outputs_max
+    width = shape.n_embd if shape.is_encoder else shape.n_vocab
+    logits = _F32 * (outputs * (width + shape.n_embd) + 2 * tokens * shape.n_embd)
+    return inputs + max(layer, logits)
+
+
+def mask_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
+    """Return the attention masks of one batch."""
+    tokens = min(config.n_ubatch, config.n_batch, config.n_ctx)
+    item = 2 if _uses_flash_attention(config) else 4
+    if shape.is_encoder:
+        return tokens * tokens * item
+    cells = 0
+    if any(block.k and not block.sliding for block in shape.blocks):
+        cells += context_cells(config)
+    if any(block.k and block.sliding for block in shape.blocks):
+        cells += sliding_cells(shape, config)
+    return cells * tokens * item
+
+
+def _feed_forward(shape: ModelShape) -> int:
+    base = 3 * shape.n_embd + shape.n_q
+    gate = shape.n_ff
+    if gate > shape.n_embd:
+        base += 3 * gate
+    experts = shape.n_embd * shape.n_expert_used
+    if experts > 2 * gate or (experts and gate <= shape.n_embd):
+        base += experts
+    return base
+
+
+def _attention(shape: ModelShape, config: RuntimeConfig) -> int:
+    kv = max((block.k + block.v for block in shape.blocks), default=0)
+    base = 3 * shape.n_embd + 3 * shape.n_q + kv
+    if _uses_flash_attention(config):
+        return base
+    cells = min(config.n_ubatch, config.n_ctx) if shape.is_encoder else context_cells(config)
+    return base + cells * shape.n_head
+
+
+def _uses_flash_attention(config: RuntimeConfig) -> bool:
+    return config.flash_attn != "off"  # "auto" is on wherever the device can do it
+
+
+def _row_bytes(type_name: str, elements: int) -> int:
+    """Return the bytes of one row of the cache; ggml stores whole blocks."""
+    kind = TYPES_BY_NAME[type_name.upper()]
+    return -(-elements // kind.block) * kind.n_bytes
+
+
+def _pad(cells: int) -> int:
+    return -(-cells // _CELLS_PAD) * _CELLS_PAD

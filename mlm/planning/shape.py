@@ -1,0 +1,240 @@
+"""From what is known of a model to the shape that planning works with."""
+
+from mlm.catalog.types import Architecture, CatalogEntry, Quant
+from mlm.gguf.ggml_types import TYPES_BY_NAME
+from mlm.gguf.keys import Keys
+from mlm.gguf.layers import ENCODERS, describe_layers
+from mlm.gguf.types import GGUFMetadata, TensorInfo, Value
+from mlm.planning.quants import base_type
+from mlm.planning.types import Block, ModelShape, Role, Weight
+
+# Tensors that are looked up row by row, never multiplied with.
+_LOOKUPS = ("token_embd.weight", "position_embd.weight", "token_types.weight")
+_LOOKUP_SUFFIX = "per_layer_token_embd.weight"
+_INPUT_PREFIXES = ("token_", "position_embd", "per_layer_token_embd", "token_types")
+# Memory layouts of their own, for which the arithmetic here is only a guess.
+_UNUSUAL = frozenset((
+    "deepseek32", "deepseek4", "dflash", "dots3note", "eagle3", "glm-dsa", "glm5-next", "hrm_text",
+    "hy_v4", "minimax-m3", "nanbeige", "qwen4exp", "t5", "t5encoder", "wavtokenizer-dec",
+))  # fmt: skip
+_MLA_K = 576  # DeepSeek 2 and its kin: 512 compressed + 64 rotated elements per token
+_STATE_PER_EMBD = 2 * 128 * 4  # bytes; Mamba 2: inner size 2 x n_embd, state size 128, 32-bit
+
+
+def shape_from_metadata(metadata: GGUFMetadata) -> ModelShape:
+    """Return the shape of the model that ``metadata`` describes; plans from it are `computed`."""
+    n_layer = metadata.n_layer
+    layers: list[list[Weight]] = [[] for _ in range(n_layer)]
+    first: list[Weight] = []
+    last: list[Weight] = []
+    for tensor in metadata.tensors:
+        index = _layer_of(tensor.name)
+        if index is not None and index < n_layer:
+            layers[index].append(_weight(tensor))
+        elif tensor.name.startswith(_INPUT_PREFIXES):
+            first.append(_weight(tensor))
+        else:
+            last.append(_weight(tensor))
+    _tie_output(metadata, last)
+    experts = sum(weight_elements(w) for layer in layers for w in layer if w.role == "experts")
+    used = metadata.n_expert_used / metadata.n_expert if metadata.n_expert else 1
+    return ModelShape(
+        grade="estimated" if metadata.architecture in _UNUSUAL else "computed",
+        architecture=metadata.architecture,
+        quant=metadata.quant,
+        n_embd=metadata.n_embd,
+        n_head=max(metadata.n_head),
+        n_q=max(metadata.n_head) * metadata.head_dim_k,
+        n_ff=_active_ff(metadata, layers),
+        n_vocab=metadata.n_vocab,
+        n_ctx_train=metadata.n_ctx_train,
+        n_expert=metadata.n_expert,
+        n_expert_used=metadata.n_expert_used,
+        sliding_window=metadata.sliding_window,
+        is_encoder=metadata.is_encoder,
+        input=tuple(first),
+        blocks=tuple(_block(metadata, i, tuple(layers[i])) for i in range(n_layer)),
+        output=tuple(last),
+        disk_bytes=metadata.file_size,
+        params=metadata.params,
+        params_active=round(metadata.params - experts * (1 - used)),
+        notes=_notes(metadata),
+    )
+
+
+def weight_elements(weight: Weight) -> int:
+    """Return the numbers in a tensor."""
+    return weight.row * weight.rows
+
+
+def _notes(metadata: GGUFMetadata) -> tuple[str, ...]:
+    if metadata.architecture in _UNUSUAL:
+        return (f"{metadata.architecture} lays out its memory in its own way: figures are rough",)
+    return ()
+
+
+def _layer_of(name: str) -> int | None:
+    """Return the layer of ``blk.7.attn_q.weight``."""
+    parts = name.split(".", 2)
+    if len(parts) == 3 and parts[0] == "blk" and parts[1].isascii() and parts[1].isdigit():
+        return int(parts[1][:6])
+    return None
+
+
+def _weight(tensor: TensorInfo) -> Weight:
+    row = tensor.shape[0] if tensor.shape else 1
+    return Weight(
+        role=_role(tensor),
+        type_name=tensor.type_name,
+        row=row,
+        rows=tensor.n_elements // row,
+        n_bytes=tensor.n_bytes,
+        start=tensor.offset,
+    )
+
+
+def _role(tensor: TensorInfo) -> Role:
+    if tensor.name in _LOOKUPS or tensor.name.endswith(_LOOKUP_SUFFIX):
+        return "lookup"
+    if not tensor.name.endswith(".weight") or "norm" in tensor.name:
+        return "other"
+    return {2: "matrix", 3: "experts"}.get(len(tensor.shape), "other")  # type: ignore[return-value]
+
+
+def _tie_output(metadata: GGUFMetadata, last: list[Weight]) -> None:
+    """Add the token embeddings as output matrix where the model has no other: they do both."""
+    if metadata.is_encoder or any(t.name == "output.weight" for t in metadata.tensors):
+        return
+    for tensor in metadata.tensors:
+        if tensor.name == "token_embd.weight":
+            row = tensor.shape[0]
+            shape = (row, tensor.n_elements // row)
+            last.append(Weight("matrix", tensor.type_name, *shape, tensor.n_bytes, tensor.offset))
+
+
+def _active_ff(metadata: GGUFMetadata, layers: list[list[Weight]]) -> int:
+    """Return the elements inside the feed-forward part: of the experts a token uses, if any."""
+    expert = metadata.values.get(f"{metadata.architecture}.expert_feed_forward_length")
+    if metadata.n_expert and isinstance(expert, int):
+        return expert * metadata.n_expert_used
+    return (metadata.n_ff or 0) * max(metadata.n_expert_used, 1)
+
+
+def _block(metadata: GGUFMetadata, index: int, weights: tuple[Weight, ...]) -> Block:
+    sliding = metadata.is_sliding[index]
+    heads = metadata.n_head_kv[index] if metadata.has_kv[index] else 0
+    head_k = metadata.head_dim_k_swa if sliding else metadata.head_dim_k
+    head_v = metadata.head_dim_v_swa if sliding else metadata.head_dim_v
+    state = 4 * (metadata.state_r + metadata.state_s) if metadata.is_recurrent[index] else 0
+    k, v = heads * head_k, 0 if metadata.is_mla else heads * head_v
+    return Block(weights, k, v, sliding, state)
+
+
+def shape_from_catalog(entry: CatalogEntry, quant: Quant) -> ModelShape:
+    """Return the shape of a model as far as the catalog tells it; plans from it are `estimated`."""
+    facts = entry.architecture
+    is_encoder = facts.name in ENCODERS
+    embedding, output, layer = _weights(entry, quant, is_encoder)
+    return ModelShape(
+        grade="estimated",
+        architecture=facts.name,
+        quant=quant.quant,
+        n_embd=facts.n_embd,
+        n_head=facts.n_head,
+        n_q=facts.n_head * facts.head_dim,
+        n_ff=(facts.n_ff or 4 * facts.n_embd) * (facts.n_expert_used or 1),
+        n_vocab=facts.n_vocab,
+        n_ctx_train=facts.n_ctx_train,
+        n_expert=facts.n_expert or 0,
+        n_expert_used=facts.n_expert_used or 0,
+        sliding_window=facts.sliding_window,
+        is_encoder=is_encoder,
+        input=(embedding,),
+        blocks=_catalog_blocks(facts, layer, is_encoder),
+        output=output,
+        disk_bytes=quant.size_bytes,
+        params=entry.params,
+        params_active=entry.params_active,
+        notes=() if quant.size_exact else ("the size of the file is known only roughly",),
+    )
+
+
+def _weights(
+    entry: CatalogEntry, quant: Quant, is_encoder: bool
+) -> tuple[Weight, tuple[Weight, ...], tuple[Weight, ...]]:
+    """Return embedding, output and one layer of a model of which only the total is known."""
+    facts = entry.architecture
+    vocabulary = facts.n_embd * facts.n_vocab
+    # A model that is larger than its layers and one such table has a second one as output.
+    tied = entry.params - _layer_params(facts) * facts.n_layer < 1.5 * vocabulary
+    base = base_type(quant.quant)
+    # llama-quantize gives the tables six bits or more.
+    table = base if TYPES_BY_NAME[base].n_bytes * 8 / TYPES_BY_NAME[base].block > 6.6 else "Q6_K"
+    table_bytes = min(_stored(table, vocabulary), quant.size_bytes // 3)
+    embedding = Weight("lookup", table, facts.n_embd, facts.n_vocab, table_bytes)
+    output = Weight("matrix", table, facts.n_embd, facts.n_vocab, table_bytes)
+    tables = table_bytes if tied or is_encoder else 2 * table_bytes
+    each = max(quant.size_bytes - tables, 0) // facts.n_layer
+    return embedding, () if is_encoder else (output,), _layer_weights(entry, base, each)
+
+
+def _layer_weights(entry: CatalogEntry, base: str, n_bytes: int) -> tuple[Weight, ...]:
+    """Split the bytes of a layer: what every token uses and experts, base type and Q6_K."""
+    facts = entry.architecture
+    experts = 1 - entry.params_active / entry.params
+    if facts.n_expert and facts.n_expert_used:
+        experts = min(experts / (1 - facts.n_expert_used / facts.n_expert), 0.98)
+    # Mixed quantizations keep some tensors at Q6_K; as many as explain the size.
+    params = max(_layer_params(facts), 1)
+    block, mixed = TYPES_BY_NAME[base], TYPES_BY_NAME["Q6_K"]
+    low, high = block.n_bytes / block.block, mixed.n_bytes / mixed.block
+    share = (n_bytes / params - low) / (high - low) if high > low else 0.0
+    high_bytes = round(n_bytes * min(max(share, 0.0), 0.5))
+    weights = []
+    for role, part in (("matrix", 1 - experts), ("experts", experts)):
+        for name, size in ((base, n_bytes - high_bytes), ("Q6_K", high_bytes)):
+            if part > 0 and size > 0:
+                row = facts.n_embd
+                rows = round(params * part * size / n_bytes / row) // 32 * 32 or 32
+                weights.append(Weight(role, name, row, rows, round(size * part)))  # type: ignore[arg-type]
+    return tuple(weights)
+
+
+def _layer_params(facts: Architecture) -> int:
+    """Return the parameters of one layer of a gated transformer of this shape."""
+    q, kv = facts.n_head * facts.head_dim, facts.n_head_kv * facts.head_dim
+    feed_forward = 3 * facts.n_embd * (facts.n_ff or 4 * facts.n_embd)
+    return facts.n_embd * (2 * q + 2 * kv) + feed_forward * (facts.n_expert or 1)
+
+
+def _stored(type_name: str, elements: int) -> int:
+    kind = TYPES_BY_NAME[type_name]
+    return elements // kind.block * kind.n_bytes
+
+
+def _catalog_blocks(
+    facts: Architecture, weights: tuple[Weight, ...], is_encoder: bool
+) -> tuple[Block, ...]:
+    heads = 0 if is_encoder else facts.n_head_kv
+    k, v = heads * facts.head_dim, heads * facts.head_dim
+    if facts.name == "deepseek2":
+        k, v = _MLA_K, 0
+    full, window = Block(weights, k, v), Block(weights, k, v, sliding=True)
+    recurrent = Block(weights, 0, 0, state=facts.n_embd * _STATE_PER_EMBD)
+    if facts.n_layer_attention is not None:
+        every = max(facts.n_layer // max(facts.n_layer_attention, 1), 1)
+        return tuple(
+            full if i % every == every - 1 and i // every < facts.n_layer_attention else recurrent
+            for i in range(facts.n_layer)
+        )
+    values: dict[str, Value] = {}
+    if facts.sliding_window:
+        values[f"{facts.name}.attention.sliding_window"] = facts.sliding_window
+    layers = describe_layers(
+        Keys(facts.name, values),
+        facts.n_layer,
+        0,
+        (facts.n_head_kv,) * facts.n_layer,
+        (facts.n_ff or 0,) * facts.n_layer,
+    )
+    return tuple(window if sliding else full for sliding in layers.is_sliding)

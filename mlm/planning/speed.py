@@ -1,0 +1,138 @@
+"""How fast a model will run: always an interval, as machines differ from their data sheets.
+
+Decoding reads every active weight and the KV cache once per token, so it is bound by memory
+bandwidth; prefill multiplies, so it is bound by arithmetic. The constants are medians over
+public llama-bench results for Llama-2-7B and Llama-3-8B (llama.cpp discussions 4167, 10879, 15013
+and github.com/XiongjieDai/GPU-Benchmarks-on-LLM-Inference), against published bandwidths.
+"""
+
+from dataclasses import dataclass
+
+from mlm.hardware.types import Accelerator, Hardware
+from mlm.planning.buffers import kv_bytes
+from mlm.planning.placement import devices_of, place_layers
+from mlm.planning.types import Block, ModelShape, RuntimeConfig, SpeedInterval, Weight
+
+_GB = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """What a kind of device makes of its bandwidth."""
+
+    efficiency: float  # share of the bandwidth that decoding reaches on large models
+    overhead_s: float  # per token and layer: launches, synchronisation
+    flops_per_byte: float  # prefill arithmetic per byte/s of bandwidth
+    typical_bandwidth: int  # where none is known
+
+
+_ENGINES = {
+    "cuda": _Engine(0.85, 40e-6, 70.0, 400 * _GB),
+    "rocm": _Engine(0.75, 50e-6, 40.0, 400 * _GB),
+    "vulkan": _Engine(0.75, 60e-6, 50.0, 250 * _GB),
+    "sycl": _Engine(0.55, 80e-6, 30.0, 250 * _GB),
+    "metal": _Engine(0.85, 60e-6, 21.0, 150 * _GB),
+}
+_CPU_EFFICIENCY = 0.8  # Ollama's rates for DDR4 and LPDDR5 machines reach 0.7 to 0.9
+_CPU_OVERHEAD_S = 20e-6
+_CPU_BANDWIDTH = 30 * _GB  # two channels of DDR4-2400 have 38, single ones 19
+# Bytes of quantized weights that one core can multiply per second while decoding, and arithmetic
+# in prefill. Measured with llama-cpp-python 0.3.36 (AVX-512, AMX) and public Raspberry Pi 5 rates.
+_CORE_BYTES_PER_S = {"amx_int8": 8 * _GB, "avx512f": 7 * _GB, "avx2": 6 * _GB, "neon": 4 * _GB}
+_CORE_FLOPS = {"amx_int8": 120e9, "avx512_vnni": 60e9, "avx2": 30e9, "i8mm": 40e9, "neon": 15e9}
+_SLOW_CORE_BYTES_PER_S, _SLOW_CORE_FLOPS = 2 * _GB, 8e9
+_TYPICAL_TOKENS = 1024  # in a slot, for the traffic of the KV cache
+# Spread of public results around these medians; wider where figures had to be assumed.
+_LOW, _HIGH = 0.65, 1.3
+_LOW_ASSUMED, _HIGH_ASSUMED = 0.4, 2.0
+_PREFILL_LOW, _PREFILL_HIGH = 0.45, 1.9
+
+
+def predict_speed(
+    shape: ModelShape, config: RuntimeConfig, hardware: Hardware
+) -> tuple[SpeedInterval, SpeedInterval]:
+    """Return tokens per second of (decode, prefill) for one request alone.
+
+    Decoding is counted with a thousand tokens in the context. For an encoder only prefill means
+    something; its decode figure is the same.
+    """
+    devices = devices_of(hardware)
+    placed = place_layers(shape.n_layer, config.n_gpu_layers, devices)
+    decode_s = prefill_s = 0.0
+    active = _active_share(shape)
+    for index, device in enumerate(devices):
+        blocks = [block for block, at in zip(shape.blocks, placed, strict=False) if at == index]
+        output = shape.output if placed[-1] == index else ()
+        if not blocks and not output:
+            continue
+        touched = _touched(blocks, output, active) + _cached(blocks, shape, config)
+        share = (len(blocks) + bool(output)) / (shape.n_layer + 1)
+        flops = 2.0 * shape.params_active * share
+        if device.accelerator is None:
+            decode_s += _cpu_decode_s(touched, len(blocks), config, hardware)
+            prefill_s += flops / _cpu_flops(config, hardware)
+        else:
+            engine = _ENGINES[device.accelerator.kind]
+            bandwidth = device.accelerator.bandwidth_bytes_per_s or engine.typical_bandwidth
+            decode_s += touched / (bandwidth * engine.efficiency) + len(blocks) * engine.overhead_s
+            prefill_s += flops / (bandwidth * engine.flops_per_byte)
+    known = _is_known(hardware, placed)
+    low, high = (_LOW, _HIGH) if known else (_LOW_ASSUMED, _HIGH_ASSUMED)
+    prefill = _interval(1 / prefill_s, _PREFILL_LOW, _PREFILL_HIGH)
+    decode = prefill if shape.is_encoder else _interval(1 / decode_s, low, high)
+    return decode, prefill
+
+
+def _active_share(shape: ModelShape) -> float:
+    return shape.n_expert_used / shape.n_expert if shape.n_expert else 1.0
+
+
+def _touched(blocks: list[Block], output: tuple[Weight, ...], active: float) -> float:
+    """Return the bytes of weights that one token reads."""
+    sums: dict[int, float] = {}
+    total = 0.0
+    for weights in (*(block.weights for block in blocks), output):
+        key = id(weights)
+        if key not in sums:
+            sums[key] = sum(w.n_bytes * (active if w.role == "experts" else 1) for w in weights)
+        total += sums[key]
+    return total
+
+
+def _cached(blocks: list[Block], shape: ModelShape, config: RuntimeConfig) -> float:
+    """Return the bytes of KV cache that one token reads with a usual number of tokens before it."""
+    if not blocks or not config.n_ctx:
+        return 0.0
+    filled = min(_TYPICAL_TOKENS / config.n_ctx_slot, 1.0) / config.n_parallel
+    return filled * sum(kv_bytes(block, shape, config) for block in blocks)
+
+
+def _cpu_decode_s(touched: float, n_layer: int, config: RuntimeConfig, hardware: Hardware) -> float:
+    bandwidth = hardware.memory_bandwidth_bytes_per_s or _CPU_BANDWIDTH
+    core = _best(_CORE_BYTES_PER_S, hardware, _SLOW_CORE_BYTES_PER_S)
+    reading = touched / (bandwidth * _CPU_EFFICIENCY)
+    multiplying = touched / (core * config.n_threads)
+    return max(reading, multiplying) + n_layer * _CPU_OVERHEAD_S
+
+
+def _cpu_flops(config: RuntimeConfig, hardware: Hardware) -> float:
+    return _best(_CORE_FLOPS, hardware, _SLOW_CORE_FLOPS) * config.n_threads_batch
+
+
+def _best(rates: dict[str, float] | dict[str, int], hardware: Hardware, slow: float) -> float:
+    """Return the rate of the best instruction set that the CPU has; tables are best first."""
+    return next((rate for name, rate in rates.items() if name in hardware.cpu.isa), slow)
+
+
+def _is_known(hardware: Hardware, placed: list[int]) -> bool:
+    """Return whether the bandwidths that matter were given rather than assumed."""
+    devices: list[Accelerator | None] = [device.accelerator for device in devices_of(hardware)]
+    used = [devices[index] for index in set(placed)]
+    return all(
+        found.bandwidth_bytes_per_s if found else hardware.memory_bandwidth_bytes_per_s
+        for found in used
+    )
+
+
+def _interval(mid: float, low: float, high: float) -> SpeedInterval:
+    return SpeedInterval(low=mid * low, mid=mid, high=mid * high)
