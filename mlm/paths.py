@@ -43,6 +43,11 @@ class Home:
         return self.root / "index.sqlite"
 
     @property
+    def receipts(self) -> Path:
+        """What the store knows of each file; the index is rebuilt from it."""
+        return self.root / "receipts"
+
+    @property
     def stats_db(self) -> Path:
         """History of requests (SQLite)."""
         return self.root / "stats.sqlite"

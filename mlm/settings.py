@@ -21,6 +21,7 @@ class Settings:
     endpoint: str  # of the hub, without trailing slash
     token: str | None = field(repr=False)
     offline: bool
+    timeout_scale: float = 1.0  # of every wait for the network; tests use a small one
 
     @classmethod
     def from_environment(
@@ -43,6 +44,7 @@ class Settings:
             offline=offline
             or _read_flag(environ, "MLM_OFFLINE")
             or _read_flag(environ, "HF_HUB_OFFLINE"),
+            timeout_scale=_read_factor(environ, "MLM_TIMEOUT_SCALE"),
         )
 
 
@@ -53,6 +55,17 @@ def _read_flag(environ: Mapping[str, str], name: str) -> bool:
     if value in _FALSE:
         return False
     raise UsageError(f"{name}={value} is neither on nor off", remedy=f"export {name}=1")
+
+
+def _read_factor(environ: Mapping[str, str], name: str) -> float:
+    value = environ.get(name, "").strip() or "1"
+    try:
+        factor = float(value)
+    except ValueError:
+        factor = 0.0
+    if not 0.001 <= factor <= 1000:
+        raise UsageError(f"{name}={value} is not a factor", remedy=f"export {name}=1")
+    return factor
 
 
 def _read_token(environ: Mapping[str, str]) -> str | None:

@@ -12,6 +12,14 @@ RefArg = Annotated[
         show_default=False,
     ),
 ]
+RefsArg = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="REF...",
+        help="qwen3-8b, qwen3-8b:Q4_K_M, org/repo:Q4_K_M or org/repo/file.gguf",
+        show_default=False,
+    ),
+]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 # What a question may say about its answer; the server's defaults are OpenAI's.

@@ -1,15 +1,19 @@
-"""What the store holds."""
+"""What the store holds, and what it knows of files that are still on the hub."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 Origin = Literal["hub", "import", "adopted"]
+DownloadStatus = Literal["downloaded", "resumed", "present", "adopted", "planned"]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One model file on disk. ``ref`` is what a person types to get it again."""
+    """One model file on disk. ``ref`` is what a person types to get it again.
+
+    A model in several shards is its first one; ``size_bytes`` then counts all ``n_files``.
+    """
 
     ref: str  # org/repo:Q4_K_M, or the path of an imported file
     model_id: str  # what the server calls it; never a path
@@ -24,3 +28,54 @@ class ModelFile:
     verified_at: float | None  # Unix time of the last time all bytes were hashed and right
     origin: Origin
     last_used_at: float | None
+    n_files: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file as the hub lists it."""
+
+    filename: str
+    size_bytes: int
+    sha256: str | None  # of the bytes; None for small files that git itself keeps
+    git_oid: str | None = None  # git's own object id, sha1 over a short header and the bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RepoFiles:
+    """The GGUF files of a repository at one commit."""
+
+    repo_id: str
+    commit: str
+    files: tuple[RemoteFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """What became of one file that was asked for."""
+
+    repo_id: str
+    revision: str
+    commit: str
+    filename: str
+    path: Path
+    size_bytes: int
+    sha256: str | None
+    status: DownloadStatus
+    fetched_bytes: int  # over the network, by this run
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What hashing one file again found."""
+
+    file: ModelFile
+    path: Path
+    expected: str | None  # None: nobody has said what it should be
+    actual: str | None  # None: the file is gone, or cannot be read
+
+    @property
+    def ok(self) -> bool:
+        """Whether every byte is what was promised."""
+        return self.expected is not None and self.actual == self.expected

@@ -1,0 +1,82 @@
+"""From what a person typed to what the store can fetch: the catalog's names become repositories."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mlm.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlm.catalog.lookup import Catalog
+    from mlm.catalog.types import CatalogEntry, Quant
+    from mlm.cli._session import Session
+    from mlm.store.order import Order
+    from mlm.store.ref import HubRef, NameRef
+
+
+def make_order(
+    session: "Session", text: str, *, quant: str | None = None, revision: str | None = None
+) -> "Order":
+    """Return the order for ``text``; ``quant`` and ``revision`` are the options, if given.
+
+    Raises:
+        UsageError: it is a local file, cannot be a name, or names two quantizations.
+        NotFoundError: the catalog knows no such model or quantization.
+    """
+    from mlm.catalog.load import load_catalog
+    from mlm.store.ref import HubRef, LocalRef, parse_ref
+
+    ref = parse_ref(text)
+    if isinstance(ref, LocalRef):
+        raise UsageError(f"{text} is a local file already", remedy=f"mlm import {text}")
+    if quant is not None:
+        ref = _with_quant(ref, quant)
+    home = session.settings.home
+    catalog = load_catalog(home.catalog, home.cache)
+    if isinstance(ref, HubRef):
+        return _order_from_hub(catalog, ref, revision)
+    return _order_from_catalog(catalog, ref, revision)
+
+
+def _with_quant(ref: "HubRef | NameRef", quant: str) -> "HubRef | NameRef":
+    from mlm.store.names import is_quant
+    from mlm.store.ref import HubRef
+
+    if not is_quant(quant):
+        raise UsageError(f"'{quant}' is not a quantization", remedy="--quant Q4_K_M")
+    if isinstance(ref, HubRef) and ref.filename:
+        raise UsageError(f"{ref} names a file already", remedy="leave out --quant")
+    if ref.quant and ref.quant.casefold() != quant.casefold():
+        raise UsageError(f"{ref} names another quantization than --quant {quant}", remedy="use one")
+    return replace(ref, quant=quant)
+
+
+def _order_from_hub(catalog: "Catalog", ref: "HubRef", revision: str | None) -> "Order":
+    from mlm.store.order import Order
+
+    return Order(
+        ref,
+        revision=revision or "main",
+        revision_given=revision is not None,
+        pin_of=lambda filename: catalog.pin(ref.repo_id, filename),
+    )
+
+
+def _order_from_catalog(catalog: "Catalog", ref: "NameRef", revision: str | None) -> "Order":
+    from mlm.store.order import Order
+    from mlm.store.ref import HubRef
+
+    entry = catalog.find(ref.name)
+    pinned = catalog.find_quant(entry, ref.quant) if ref.quant else _best_quant(entry)
+    return Order(
+        HubRef(pinned.repo_id, pinned.quant, pinned.filename),
+        revision=revision or pinned.revision,
+        revision_given=revision is not None,
+        model=entry.model_id,
+        pin_of=lambda filename: catalog.pin(pinned.repo_id, filename),
+    )
+
+
+def _best_quant(entry: "CatalogEntry") -> "Quant":
+    """Return the quantization to take when nobody said which."""
+    usual = [quant for quant in entry.quants if quant.quant == "Q4_K_M"]
+    return usual[0] if usual else entry.quants[-1]

@@ -1,0 +1,149 @@
+"""``mlm download``: bring models in, verified, where every other tool finds them too."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlm.cli._options import JsonOpt, RefsArg
+from mlm.cli._progress import ProgressMode, show_progress
+from mlm.cli._session import Session, print_error, session
+from mlm.errors import MlmError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mlm.store.download import Terms
+    from mlm.store.listener import Listener
+    from mlm.store.order import Order
+    from mlm.store.types import Downloaded
+
+
+def download(
+    ctx: typer.Context,
+    refs: RefsArg,
+    quant: Annotated[
+        str | None, typer.Option("--quant", metavar="Q", help="Which quantization: Q4_K_M.")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option("--revision", metavar="R", help="A branch, tag or commit.")
+    ] = None,
+    limit_rate: Annotated[
+        str | None,
+        typer.Option("--limit-rate", metavar="SIZE", help="At most this much a second: 5MB."),
+    ] = None,
+    allow_unverified: Annotated[
+        bool, typer.Option("--allow-unverified", help="Take files that nobody has a sha256 of.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
+    progress: Annotated[
+        ProgressMode, typer.Option("--progress", help="json: JSON lines on stderr.")
+    ] = "auto",
+    as_json: JsonOpt = False,
+) -> None:
+    """Download models and verify their checksums.
+
+    What is there already is not fetched again; what was interrupted is continued.
+
+    For example: mlm download qwen3-8b:Q4_K_M
+    """
+    from mlm.cli._orders import make_order
+    from mlm.store.download import Terms
+
+    run = session(ctx)
+    terms = Terms(allow_unverified, force, _parse_rate(limit_rate))
+    files: list[Downloaded] = []
+    failures: list[tuple[str, MlmError]] = []
+    with show_progress(run, progress) as listener:
+        for ref in refs:
+            try:
+                order = make_order(run, ref, quant=quant, revision=revision)
+                files += _fetch(run, order, terms, listener, dry_run=dry_run)
+            except MlmError as error:
+                if len(refs) == 1:
+                    raise
+                failures.append((ref, error))
+    _report(run, files, failures, as_json=as_json)
+
+
+def _parse_rate(text: str | None) -> int | None:
+    from mlm.errors import UsageError
+    from mlm.units import parse_size
+
+    if text is None:
+        return None
+    rate = parse_size(text)
+    if rate == 0:
+        raise UsageError("at 0 bytes a second nothing would ever arrive", remedy="--limit-rate 5MB")
+    return rate
+
+
+def _fetch(
+    run: Session, order: "Order", terms: "Terms", listener: "Listener", *, dry_run: bool
+) -> "list[Downloaded]":
+    from mlm.cli._hub import open_hub
+    from mlm.store.store import Store
+
+    with (
+        Store(run.settings.home, run.settings.hub_cache) as store,
+        open_hub(run, order.ref.repo_id) as hub,
+    ):
+        act = store.preview if dry_run else store.download
+        return act(hub, order, terms, listener)
+
+
+def _report(
+    run: Session,
+    files: "list[Downloaded]",
+    failures: list[tuple[str, MlmError]],
+    *,
+    as_json: bool,
+) -> None:
+    """Print what became of every file; the exit code is that of the first failure."""
+    payload: dict[str, Any] = {"files": [_row(file) for file in files]}
+    payload["errors"] = [_failure(ref, error) for ref, error in failures]
+    run.emit("download", payload, as_json=as_json, human=lambda: _table(files))
+    if failures:
+        if not as_json:
+            for _, error in failures:
+                print_error(error, as_json=False)
+        raise typer.Exit(failures[0][1].exit_code)
+
+
+def _row(file: "Downloaded") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(file) | {"path": str(file.path), "elapsed_s": round(file.elapsed_s, 3)}
+
+
+def _failure(ref: str, error: MlmError) -> dict[str, Any]:
+    return {
+        "ref": ref,
+        "code": error.code,
+        "message": error.message,
+        "remedy": error.remedy,
+        "exit_code": int(error.exit_code),
+    }
+
+
+def _table(files: "list[Downloaded]") -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    from mlm.units import format_duration, format_size
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("STATUS", no_wrap=True)
+    table.add_column("FILE", overflow="fold")
+    table.add_column("SIZE", justify="right", no_wrap=True)
+    table.add_column("TIME", justify="right", no_wrap=True)
+    table.add_column("SHA256", no_wrap=True)
+    for file in files:
+        table.add_row(
+            file.status,
+            Text(f"{file.repo_id}/{file.filename}"),
+            format_size(file.size_bytes),
+            format_duration(file.elapsed_s) if file.fetched_bytes else "",
+            file.sha256[:12] if file.sha256 else "?",
+        )
+    return table

@@ -1,0 +1,156 @@
+"""The Hugging Face cache on disk, so that other tools see our files and we see theirs.
+
+models--org--repo/blobs/<sha256>                 the bytes, once per repository
+models--org--repo/snapshots/<commit>/<filename>  relative symbolic links to them
+models--org--repo/refs/main                      the commit that a branch was last seen at
+.locks/models--org--repo/<sha256>.lock           taken by whoever fetches the blob
+"""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+_TAG = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n"
+    "# This folder can be fetched again; backups may leave it out: https://bford.info/cachedir/\n"
+)
+BLOB_MODE = 0o444  # a model is mapped into memory while it runs: its file never changes in place
+
+
+class RepoCache:
+    """One repository's part of the cache. Names must have been checked (`mlm.store.names`)."""
+
+    def __init__(self, cache_dir: Path, repo_id: str) -> None:
+        self.cache_dir = cache_dir
+        self.repo_id = repo_id
+        self._name = f"models--{repo_id.replace('/', '--')}"
+        self.root = cache_dir / self._name
+        self.blobs = self.root / "blobs"
+        self.snapshots = self.root / "snapshots"
+        self.refs = self.root / "refs"
+
+    def blob(self, name: str) -> Path:
+        """Where the bytes with this checksum are, or will be."""
+        return self.blobs / name
+
+    def partial(self, name: str) -> Path:
+        """Where they are kept until they are complete; no tool prunes this name."""
+        return self.blobs / f"{name}.mlm-partial"
+
+    def lock(self, name: str) -> Path:
+        """The lock that every tool takes before it fetches this blob."""
+        return self.cache_dir / ".locks" / self._name / f"{name}.lock"
+
+    def snapshot(self, commit: str, filename: str) -> Path:
+        """Where a file of a commit is found."""
+        return self.snapshots / commit / filename
+
+    def prepare(self) -> None:
+        """Make the folders.
+
+        Raises:
+            OSError: they cannot be made.
+        """
+        self.blobs.mkdir(parents=True, exist_ok=True)
+        self.snapshots.mkdir(exist_ok=True)  # without it, `hf cache ls` calls the cache corrupt
+        tag = self.cache_dir / "CACHEDIR.TAG"
+        if not tag.exists():
+            tag.write_text(_TAG, encoding="ascii")
+
+    def publish(self, partial: Path, name: str) -> Path:
+        """Give a verified partial file its final name, for good even if the power fails now."""
+        blob = self.blob(name)
+        partial.chmod(BLOB_MODE)
+        partial.replace(blob)
+        sync_folder(self.blobs)
+        return blob
+
+    def link(self, commit: str, filename: str, blob: Path) -> Path:
+        """Make ``filename`` at ``commit`` lead to ``blob`` and return its path."""
+        path = self.snapshot(commit, filename)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        target = os.path.relpath(blob, path.parent)
+        if path.is_symlink() and str(path.readlink()) == target:
+            return path
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+        temporary.unlink(missing_ok=True)
+        try:
+            temporary.symlink_to(target)
+        except OSError:  # Windows without the right to make links
+            _link_or_copy(blob, temporary)
+        temporary.replace(path)
+        sync_folder(path.parent)
+        return path
+
+    def set_ref(self, revision: str, commit: str) -> None:
+        """Remember that ``revision`` (a branch or tag) is ``commit``; a commit is itself."""
+        if revision == commit:
+            return
+        path = self.refs / revision
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file() and path.read_text(encoding="utf-8") == commit:
+            return
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        temporary.write_text(commit, encoding="utf-8")
+        temporary.replace(path)
+
+    def remove(self, commit: str, filename: str) -> int:
+        """Delete a file of a commit, its blob unless another commit uses it, and empty folders.
+
+        Return the bytes that became free.
+        """
+        path = self.snapshot(commit, filename)
+        blob = self.blob_of(path)
+        path.unlink(missing_ok=True)
+        freed = 0
+        if blob is not None and blob not in self._linked_blobs():
+            freed = blob.stat().st_size
+            blob.unlink()
+        self._remove_empty(path.parent)
+        return freed
+
+    def blob_of(self, path: Path) -> Path | None:
+        """Return the blob that a snapshot's file leads to, None when it leads nowhere."""
+        if path.is_symlink():
+            blob = self.blobs / path.readlink().name
+            return blob if blob.is_file() else None
+        if not path.is_file():
+            return None
+        twins = (blob for blob in self.blobs.iterdir() if blob.samefile(path))
+        return next(twins, None)
+
+    def _linked_blobs(self) -> set[Path | None]:
+        files = (path for path in self.snapshots.rglob("*") if not path.is_dir())
+        return {self.blob_of(path) for path in files}
+
+    def _remove_empty(self, folder: Path) -> None:
+        """Delete ``folder`` and those above it as far as they are empty, then refs to nothing."""
+        with contextlib.suppress(OSError):
+            while folder != self.snapshots:
+                folder.rmdir()
+                folder = folder.parent
+        commits = {path.name for path in self.snapshots.iterdir()}
+        for ref in [path for path in self.refs.rglob("*") if path.is_file()]:
+            if ref.read_text(encoding="utf-8") not in commits:
+                ref.unlink()
+        if not commits and not any(self.blobs.iterdir()):
+            shutil.rmtree(self.root)
+            shutil.rmtree(self.lock("").parent, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in ``folder`` survive a power cut, where the system can promise that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)

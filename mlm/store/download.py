@@ -1,0 +1,217 @@
+"""Gets one file into the cache: found there, adopted, or fetched, and verified before it is named.
+
+The order of the last steps is what makes a crash harmless: sync the bytes, compare the checksum,
+rename, sync the folder, link the snapshot, write the receipt, add the row. A crash between any two
+leaves either a partial that the next run continues, or a right file that the next run finds.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlm.errors import DiskSpaceError, IntegrityError
+from mlm.store.cache_layout import BLOB_MODE, RepoCache
+from mlm.store.digest import Digest, hash_file
+from mlm.store.hub import Hub
+from mlm.store.listener import Listener, Phase, Progress
+from mlm.store.lock import locked
+from mlm.store.partial import Partial
+from mlm.store.remote import SpoiledError
+from mlm.store.space import check_space, explain_write_error
+from mlm.store.transfer import Transfer
+from mlm.store.types import DownloadStatus, RemoteFile
+
+_ATTEMPTS = 2  # nothing tells which part of a wrong file is wrong: it is fetched whole once more
+_KEEP_BYTES = 1024 * 1024  # a smaller partial is not worth keeping on a full disk
+
+
+class ChecksumError(SpoiledError):
+    """All bytes came, and they are not the promised ones."""
+
+    code = "checksum"
+
+    def __init__(self, filename: str, *, expected: str, actual: str) -> None:
+        super().__init__(filename, f"its checksum is {actual} instead of {expected}")
+
+
+class UnverifiableError(IntegrityError):
+    """Nobody has said what the file's checksum should be."""
+
+    code = "no_checksum"
+
+    def __init__(self, filename: str) -> None:
+        super().__init__(
+            f"the hub gives no sha256 for {filename}, so it cannot be verified",
+            remedy="if you trust it nevertheless, repeat with --allow-unverified",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a download is to be done."""
+
+    allow_unverified: bool = False
+    force: bool = False  # fetch again what is there
+    limit_rate: int | None = None  # bytes per second
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A verified blob, and how it came to be there."""
+
+    blob: Path
+    sha256: str
+    status: DownloadStatus
+    fetched_bytes: int
+
+
+class Download:
+    """Fetches files of one repository at one commit.
+
+    ``is_trusted`` tells whether a blob has been verified before and not been touched since.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        cache: RepoCache,
+        commit: str,
+        terms: Terms,
+        listener: Listener,
+        is_trusted: Callable[[Path], bool],
+    ) -> None:
+        self._hub = hub
+        self._cache = cache
+        self._commit = commit
+        self._terms = terms
+        self._listener = listener
+        self._is_trusted = is_trusted
+
+    def fetch(self, file: RemoteFile) -> Fetched:
+        """Return the blob of ``file``, complete and verified.
+
+        Raises:
+            UnverifiableError: there is no checksum to verify it by.
+            ChecksumError, SpoiledError: what the server sends is wrong, twice.
+            DiskSpaceError: it does not fit.
+            NetworkError, AuthError, NotFoundError: the hub refuses or cannot be reached.
+        """
+        if file.sha256 is None and not self._terms.allow_unverified:
+            raise UnverifiableError(file.filename)
+        if (found := self.find_trusted(file)) is not None:
+            return found
+        try:
+            self._cache.prepare()
+            with locked(self._cache.lock(self._name(file)), lambda: self._tell_waiting(file)):
+                return self.find_trusted(file) or self._adopt(file) or self._fetch(file)
+        except OSError as error:
+            raise explain_write_error(error, self._cache.root, file.size_bytes) from error
+
+    def check_space(self, files: Iterable[RemoteFile]) -> None:
+        """Make sure that all of ``files`` that are not here yet fit on the disk together.
+
+        Raises:
+            DiskSpaceError: they do not.
+        """
+        missing = sum(self._missing_bytes(file) for file in files)
+        if missing:
+            folder = self._cache.root
+            while not folder.exists():
+                folder = folder.parent
+            check_space(folder, missing)
+
+    def _missing_bytes(self, file: RemoteFile) -> int:
+        name = self._name(file)
+        for path in (self._cache.blob(name), self._cache.partial(name)):
+            with contextlib.suppress(OSError):
+                return max(0, file.size_bytes - path.stat().st_size)
+        return file.size_bytes
+
+    def _name(self, file: RemoteFile) -> str:
+        """Return the name of the blob: its checksum, or until that is known, one for its place."""
+        place = f"{self._cache.repo_id}/{self._commit}/{file.filename}"
+        return file.sha256 or file.git_oid or hashlib.sha256(place.encode()).hexdigest()
+
+    def _tell_waiting(self, file: RemoteFile) -> None:
+        partial = self._cache.partial(self._name(file))
+        with contextlib.suppress(OSError):
+            self._tell(file, "waiting", partial.stat().st_size)
+
+    def _tell(self, file: RemoteFile, phase: Phase, done: int) -> None:
+        self._listener.progress(Progress(file.filename, phase, done, file.size_bytes))
+
+    def find_trusted(self, file: RemoteFile) -> Fetched | None:
+        """Return the blob of ``file`` if it is there and was verified; nothing is read or asked."""
+        blob = self._cache.blob(self._name(file))
+        if self._terms.force or file.sha256 is None or not self._is_trusted(blob):
+            return None
+        return Fetched(blob, file.sha256, "present", 0)
+
+    def _adopt(self, file: RemoteFile) -> Fetched | None:
+        """Return the blob if somebody has put it there already, and it is right."""
+        blob = self._cache.blob(self._name(file))
+        if self._terms.force or file.sha256 is None or not blob.is_file():
+            return None
+        if blob.stat().st_size != file.size_bytes:
+            return None
+        if hash_file(blob, lambda done: self._tell(file, "checking", done)) != file.sha256:
+            self._listener.note(f"{file.filename} is in the cache, but corrupt: fetching it again")
+            return None
+        with contextlib.suppress(OSError):  # somebody else's file: reading it is enough
+            blob.chmod(BLOB_MODE)
+        return Fetched(blob, file.sha256, "adopted", 0)
+
+    def _fetch(self, file: RemoteFile) -> Fetched:
+        fetched = 0
+        for attempt in range(1, _ATTEMPTS + 1):
+            partial = self._open_partial(file)
+            resumed = partial.size > 0
+            transfer = self._transfer(partial)
+            try:
+                digest = self._complete(partial, transfer)
+            except SpoiledError as error:
+                partial.discard()
+                if attempt == _ATTEMPTS:
+                    raise
+                self._listener.note(f"{error.message}; fetching it once more from the start")
+                continue
+            finally:
+                partial.close()
+                fetched += transfer.fetched
+            name = file.sha256 or file.git_oid or digest.sha256
+            blob = self._cache.publish(partial.path, name)
+            partial.forget_sidecar()
+            return Fetched(blob, digest.sha256, "resumed" if resumed else "downloaded", fetched)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _open_partial(self, file: RemoteFile) -> Partial:
+        return Partial(
+            self._cache.partial(self._name(file)),
+            file,
+            self._commit,
+            lambda done: self._tell(file, "checking", done),
+        )
+
+    def _transfer(self, partial: Partial) -> Transfer:
+        filename = partial.expected.filename
+        source = self._hub.source(self._cache.repo_id, self._commit, filename)
+        return Transfer(self._hub, source, partial, self._listener, self._terms.limit_rate)
+
+    def _complete(self, partial: Partial, transfer: Transfer) -> Digest:
+        """Fetch what is missing and compare the checksum."""
+        file = partial.expected
+        try:
+            check_space(self._cache.blobs, partial.missing)
+            transfer.run()
+            digest = partial.finish()
+        except (OSError, DiskSpaceError):
+            if partial.size < _KEEP_BYTES:
+                partial.discard()
+            raise
+        expected = file.sha256 or file.git_oid
+        actual = digest.sha256 if file.sha256 else digest.git_oid
+        if expected is not None and actual != expected:
+            raise ChecksumError(file.filename, expected=expected, actual=str(actual))
+        return digest

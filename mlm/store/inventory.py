@@ -1,0 +1,65 @@
+"""From files to models: shards joined, and what lies in the cache that nobody has told us of."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from mlm.store.names import is_filename, is_sha256, split_shard
+from mlm.store.types import ModelFile
+from mlm.store.variant import read_quant
+
+
+def group_shards(files: list[ModelFile]) -> list[ModelFile]:
+    """Return one `ModelFile` per model: shards become their first, with all their bytes."""
+    totals: dict[tuple[Path, str], list[ModelFile]] = {}
+    for file in files:
+        totals.setdefault((file.path.parent, split_shard(file.filename)[0]), []).append(file)
+    return [_join(sorted(parts, key=lambda part: part.filename)) for parts in totals.values()]
+
+
+def _join(parts: list[ModelFile]) -> ModelFile:
+    if len(parts) == 1:
+        return parts[0]
+    verified = [part.verified_at for part in parts]
+    return replace(
+        parts[0],
+        size_bytes=sum(part.size_bytes for part in parts),
+        verified_at=None if None in verified else min(v for v in verified if v is not None),
+        n_files=len(parts),
+    )
+
+
+def scan_cache(hub_cache: Path) -> Iterator[ModelFile]:
+    """Yield the GGUF files in a Hugging Face cache, whoever fetched them, none of them verified."""
+    for repo in sorted(hub_cache.glob("models--*--*")):
+        _, owner, name = repo.name.split("--", 2)
+        for path in sorted(repo.glob("snapshots/*/**/*.gguf")):
+            commit, filename = _place(path, repo / "snapshots")
+            if is_filename(filename) and path.is_file():
+                yield _unverified(path, f"{owner}/{name}", commit, filename)
+
+
+def _place(path: Path, snapshots: Path) -> tuple[str, str]:
+    commit, *rest = path.relative_to(snapshots).parts
+    return commit, "/".join(rest)
+
+
+def _unverified(path: Path, repo_id: str, commit: str, filename: str) -> ModelFile:
+    blob = path.resolve().name
+    quant = read_quant(filename)
+    ref = f"{repo_id}:{quant}" if quant else f"{repo_id}/{filename}"
+    return ModelFile(
+        ref=ref,
+        model_id=ref,
+        model=None,
+        quant=quant,
+        repo_id=repo_id,
+        commit=commit,
+        filename=filename,
+        path=path,
+        size_bytes=path.stat().st_size,
+        sha256=blob if is_sha256(blob) else None,
+        verified_at=None,
+        origin="adopted",
+        last_used_at=None,
+    )

@@ -1,0 +1,26 @@
+"""What the store tells while it works, to whoever shows it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Phase = Literal["waiting", "checking", "downloading"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one file is. ``waiting``: another process fetches it, and this is how far *it* is."""
+
+    filename: str
+    phase: Phase
+    done: int  # bytes
+    total: int
+
+
+class Listener:
+    """Hears of progress and of what a person should know; this one keeps it to itself."""
+
+    def progress(self, progress: Progress) -> None:
+        """Hear how far a file is: often, many times a second."""
+
+    def note(self, text: str) -> None:
+        """Hear something a person should know: a retry, a replaced file."""

@@ -1,0 +1,68 @@
+"""Finds the models that a person means among those in the store."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from difflib import get_close_matches
+
+from mlm.errors import NotFoundError
+from mlm.store.names import is_sha256
+from mlm.store.ref import HubRef, LocalRef, NameRef, parse_ref
+from mlm.store.types import ModelFile
+
+_SHORTEST_SHA = 8  # digits of a checksum that are enough to name a file by
+
+
+def match_models(text: str, models: Iterable[ModelFile]) -> list[ModelFile]:
+    """Return the models that ``text`` names, the last used or verified first.
+
+    It may be any REF, a model id, or the first digits of a sha256.
+
+    Raises:
+        UsageError: it cannot be the name of a model.
+    """
+    ref = parse_ref(text)
+    if isinstance(ref, LocalRef):
+        path = ref.path.resolve()
+        found = [model for model in models if model.path.resolve() == path]
+    elif isinstance(ref, HubRef):
+        found = [replace(model, model_id=str(ref)) for model in models if _is_from(model, ref)]
+    else:
+        found = _match_name(ref, list(models))
+    return sorted(found, key=_freshness, reverse=True)
+
+
+def unknown_model(text: str, models: Iterable[ModelFile]) -> NotFoundError:
+    """Return the error for a name that no model in the store has, offering the nearest ones."""
+    names = {name for model in models for name in (model.model, model.model_id, model.ref) if name}
+    near = get_close_matches(text, sorted(names), n=3, cutoff=0.5)
+    offer = f"; near it: {', '.join(near)}" if near else ""
+    return NotFoundError(f"{text} is not in the store{offer}", remedy=f"mlm download {text}")
+
+
+def _match_name(ref: NameRef, models: list[ModelFile]) -> list[ModelFile]:
+    wanted = ref.name.casefold()
+    named = [
+        replace(m, model_id=str(ref)) for m in models if m.model and m.model.casefold() == wanted
+    ]
+    if ref.quant:
+        return [m for m in named if (m.quant or "").casefold() == ref.quant.casefold()]
+    if named:
+        return named
+    by_id = [model for model in models if model.model_id.casefold() == wanted]
+    if by_id:
+        return by_id
+    if len(wanted) >= _SHORTEST_SHA and is_sha256(wanted.ljust(64, "0")):
+        return [model for model in models if (model.sha256 or "").startswith(wanted)]
+    return []
+
+
+def _is_from(model: ModelFile, ref: HubRef) -> bool:
+    if (model.repo_id or "").casefold() != ref.repo_id.casefold():
+        return False
+    if ref.filename is not None:
+        return model.filename == ref.filename
+    return ref.quant is None or (model.quant or "").casefold() == ref.quant.casefold()
+
+
+def _freshness(model: ModelFile) -> tuple[float, float]:
+    return model.last_used_at or 0, model.verified_at or 0

@@ -1,0 +1,153 @@
+"""The one metadata call: repository and revision to commit, files, sizes and checksums.
+
+It goes through huggingface_hub, whose client is given our limits: how much JSON, how long, how many
+redirects and to where. That library costs 300-500 ms to import, so this file does so only when a
+hub is really asked.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import mlm
+from mlm.errors import MlmError, NetworkError
+from mlm.store.names import is_commit, is_filename, is_sha256
+from mlm.store.proxy import find_proxy
+from mlm.store.refusal import Asked, HubProtocolError, explain_refusal
+from mlm.store.types import RemoteFile, RepoFiles
+from mlm.store.wire import Interrupted, Wire, host_of, may_redirect, unreachable
+from mlm.units import MIB, format_size
+
+if TYPE_CHECKING:
+    import httpx2
+    from huggingface_hub.hf_api import RepoSibling
+
+MAX_LISTING_BYTES = 16 * MIB  # a real listing of a thousand files has 0.5 MiB
+MAX_REDIRECTS = 10
+_LISTING_TIME_FACTOR = 4  # times the stall limit: the longest a whole listing may take
+
+
+def fetch_listing(asked: Asked, token: str | None, wire: Wire) -> RepoFiles:
+    """Return the GGUF files of a repository at a revision.
+
+    Raises:
+        NotFoundError, AuthError: the hub says so.
+        Interrupted: it did not answer, or asks to come back later.
+        NetworkError: what answered is not a hub.
+    """
+    os.environ["HF_HUB_DISABLE_XET"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    import httpx2
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    api = huggingface_hub.HfApi(
+        endpoint=asked.endpoint,
+        token=token or False,  # False: none at all; None would look for one of its own
+        library_name="mlm",
+        library_version=mlm.__version__,
+        headers={"Accept-Encoding": "identity"},
+    )
+    huggingface_hub.set_client_factory(lambda: _limited_client(asked.endpoint, wire))
+    try:
+        info = api.model_info(
+            asked.repo_id,
+            revision=asked.revision,
+            files_metadata=True,
+            timeout=wire.timeouts.first_byte_s,
+        )
+        return _read_listing(asked, info.sha, info.siblings)
+    except HfHubHTTPError as error:
+        raise explain_refusal(error.response.status_code, error.response.headers, asked) from error
+    except httpx2.TooManyRedirects as error:
+        raise HubProtocolError(asked.endpoint, "it redirects in circles") from error
+    except httpx2.HTTPError as error:
+        raise _transport_error(asked.endpoint, error, wire) from error
+    except MlmError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise HubProtocolError(asked.endpoint, "its listing is not what was expected") from error
+    finally:
+        huggingface_hub.close_session()
+
+
+def _limited_client(endpoint: str, wire: Wire) -> "httpx2.Client":
+    import httpx2
+
+    def check_target(request: httpx2.Request) -> None:
+        url = str(request.url)
+        if not url.startswith(endpoint) and not may_redirect(endpoint, url):
+            raise HubProtocolError(endpoint, "it redirects to a place it must not")
+
+    def limit_body(response: httpx2.Response) -> None:
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise HubProtocolError(endpoint, "it sends compressed data that nobody asked for")
+        assert isinstance(response.stream, httpx2.SyncByteStream)
+        response.stream = _limited_stream(response.stream, endpoint, wire.timeouts.stall_s)
+
+    return httpx2.Client(
+        event_hooks={"request": [check_target], "response": [limit_body]},
+        follow_redirects=True,
+        max_redirects=MAX_REDIRECTS,
+        trust_env=wire.use_proxies,
+    )
+
+
+def _limited_stream(
+    stream: "httpx2.SyncByteStream", endpoint: str, stall_s: float
+) -> "httpx2.SyncByteStream":
+    import httpx2
+
+    class Limited(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            received, deadline = 0, time.monotonic() + _LISTING_TIME_FACTOR * stall_s
+            for chunk in stream:
+                received += len(chunk)
+                if received > MAX_LISTING_BYTES:
+                    limit = format_size(MAX_LISTING_BYTES)
+                    raise HubProtocolError(endpoint, f"its listing is larger than {limit}")
+                if time.monotonic() > deadline:
+                    raise HubProtocolError(endpoint, "its listing never ends")
+                yield chunk
+
+        def close(self) -> None:
+            stream.close()
+
+    return Limited()
+
+
+def _transport_error(endpoint: str, error: "httpx2.HTTPError", wire: Wire) -> NetworkError:
+    import httpx2
+
+    proxy = find_proxy(endpoint) if wire.use_proxies else None
+    if isinstance(error, httpx2.TimeoutException):
+        return unreachable(endpoint, proxy, "no answer in time")
+    if isinstance(error, httpx2.ConnectError | httpx2.ProxyError):
+        refused = "refused" in str(error).lower()
+        return unreachable(endpoint, proxy, "connection refused" if refused else str(error).lower())
+    return Interrupted(f"the connection to {host_of(endpoint)} broke: {str(error).lower()}")
+
+
+def _read_listing(
+    asked: Asked, commit: str | None, siblings: "list[RepoSibling] | None"
+) -> RepoFiles:
+    """Return what can be trusted of a listing: files with a safe name and a size."""
+    if not is_commit(commit):
+        raise HubProtocolError(asked.endpoint, "it names no commit")
+    assert commit is not None
+    files = [_read_file(asked, sibling) for sibling in siblings or ()]
+    return RepoFiles(asked.repo_id, commit, tuple(file for file in files if file))
+
+
+def _read_file(asked: Asked, sibling: "RepoSibling") -> RemoteFile | None:
+    name: Any = sibling.rfilename
+    if not is_filename(name) or not name.lower().endswith(".gguf"):
+        return None
+    sha256: Any = sibling.lfs.sha256 if sibling.lfs else None
+    size: Any = sibling.lfs.size if sibling.lfs else sibling.size
+    if sha256 is not None and not is_sha256(sha256):
+        raise HubProtocolError(asked.endpoint, f"the checksum of {name} is none")
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise HubProtocolError(asked.endpoint, f"it does not say how large {name} is")
+    git_oid: Any = sibling.blob_id
+    return RemoteFile(name, size, sha256, git_oid if is_commit(git_oid) else None)

@@ -1,0 +1,77 @@
+"""What is known of a file on disk and cannot be read off it: one small JSON file each.
+
+The index is only a fast view of the receipts; losing it loses nothing.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mlm.store.types import ModelFile
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A file, and its modification time when all its bytes were last known to be right."""
+
+    file: ModelFile
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, file: ModelFile) -> "Receipt":
+        """Return the receipt for ``file`` as it is on disk now.
+
+        Raises:
+            OSError: it is not there.
+        """
+        return cls(file, file.path.stat().st_mtime_ns)
+
+    def is_current(self) -> bool:
+        """Whether the file has not been touched since its bytes were right."""
+        try:
+            status = self.file.path.stat()
+        except OSError:
+            return False
+        facts = (status.st_size, status.st_mtime_ns)
+        return self.file.verified_at is not None and facts == (self.file.size_bytes, self.mtime_ns)
+
+
+class Receipts:
+    """The folder of receipts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, receipt: Receipt) -> None:
+        """Keep ``receipt``, replacing an older one of the same path."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(receipt.file.path)
+        document = asdict(receipt.file) | {"path": str(receipt.file.path)}
+        temporary = path.with_name(f"{path.name}.{os.getpid()}")
+        text = json.dumps({"file": document, "mtime_ns": receipt.mtime_ns}, indent=1)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+
+    def forget(self, path: Path) -> None:
+        """Throw away the receipt for ``path``."""
+        self._path(path).unlink(missing_ok=True)
+
+    def read_all(self) -> Iterator[Receipt]:
+        """Yield every receipt that can be read."""
+        if self._folder.is_dir():
+            for path in sorted(self._folder.glob("*.json")):
+                with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+                    yield _parse(json.loads(path.read_bytes()))
+
+    def _path(self, file: Path) -> Path:
+        return self._folder / f"{hashlib.sha256(os.fsencode(file)).hexdigest()[:32]}.json"
+
+
+def _parse(document: dict[str, Any]) -> Receipt:
+    fields = document["file"]
+    return Receipt(ModelFile(**(fields | {"path": Path(fields["path"])})), document["mtime_ns"])

@@ -1,0 +1,43 @@
+"""Room on the disk: asked for before writing, and told apart from other failures of writing."""
+
+import errno
+import shutil
+from pathlib import Path
+
+from mlm.errors import DiskSpaceError, MlmError, UsageError
+from mlm.units import format_size
+
+_MARGIN = 0.05  # of what is to be written: file systems need room for their own records
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Make sure that ``needed`` more bytes fit into the file system of ``folder``.
+
+    Raises:
+        DiskSpaceError: they do not; the message has both figures.
+    """
+    with_margin = int(needed * (1 + _MARGIN))
+    free = shutil.disk_usage(folder).free
+    if free < with_margin:
+        raise disk_full(folder, with_margin, free)
+
+
+def disk_full(folder: Path, needed: int, free: int | None = None) -> DiskSpaceError:
+    """Return the error for a disk that cannot take ``needed`` more bytes."""
+    free = shutil.disk_usage(folder).free if free is None else free
+    return DiskSpaceError(
+        f"{folder} needs {format_size(needed)} ({needed} bytes) more,"
+        f" and {format_size(free)} ({free} bytes) are free",
+        remedy="make room (mlm list, mlm rm REF), or export HF_HUB_CACHE=/a/larger/disk",
+    )
+
+
+def explain_write_error(error: OSError, folder: Path, needed: int) -> MlmError:
+    """Return what it means that writing into ``folder`` failed with ``needed`` bytes to go."""
+    if error.errno in _FULL:
+        return disk_full(folder, needed)
+    return UsageError(
+        f"{folder} cannot be written: {(error.strerror or str(error)).lower()}",
+        remedy="export HF_HUB_CACHE=/a/folder/you/may/write",
+    )

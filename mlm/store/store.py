@@ -1,0 +1,284 @@
+"""The store: every model file on this machine, whoever brought it here."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mlm.errors import NotFoundError
+from mlm.gguf.reader import read_metadata, shard_paths
+from mlm.paths import Home
+from mlm.store.cache_layout import RepoCache
+from mlm.store.digest import hash_file
+from mlm.store.download import Download, Fetched, Terms
+from mlm.store.hub import Hub
+from mlm.store.index import Index
+from mlm.store.inventory import group_shards, scan_cache
+from mlm.store.listener import Listener, Progress
+from mlm.store.lookup import match_models, unknown_model
+from mlm.store.names import split_shard
+from mlm.store.order import Order, Shipment, look_up
+from mlm.store.receipt import Receipt, Receipts
+from mlm.store.ref import LocalRef, parse_ref
+from mlm.store.space import explain_write_error
+from mlm.store.types import Downloaded, ModelFile, RemoteFile, Verified
+from mlm.store.variant import read_quant
+from mlm.store.verify import verify_file
+
+
+class Store:
+    """Model files in the Hugging Face cache and elsewhere. Close it, or use it in a ``with``."""
+
+    def __init__(self, home: Home, hub_cache: Path) -> None:
+        self._home = home
+        self._hub_cache = hub_cache
+        self._receipts = Receipts(home.receipts)
+        self._index = Index(home.index_db, self._read_disk)
+
+    def models(self) -> list[ModelFile]:
+        """Return every model, shards joined. Those whose file has gone are left out.
+
+        Imported files are listed even then: their disk may only be unplugged.
+        """
+        files = (receipt.file for receipt in self._index.receipts())
+        return group_shards([f for f in files if f.origin == "import" or f.path.exists()])
+
+    def find(self, text: str) -> ModelFile:
+        """Return the model that ``text`` names: any REF, a model id, or the start of a sha256.
+
+        ``model_id`` of the result is the name that was typed. A local file need not have been
+        imported; it is then returned with nothing known of it.
+
+        Raises:
+            NotFoundError: it is not here; nearest names are offered.
+            UsageError: it cannot be the name of a model.
+        """
+        found = self.find_all(text)
+        if not found:
+            raise unknown_model(text, self.models())
+        if not found[0].path.exists():
+            raise NotFoundError(
+                f"{found[0].path} is gone", remedy="put it back, or mlm rm it and import it again"
+            )
+        return found[0]
+
+    def find_all(self, text: str) -> list[ModelFile]:
+        """Return every model that ``text`` names, best first; none is an answer too."""
+        found = match_models(text, self.models())
+        ref = parse_ref(text)
+        if not found and isinstance(ref, LocalRef) and ref.path.is_file():
+            return [_describe_local(ref.path.resolve(), None)]
+        return found
+
+    def files(self, model: ModelFile) -> list[ModelFile]:
+        """Return the files of a model: itself, or all its shards in order."""
+        if model.n_files == 1:
+            return [model]
+        stem = split_shard(model.filename)[0]
+        return [
+            receipt.file
+            for receipt in self._index.receipts()
+            if receipt.file.path.parent == model.path.parent
+            and split_shard(receipt.file.filename)[0] == stem
+        ]
+
+    def download(
+        self, hub: Hub, order: Order, terms: Terms, listener: Listener
+    ) -> list[Downloaded]:
+        """Bring in what ``order`` asks for, verified, and return what became of each file.
+
+        Raises:
+            MlmError: see `mlm.store.order.look_up` and `mlm.store.download.Download.fetch`.
+        """
+        shipment = look_up(hub, order, listener)
+        cache = RepoCache(self._hub_cache, order.ref.repo_id)
+        download = Download(hub, cache, shipment.commit, terms, listener, self._is_trusted)
+        download.check_space(shipment.files)
+        return [self._bring(download, cache, shipment, file) for file in shipment.files]
+
+    def preview(self, hub: Hub, order: Order, terms: Terms, listener: Listener) -> list[Downloaded]:
+        """Return what `download` would do, having asked the hub but fetched and written nothing.
+
+        Raises:
+            MlmError: see `mlm.store.order.look_up`.
+        """
+        shipment = look_up(hub, order, listener)
+        cache = RepoCache(self._hub_cache, order.ref.repo_id)
+        download = Download(hub, cache, shipment.commit, terms, listener, self._is_trusted)
+        results = []
+        for file in shipment.files:
+            path = cache.snapshot(shipment.commit, file.filename)
+            found = download.find_trusted(file) or Fetched(path, file.sha256 or "", "planned", 0)
+            results.append(_result(shipment, file, found, path, elapsed_s=0.0))
+        return results
+
+    def verify(self, model: ModelFile, listener: Listener) -> list[Verified]:
+        """Hash all files of a model again, and remember of each whether it is right."""
+        results = [verify_file(file, listener) for file in self.files(model)]
+        for result in results:
+            verified_at = time.time() if result.ok else None
+            with contextlib.suppress(OSError):  # it is gone, or the home cannot be written
+                self._register(replace(result.file, verified_at=verified_at))
+        return results
+
+    def import_file(self, path: Path, listener: Listener) -> list[ModelFile]:
+        """Register a local GGUF, with all its shards, where it is; hash it and return its files.
+
+        Raises:
+            NotFoundError: there is no such file.
+            GGUFError: it is not a sound GGUF model, or a shard is missing.
+        """
+        path = path.expanduser().resolve()
+        metadata = read_metadata(path)
+        parts = [path] if metadata.split_count == 1 else shard_paths(path)
+        files = []
+        for part in parts:
+            size = part.stat().st_size
+
+            def tell(done: int, name: str = part.name, size: int = size) -> None:
+                listener.progress(Progress(name, "checking", done, size))
+
+            sha256 = hash_file(part, tell)
+            described = _describe_local(part, metadata.quant)
+            files.append(replace(described, sha256=sha256, verified_at=time.time()))
+        for file in files:
+            self._register(file)
+        return files
+
+    def remove(self, model: ModelFile) -> int:
+        """Delete the files of a model, or only forget them if they were imported in place.
+
+        Return the bytes that became free.
+        """
+        freed = 0
+        for file in self.files(model):
+            if file.origin != "import" and file.repo_id and file.commit:
+                cache = RepoCache(self._hub_cache, file.repo_id)
+                freed += cache.remove(file.commit, file.filename)
+            self._receipts.forget(file.path)
+            self._index.forget(file.path)
+        return freed
+
+    def note_use(self, model: ModelFile) -> None:
+        """Remember that a model is being used now."""
+        for file in self.files(model):
+            self._index.note_use(file.path, time.time())
+
+    def close(self) -> None:
+        """Give the index back."""
+        self._index.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _bring(
+        self, download: Download, cache: RepoCache, shipment: Shipment, file: RemoteFile
+    ) -> Downloaded:
+        """Fetch one file, then make it known: snapshot, ref, receipt, row, in this order."""
+        started = time.monotonic()
+        fetched = download.fetch(file)
+        try:
+            path = cache.link(shipment.commit, file.filename, fetched.blob)
+            cache.set_ref(shipment.order.revision, shipment.commit)
+            if fetched.status != "present" or not self._is_registered(path):
+                self._replace(_describe(shipment, file, fetched, path))
+        except OSError as error:
+            raise explain_write_error(error, cache.root, 0) from error
+        return _result(shipment, file, fetched, path, elapsed_s=time.monotonic() - started)
+
+    def _replace(self, file: ModelFile) -> None:
+        """Register ``file`` and forget what an older commit called the same bytes."""
+        for receipt in self._index.receipts():
+            old = receipt.file
+            same_bytes = (old.repo_id, old.filename, old.sha256)
+            if same_bytes == (file.repo_id, file.filename, file.sha256) and old.path != file.path:
+                self._receipts.forget(old.path)
+                self._index.forget(old.path)
+        self._register(file)
+
+    def _register(self, file: ModelFile) -> None:
+        receipt = Receipt.of(file)
+        self._receipts.write(receipt)
+        self._index.put(receipt)
+
+    def _is_registered(self, path: Path) -> bool:
+        return any(receipt.file.path == path for receipt in self._index.receipts())
+
+    def _is_trusted(self, blob: Path) -> bool:
+        """Whether ``blob`` was verified and has not been touched since."""
+        return blob.exists() and any(
+            receipt.is_current() and receipt.file.path.samefile(blob)
+            for receipt in self._index.receipts()
+        )
+
+    def _read_disk(self) -> Iterator[Receipt]:
+        """Yield what is on disk: what there is a receipt for, then what else the cache holds."""
+        yield from self._receipts.read_all()
+        for file in scan_cache(self._hub_cache):
+            with contextlib.suppress(OSError):
+                yield Receipt.of(file)
+
+
+def _describe(shipment: Shipment, file: RemoteFile, fetched: Fetched, path: Path) -> ModelFile:
+    model, quant = shipment.order.model, shipment.quant
+    return ModelFile(
+        ref=shipment.ref,
+        model_id=f"{model}:{quant}" if model and quant else shipment.ref,
+        model=model,
+        quant=quant,
+        repo_id=shipment.order.ref.repo_id,
+        commit=shipment.commit,
+        filename=file.filename,
+        path=path,
+        size_bytes=file.size_bytes,
+        sha256=fetched.sha256,
+        verified_at=time.time() if file.sha256 else None,
+        origin="adopted" if fetched.status == "adopted" else "hub",
+        last_used_at=None,
+    )
+
+
+def _describe_local(path: Path, quant: str | None) -> ModelFile:
+    return ModelFile(
+        ref=str(path),
+        model_id=split_shard(path.name)[0],
+        model=None,
+        quant=quant or read_quant(path.name),
+        repo_id=None,
+        commit=None,
+        filename=path.name,
+        path=path,
+        size_bytes=path.stat().st_size,
+        sha256=None,
+        verified_at=None,
+        origin="import",
+        last_used_at=None,
+    )
+
+
+def _result(
+    shipment: Shipment, file: RemoteFile, fetched: Fetched, path: Path, *, elapsed_s: float
+) -> Downloaded:
+    return Downloaded(
+        repo_id=shipment.order.ref.repo_id,
+        revision=shipment.order.revision,
+        commit=shipment.commit,
+        filename=file.filename,
+        path=path,
+        size_bytes=file.size_bytes,
+        sha256=fetched.sha256 or None,
+        status=fetched.status,
+        fetched_bytes=fetched.fetched_bytes,
+        elapsed_s=elapsed_s,
+    )
