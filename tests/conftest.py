@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+from fakes.hub import FakeHub
 from fakes.openai_server import OpenAIServer, serving_openai
 
 from mlm.cli.app import run
@@ -90,3 +91,11 @@ def mlm(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
         return Result(code, captured.out, captured.err)
 
     return run_command
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A fake Hugging Face hub, which is also the configured endpoint."""
+    with FakeHub() as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.endpoint)
+        yield running
