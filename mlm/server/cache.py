@@ -93,7 +93,7 @@ class ResponseCache:
         return None
 
     def store(
-        self, key: bytes, model_id: str, answer: StoredAnswer, *, then: Callable[[], None]
+        self, key: bytes, model_id: str, answer: StoredAnswer, *, then: Callable[[], object]
     ) -> None:
         """Keep ``answer`` if possible; ``then`` is called, maybe on another thread, afterwards."""
         text = json.dumps(asdict(answer), ensure_ascii=False)

@@ -96,7 +96,8 @@ def to_api_error(error: BaseException) -> ApiError:
         case NotFoundError():
             known = {"status": 404, "code": "model_not_found", "param": "model"}
         case WorkerDied():
-            known = {"status": 502, "code": error.code}
+            # The remedy is a path on this machine, which is nothing to a client elsewhere.
+            return ApiError(502, error.code, error.message)
         case DoesNotFitError():
             known = {"status": 503, "code": error.code}
         case UsageError():

@@ -11,7 +11,7 @@ from mlm.engine.messages import Accepted, Failed, Finished, TokenOut
 from mlm.server.errors import ApiError, from_failed, to_api_error
 
 _log = logging.getLogger("mlm.server")
-Produce = Callable[["Flight"], Coroutine[Any, Any, None]]
+Produce = Callable[["Flight"], Coroutine[Any, Any, object]]
 
 
 class Flight:
@@ -44,6 +44,15 @@ class Flight:
     def over(self) -> bool:
         """Whether nothing more will come."""
         return self.finished is not None or self.error is not None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it goes on: it is not being cancelled and has not failed."""
+        return (
+            self.error is None
+            and not self._task.cancelling()
+            and (self.finished is not None or not self._task.done())
+        )
 
     def put(self, event: Accepted | TokenOut | Finished | Failed) -> None:
         """Take in what the worker says."""

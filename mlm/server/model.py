@@ -33,7 +33,10 @@ class ServedModel:
         """What changes when the file changes: its sha256, or what the file system says of it."""
         if self.sha256 is not None:
             return self.sha256
-        status = self.path.stat()
+        try:
+            status = self.path.stat()
+        except OSError:
+            return f"{self.path}:gone"  # loading it will say so
         return f"{self.path}:{status.st_size}:{status.st_mtime_ns}"
 
 

@@ -66,6 +66,10 @@ class Pool:
         """All models that were asked for so far."""
         return list(self._residents.values())
 
+    def find(self, model_id: str) -> Resident | None:
+        """Return what the pool knows of a model; None when nobody has asked for it yet."""
+        return self._residents.get(model_id)
+
     def resident(self, model: ServedModel) -> Resident:
         """Return the place of ``model`` in the pool."""
         for device in model.memory.devices:
@@ -75,17 +79,13 @@ class Pool:
             resident.model = model
         return resident
 
-    def preload(self, models: Sequence[ServedModel]) -> list[Resident]:
-        """Load the first of ``models`` soon, as many as fit together; return these."""
-        first: list[Resident] = []
+    def fitting(self, models: Sequence[ServedModel]) -> list[ServedModel]:
+        """Return the first of ``models``, as many as fit into memory together."""
+        first: list[ServedModel] = []
         for model in models:
-            resident = self.resident(model)
-            together = [r.model.memory_by_device for r in (*first, resident)]
-            if not self._room().holds(together):
-                break
-            resident.kept_warm = True
-            first.append(resident)
-        self._step()
+            self.resident(model)
+            if self._room().holds([other.memory_by_device for other in (*first, model)]):
+                first.append(model)
         return first
 
     @asynccontextmanager
@@ -218,7 +218,8 @@ class Pool:
             _log.warning("cannot load %s: %s", model.model_id, failure.message)
             self._note_load(resident, time.monotonic() - started)
         else:
-            resident.state, resident.loads = "ready", resident.loads + 1
+            resident.state, resident.progress = "ready", 1.0
+            resident.loads += 1
             resident.setbacks.note_loaded()
             resident.last_used_at = time.monotonic()
             self._note_load(resident, time.monotonic() - started)

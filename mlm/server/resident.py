@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from copy import copy
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -68,7 +67,7 @@ class Resident:
         """Send those who wait away."""
         for waiter in self.waiters:
             if not waiter.done():
-                waiter.set_exception(copy(error))  # each is raised in a request of its own
+                waiter.set_exception(error)
         self.waiters.clear()
         self.kept_warm = False
 

@@ -1,0 +1,59 @@
+"""The routes of the server, and how their errors reach the client."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from mlm.errors import MlmError
+from mlm.server.errors import ApiError, from_status, to_api_error
+from mlm.server.guard import App, Guard, Keys
+from mlm.server.reply import ChatReply, CompletionReply
+from mlm.server.report import Report, error_response
+from mlm.server.schema import read_chat, read_completion
+from mlm.server.services import Services
+from mlm.server.text import TextEndpoint
+
+
+def make_app(services: Services, *, keys: Keys, allowed_hosts: tuple[str, ...] = ()) -> App:
+    """Return the ASGI application of one server."""
+    return Guard(make_router(services), keys, allowed_hosts)
+
+
+def make_router(services: Services) -> Starlette:
+    """Return the routes, without the checks that come before them."""
+    report = Report(services)
+    chat = TextEndpoint(services, "chat", read_chat, ChatReply)
+    completions = TextEndpoint(services, "completions", read_completion, CompletionReply)
+    router = Starlette(
+        routes=[
+            Route("/v1/models", report.models),
+            Route("/v1/models/{model_id:path}", report.model),
+            Route("/v1/chat/completions", chat, methods=["POST"]),
+            Route("/v1/completions", completions, methods=["POST"]),
+            Route("/health", report.health),
+            Route("/ready", report.ready),
+            Route("/admin/stats", report.stats),
+            Route("/admin/clear-cache", report.clear_cache, methods=["POST"]),
+        ],
+        exception_handlers={
+            ApiError: _answer_error,
+            MlmError: _answer_error,
+            HTTPException: _answer_status,
+            Exception: _answer_error,
+        },
+    )
+    router.router.redirect_slashes = False  # a redirect would repeat the Host header
+    return router
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    return error_response(to_api_error(error))
+
+
+async def _answer_status(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    response = error_response(from_status(error.status_code, error.detail))
+    response.headers.update(error.headers or {})  # Allow, of a 405
+    return response

@@ -1,0 +1,144 @@
+"""One request and its response, as ASGI has them: the body in, the answer out, and who has left."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mlm.server.errors import ApiError
+from mlm.server.flight import Watcher
+
+MAX_BODY_BYTES = 8 * 1024**2
+BODY_TIMEOUT_S = 30.0
+WRITE_STALL_S = 30.0  # a reader that takes nothing for so long is given up
+PING_S = 15.0  # proxies close streams that are silent for 30 to 60 s
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class ClientGone(Exception):
+    """The client has left; there is nobody to answer."""
+
+
+async def read_body(receive: Receive) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        ApiError: 413 or 408.
+        ClientGone: the client left before the end.
+    """
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
+                if size > MAX_BODY_BYTES:
+                    raise ApiError(
+                        413, "body_too_large", f"the body is over {MAX_BODY_BYTES} bytes"
+                    )
+                if not message.get("more_body", False):
+                    return b"".join(chunks)
+    except TimeoutError:
+        raise ApiError(408, "timeout", f"no whole body within {BODY_TIMEOUT_S:.0f} s") from None
+
+
+async def send_json(send: Send, document: object, headers: Headers = ()) -> None:
+    """Answer with one JSON document."""
+    body = json.dumps(document, ensure_ascii=False).encode()
+    await send_whole(send, 200, body, [(b"content-type", b"application/json"), *headers])
+
+
+async def send_whole(send: Send, status: int, body: bytes, headers: Headers) -> None:
+    """Send a complete response."""
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Client:
+    """The other end, while it waits for an answer whose body has been read already."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._send = send
+        self._abort = scope.get("extensions", {}).get("mlm", {}).get("abort")
+        self._watcher: Watcher | None = None
+        self.gone = False
+        self._written_at = time.monotonic()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it has heard nothing for so long that a sign of life is due."""
+        return time.monotonic() - self._written_at >= PING_S
+
+    async def wait(self, watcher: Watcher) -> None:
+        """Return when something has happened to the flight, or `PING_S` has passed.
+
+        Raises:
+            ClientGone: the client has left.
+        """
+        self._watcher = watcher
+        if not self.gone:
+            timer = asyncio.get_running_loop().call_later(PING_S, watcher.wake)
+            try:
+                await watcher.wait()
+            finally:
+                timer.cancel()
+        if self.gone:
+            raise ClientGone
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send status line and headers."""
+        message = {"type": "http.response.start", "status": status, "headers": list(headers)}
+        await self._send(message)
+
+    async def write(self, data: bytes, *, last: bool = False) -> None:
+        """Send a part of the body.
+
+        Raises:
+            ClientGone: the client has taken nothing for `WRITE_STALL_S`.
+        """
+        try:
+            async with asyncio.timeout(WRITE_STALL_S):
+                await self._send(
+                    {"type": "http.response.body", "body": data, "more_body": not last}
+                )
+        except TimeoutError:
+            if self._abort is not None:
+                self._abort()
+                await asyncio.sleep(0)  # have the server notice before we return
+            raise ClientGone from None
+        self._written_at = time.monotonic()
+
+    def leave(self) -> None:
+        """Note that the client has gone."""
+        self.gone = True
+        if self._watcher is not None:
+            self._watcher.wake()
+
+
+@asynccontextmanager
+async def waiting_client(scope: Scope, receive: Receive, send: Send) -> AsyncIterator[Client]:
+    """Give the client of a request, watched for leaving until the block ends."""
+    client = Client(scope, send)
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        client.leave()
+
+    task = asyncio.create_task(watch())
+    try:
+        yield client
+    finally:
+        task.cancel()

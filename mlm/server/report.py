@@ -1,0 +1,131 @@
+"""What the server says of itself: models, health, figures."""
+
+import asyncio
+import os
+import time
+from typing import Any
+
+import psutil
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+import mlm
+from mlm.engine.messages import Ready
+from mlm.server.errors import ApiError
+from mlm.server.resident import Resident
+from mlm.server.services import Services
+from mlm.stats.summary import summarise_cache, summarise_models
+
+_NO_STORE = {"cache-control": "no-store"}
+
+
+class Report:
+    """The endpoints that answer with a document about the server."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def models(self, request: Request) -> Response:
+        """``GET /v1/models``: the served models in command-line order, then the installed ones."""
+        ids = await self._services.shelf.ids()
+        return _json({"object": "list", "data": [self._model(model_id) for model_id in ids]})
+
+    async def model(self, request: Request) -> Response:
+        """``GET /v1/models/ID``."""
+        found = await self._services.shelf.find(request.path_params["model_id"])
+        return _json(self._model(found.model_id))
+
+    async def health(self, request: Request) -> Response:
+        """``GET /health``: the server itself lives."""
+        return _json({"status": "ok"})
+
+    async def ready(self, request: Request) -> Response:
+        """``GET /ready``: 200 while new requests are welcome and the first models are loaded."""
+        services = self._services
+        if services.draining or not services.preloaded:
+            status = "draining" if services.draining else "loading"
+            return _json({"status": status}, status=503)
+        return _json({"status": "ready"})
+
+    async def stats(self, request: Request) -> Response:
+        """``GET /admin/stats``: ``mlm.stats/1`` since the start of this server."""
+        services = self._services
+        requests, loads = list(services.recorder.requests), list(services.recorder.loads)
+        models = await asyncio.to_thread(summarise_models, requests, loads)
+        return _json(
+            {
+                "schema": "mlm.stats/1",
+                "mlm_version": mlm.__version__,
+                "since": services.started_at,
+                "models": models,
+                "response_cache": await services.cache.count() | summarise_cache(requests),
+                "system": self._system(),
+                "resident": [describe(resident) for resident in services.pool.residents],
+            }
+        )
+
+    async def clear_cache(self, request: Request) -> Response:
+        """``POST /admin/clear-cache``: forget all cached responses."""
+        return _json({"cleared": await self._services.cache.clear()})
+
+    def _model(self, model_id: str) -> dict[str, Any]:
+        """Return OpenAI's object for a model; what is known of a loaded one is in ``meta``."""
+        state, ready = "stopped", None
+        if (resident := self._services.pool.find(model_id)) is not None:
+            state = resident.state
+            ready = resident.worker.ready if resident.worker else None
+        document = {
+            "id": model_id,
+            "object": "model",
+            "created": int(self._services.started_at),
+            "owned_by": "mlm",
+            "state": state,
+        }
+        return document | ({"meta": _meta(ready)} if ready else {})
+
+    def _system(self) -> dict[str, Any]:
+        process = psutil.Process()
+        return {
+            "pid": os.getpid(),
+            "uptime_s": time.time() - self._services.started_at,
+            "rss_bytes": process.memory_info().rss,
+            "cpu_s": sum(process.cpu_times()[:2]),
+            "history_dropped": self._services.recorder.dropped,
+        }
+
+
+def describe(resident: Resident) -> dict[str, Any]:
+    """Return the state of a model in the pool."""
+    return {
+        "model": resident.model.model_id,
+        "state": resident.state,
+        "progress": resident.progress,
+        "pid": resident.worker.pid if resident.worker else None,
+        "active": resident.active,
+        "waiting": max(resident.admitted - resident.active, 0),
+        "memory_bytes": resident.model.memory.total,
+        "loads": resident.loads,
+        "crashes": resident.crashes,
+        "trouble": resident.setbacks.reason or None,
+    }
+
+
+def _meta(ready: Ready) -> dict[str, Any]:
+    return {
+        "n_ctx": ready.n_ctx,
+        "n_ctx_slot": ready.n_ctx_slot,
+        "n_ctx_train": ready.n_ctx_train,
+        "n_parallel": ready.n_parallel,
+        "n_params": ready.n_params,
+        "engine": ready.engine,
+    }
+
+
+def _json(document: object, *, status: int = 200) -> Response:
+    return JSONResponse(document, status, headers=_NO_STORE)
+
+
+def error_response(error: ApiError) -> Response:
+    """Return the response that an error becomes."""
+    headers = {name.decode(): value.decode() for name, value in error.headers}
+    return Response(error.body, error.status, headers)

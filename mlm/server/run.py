@@ -1,0 +1,281 @@
+"""The life of a server: listen, load, serve, drain, stop."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import uvicorn
+
+from mlm.engine.spawn import DEFAULT_COMMAND
+from mlm.errors import EngineError, UsageError
+from mlm.paths import Home
+from mlm.server.address import bind, is_loopback, own_names, url_of
+from mlm.server.app import make_app
+from mlm.server.cache import ResponseCache
+from mlm.server.errors import ApiError
+from mlm.server.guard import Keys
+from mlm.server.model import ServedModel
+from mlm.server.pool import Pool, PoolOptions
+from mlm.server.protocol import LimitedProtocol
+from mlm.server.registry import Registry, RunningServer, own_start_time
+from mlm.server.report import describe
+from mlm.server.resident import Resident
+from mlm.server.services import Services
+from mlm.server.shelf import Shelf
+from mlm.stats.recorder import Recorder
+
+DRAIN_S = 20.0  # for answers that are on their way when the server is told to stop
+FAREWELL_S = 3.0  # … and then for their error events to be read
+MAX_CONNECTIONS = 1024
+KEEP_ALIVE_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The server can be reached; its models may still be loading."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A model is being loaded, is ready, or has gone."""
+
+    model_id: str
+    state: str
+    progress: float
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Everything given on the command line that fits is in memory."""
+
+    model_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """No new work is taken; ``at_once`` also ends what is on its way."""
+
+    at_once: bool
+
+
+ServerEvent = Listening | Changed | Loaded | Stopping
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """How to serve."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000  # 0 = any free one
+    keys: Keys = field(default_factory=Keys)
+    allowed_hosts: tuple[str, ...] = ()
+    max_models: int = 2
+    max_queue: int = 32
+    private: bool = False  # stop when stdin ends
+    worker_command: Sequence[str] = DEFAULT_COMMAND
+
+
+def serve(
+    shelf: Shelf, options: ServeOptions, home: Home, tell: Callable[[ServerEvent], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT; a second one stops without waiting.
+
+    Call it on the main thread: workers must be started there. ``tell`` is called on that thread.
+
+    Raises:
+        UsageError: others could reach the server, and it has no keys.
+        ConflictError: the port is in use.
+        EngineError: a model that was asked for cannot be loaded.
+    """
+    if not is_loopback(options.host) and not options.keys.digests:
+        raise UsageError(
+            f"anybody who reaches {options.host} could use this server",
+            remedy="mlm serve --host … --api-key-file FILE",
+        )
+    listener = bind(options.host, options.port)
+    with contextlib.closing(listener), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_Life(shelf, options, home, tell).run(listener))
+
+
+class _Life:
+    """One run of the server."""
+
+    def __init__(
+        self, shelf: Shelf, options: ServeOptions, home: Home, tell: Callable[[ServerEvent], None]
+    ) -> None:
+        self._options, self._tell = options, tell
+        self._registry = Registry(home.run)
+        recorder = Recorder(home.stats_db)
+        pool = Pool(
+            PoolOptions(
+                max_models=options.max_models,
+                max_queue=options.max_queue,
+                command=options.worker_command,
+                log_dir=home.logs,
+                on_load=recorder.note,
+                on_change=self._on_change,
+            )
+        )
+        self._services = Services(shelf, pool, ResponseCache(home.response_cache_db), recorder)
+        self._stop, self._stop_now = asyncio.Event(), asyncio.Event()
+        self._announcement: RunningServer | None = None
+
+    async def run(self, listener: socket.socket) -> None:
+        """Do everything, and leave nothing behind."""
+        http = _HttpServer(_http_config(self._services, self._options))
+        serving = asyncio.create_task(http.serve(sockets=[listener]))
+        with self._signals(), self._announced(url_of(listener)):
+            try:
+                await self._until_stopped(serving)
+            finally:
+                self._services.draining = True
+                self._tell(Stopping(at_once=self._stop_now.is_set()))
+                await self._drain(http)
+                self._services.answers.fail_all(
+                    ApiError(503, "shutting_down", "the server is shutting down", retry_after_s=5)
+                )
+                http.should_exit = True
+                await asyncio.gather(serving, self._services.pool.close(grace_s=FAREWELL_S))
+                await asyncio.to_thread(self._services.recorder.close)
+                await asyncio.to_thread(self._services.cache.close)
+
+    async def _until_stopped(self, serving: "asyncio.Task[None]") -> None:
+        loading = asyncio.create_task(self._load_first())
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            waiting = {loading, stopped, serving}
+            while not (stopped.done() or serving.done()):
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if loading in done:
+                    await loading  # raises what went wrong
+        finally:
+            loading.cancel()
+            stopped.cancel()
+
+    async def _load_first(self) -> None:
+        """Load what was given on the command line, as much as fits."""
+        pool = self._services.pool
+        first = pool.fitting(self._services.shelf.served)
+        try:
+            await asyncio.gather(*(_touch(pool, model) for model in first))
+        except ApiError as error:
+            raise EngineError(error.message, remedy=error.remedy) from None
+        self._services.preloaded = True
+        self._tell(Loaded(tuple(model.model_id for model in first)))
+
+    async def _drain(self, http: uvicorn.Server) -> None:
+        """Wait until every request is answered, or for `DRAIN_S`, or for a second signal."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while http.server_state.tasks and not self._stop_now.is_set():
+                    await asyncio.sleep(0.05)
+
+    def _on_change(self, resident: Resident) -> None:
+        self._tell(Changed(resident.model.model_id, resident.state, resident.progress))
+        if resident.state != "starting":
+            self._announce()
+
+    def _announce(self) -> None:
+        if self._announcement is not None:
+            resident = tuple(describe(r) for r in self._services.pool.residents if r.occupies)
+            self._registry.announce(replace(self._announcement, resident=resident))
+
+    @contextlib.contextmanager
+    def _announced(self, url: str) -> Iterator[None]:
+        self._announcement = RunningServer(
+            pid=os.getpid(),
+            started_at=own_start_time(),
+            url=url,
+            models=tuple(model.model_id for model in self._services.shelf.served),
+            needs_key=bool(self._options.keys.digests),
+            private=self._options.private,
+        )
+        self._announce()
+        self._tell(Listening(url))
+        try:
+            yield
+        finally:
+            self._registry.withdraw(os.getpid())
+
+    def _request_stop(self) -> None:
+        if self._stop.is_set():
+            self._stop_now.set()
+        self._stop.set()
+
+    def _stop_at_once(self) -> None:
+        self._stop_now.set()
+        self._stop.set()
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Handle signals, and the end of stdin, until the block ends."""
+        loop = asyncio.get_running_loop()
+        handlers = {"SIGTERM": self._request_stop, "SIGINT": self._request_stop, "SIGHUP": _ignore}
+        numbers = [(getattr(signal, name, None), handler) for name, handler in handlers.items()]
+        for number, handler in numbers:
+            if number is not None:
+                with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises instead
+                    loop.add_signal_handler(number, handler)
+        if self._options.private:
+            loop.add_reader(sys.stdin.fileno(), self._read_stdin)
+        try:
+            yield
+        finally:
+            if self._options.private:
+                loop.remove_reader(sys.stdin.fileno())
+
+    def _read_stdin(self) -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            self._stop_at_once()
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn without its signal handling, which would end the process by the signal."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+def _http_config(services: Services, options: ServeOptions) -> uvicorn.Config:
+    names = (*own_names(options.host), *options.allowed_hosts)
+    return uvicorn.Config(
+        make_app(services, keys=options.keys, allowed_hosts=names),
+        http=LimitedProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(FAREWELL_S),
+    )
+
+
+async def _touch(pool: Pool, model: ServedModel) -> None:
+    async with pool.lease(model):
+        pass
+
+
+def _ignore() -> None:
+    """Do nothing: a server outlives the terminal in which it was started."""
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not on Windows
+        return None
+    return uvloop.new_event_loop

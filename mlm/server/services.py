@@ -1,0 +1,34 @@
+"""What the endpoints work with, made once per server."""
+
+import time
+from dataclasses import dataclass, field
+
+from mlm.server.answers import Answers
+from mlm.server.cache import ResponseCache
+from mlm.server.errors import ApiError
+from mlm.server.pool import Pool
+from mlm.server.shelf import Shelf
+from mlm.stats.recorder import Recorder
+
+
+@dataclass(slots=True)
+class Services:
+    """The parts of a running server."""
+
+    shelf: Shelf
+    pool: Pool
+    cache: ResponseCache
+    recorder: Recorder
+    answers: Answers = field(init=False)
+    started_at: float = field(default_factory=time.time)
+    preloaded: bool = False  # what was given on the command line has been loaded, as far as it fits
+    draining: bool = False  # no new work is taken
+
+    def __post_init__(self) -> None:
+        """Join pool and cache."""
+        self.answers = Answers(self.pool, self.cache)
+
+    def refuse_when_draining(self) -> None:
+        """Raise ApiError 503 while the server is shutting down."""
+        if self.draining:
+            raise ApiError(503, "shutting_down", "the server is shutting down", retry_after_s=5)

@@ -1,0 +1,58 @@
+"""Which models this server can be asked for."""
+
+import asyncio
+import difflib
+import re
+from collections.abc import Callable, Sequence
+
+from mlm.errors import NotFoundError
+from mlm.server.errors import ApiError
+from mlm.server.model import FindModel, ServedModel
+
+_NAME = re.compile(r"[\w.:/-]{1,128}", re.ASCII)
+
+
+class Shelf:
+    """The models given on the command line, then whatever else is installed."""
+
+    def __init__(
+        self,
+        served: Sequence[ServedModel],
+        find_model: FindModel,
+        list_models: Callable[[], Sequence[str]],
+    ) -> None:
+        self.served = tuple(served)
+        self._known = {model.model_id: model for model in served}
+        self._find_model, self._list_models = find_model, list_models
+        self._lock = asyncio.Lock()  # a crowd that asks for the same new model looks it up once
+
+    async def find(self, model_id: str) -> ServedModel:
+        """Return the model called ``model_id``.
+
+        Raises:
+            ApiError: 404, naming the nearest ones; whatever else keeps it from being used.
+        """
+        if (known := self._known.get(model_id)) is not None:
+            return known
+        if _NAME.fullmatch(model_id) is None:
+            raise ApiError(404, "model_not_found", "that is not the name of a model", param="model")
+        async with self._lock:
+            if model_id not in self._known:
+                try:
+                    found = await asyncio.to_thread(self._find_model, model_id)
+                except NotFoundError:
+                    raise self._unknown(model_id, await self.ids()) from None
+                self._known[model_id] = found
+        return self._known[model_id]
+
+    async def ids(self) -> list[str]:
+        """Return the served models in command-line order, then the other installed ones."""
+        served = [model.model_id for model in self.served]
+        installed = await asyncio.to_thread(self._list_models)
+        return list(dict.fromkeys([*served, *installed]))
+
+    def _unknown(self, model_id: str, ids: list[str]) -> ApiError:
+        near = difflib.get_close_matches(model_id, ids, n=3, cutoff=0.4) or ids[:3]
+        hint = f"; there is {', '.join(near)}" if near else ""
+        message = f"there is no model '{model_id}' here{hint}"
+        return ApiError(404, "model_not_found", message, param="model", remedy="mlm list")

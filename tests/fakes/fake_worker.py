@@ -1,0 +1,208 @@
+"""A worker without llama.cpp: it speaks the worker protocol, at the pace and with the faults asked.
+
+Its "model file" is a JSON object (see `Model`). The prompt, or the last message, may hold wishes
+as ``name=value`` words (see `Wish`); everything else in it is ignored.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import socket
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlm.engine.frames import FrameDecoder, encode_frame
+from mlm.engine.messages import (
+    Accepted,
+    Alive,
+    Cancel,
+    Failed,
+    Finished,
+    Generate,
+    Load,
+    LoadFailed,
+    Loading,
+    Ready,
+    Shutdown,
+    Step,
+    TokenOut,
+    ToWorker,
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """How the fake loads."""
+
+    load_s: float = 0.0
+    load_error: str = ""  # LoadFailed with this message
+    dies_loading: bool = False
+    uses_date: bool = False
+    diary: str = ""  # file to which a line is appended for each load and each request
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How the fake answers one request."""
+
+    n: int = 5  # tokens: "t0 t1 t2 …"
+    pace: float = 0.0  # seconds per token
+    prefill: float = 0.0  # seconds before the first token
+    think: float = 0.0  # seconds before the request is accepted
+    cached: int = 0
+    text: str = ""  # this instead of counted tokens, one character per token
+    fail: str = ""  # Failed with this code
+    die: str = ""  # name of the signal to die by …
+    at: int = -1  # … at this token; -1 = before the request is accepted
+    hush: bool = False  # stop sending, stay alive
+
+
+class FakeWorker:
+    """Serves one model over one socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._requests: dict[int, asyncio.Task[None]] = {}
+        self._model = Model()
+
+    async def run(self) -> None:
+        """Serve until told to stop, or until the gateway is gone."""
+        decoder: FrameDecoder[Any] = FrameDecoder(ToWorker)
+        while (message := await decoder.read_async(self._reader)) is not None:
+            match message:
+                case Load():
+                    await self._load(message)
+                case Generate():
+                    task = asyncio.create_task(self._answer(message))
+                    self._requests[message.request_id] = task
+                case Cancel():
+                    if task := self._requests.get(message.request_id):
+                        task.cancel()
+                case Shutdown():
+                    return
+
+    def send(self, message: msgspec.Struct) -> None:
+        """Send one message."""
+        self._writer.write(encode_frame(message))
+
+    async def _load(self, load: Load) -> None:
+        self._model = Model(**json.loads(Path(load.path).read_text(encoding="utf-8")))
+        self._note("load")
+        if self._model.dies_loading:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        for progress in (0.25, 0.5, 0.75):
+            self.send(Loading(progress=progress))
+            await asyncio.sleep(self._model.load_s / 4)
+        await asyncio.sleep(self._model.load_s / 4)
+        if self._model.load_error:
+            self.send(LoadFailed(message=self._model.load_error))
+            await self._writer.drain()
+            raise SystemExit(1)
+        config = load.config
+        self._slots = asyncio.Semaphore(config.n_parallel)
+        self.send(
+            Ready(
+                n_ctx=config.n_ctx,
+                n_ctx_slot=config.n_ctx // config.n_parallel,
+                n_parallel=config.n_parallel,
+                n_ctx_train=4096,
+                n_params=1000,
+                load_s=self._model.load_s,
+                weights_bytes=1000,
+                kv_cache_bytes=100,
+                compute_bytes=10,
+                has_chat_template=True,
+                template_uses_date=self._model.uses_date,
+                template_sha256="ab" * 32,
+                engine="fake",
+            )
+        )
+        self._pulse = asyncio.create_task(self._beat())
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self.send(Alive(n_active=len(self._requests), n_waiting=0))
+
+    async def _answer(self, request: Generate) -> None:
+        wish = read_wish(request)
+        sent = 0
+        self._note(f"request {request.tenant}")
+        try:
+            if wish.die and wish.at < 0:
+                os.kill(os.getpid(), getattr(signal, wish.die))
+            await asyncio.sleep(wish.think)
+            if wish.fail:
+                message = "the fake was asked to fail"
+                self.send(Failed(request.request_id, wish.fail, message, needed=99, available=9))
+                return
+            self.send(Accepted(request_id=request.request_id, prompt_tokens=7))
+            async with self._slots:
+                await asyncio.sleep(wish.prefill)
+                for sent, text in enumerate(pieces_of(wish, request)):
+                    if wish.die and sent == wish.at:
+                        await self._writer.drain()
+                        os.kill(os.getpid(), getattr(signal, wish.die))
+                    if wish.hush:
+                        await asyncio.sleep(3600)
+                    token = TokenOut(request_id=request.request_id, text=text)
+                    self.send(Step(tokens=[token]))
+                    await asyncio.sleep(wish.pace)
+            self._finish(request, wish, "stop", sent + 1)
+        except asyncio.CancelledError:
+            self._note("cancelled")
+            self._finish(request, wish, "cancelled", sent)
+        finally:
+            self._requests.pop(request.request_id, None)
+
+    def _finish(self, request: Generate, wish: Wish, reason: Any, n_tokens: int) -> None:
+        self.send(
+            Finished(
+                request_id=request.request_id,
+                reason=reason,
+                prompt_tokens=7,
+                cached_tokens=wish.cached,
+                completion_tokens=n_tokens,
+                queue_s=0.0,
+                prefill_s=wish.prefill,
+                decode_s=wish.pace * n_tokens,
+            )
+        )
+
+    def _note(self, line: str) -> None:
+        if self._model.diary:
+            with Path(self._model.diary).open("a", encoding="utf-8") as diary:
+                diary.write(f"{line}\n")
+
+
+def read_wish(request: Generate) -> Wish:
+    """Return what the prompt asks of the fake."""
+    text = request.prompt or str((request.messages or [{}])[-1].get("content", ""))
+    kinds = {field.name: type(field.default) for field in fields(Wish)}
+    words = dict(word.split("=", 1) for word in text.split() if "=" in word)
+    return Wish(**{name: kinds[name](value) for name, value in words.items() if name in kinds})
+
+
+def pieces_of(wish: Wish, request: Generate) -> list[str]:
+    """Return the tokens of the answer."""
+    tokens = list(wish.text) or [f"t{i} " for i in range(wish.n)]
+    return tokens[: request.max_tokens] if request.max_tokens else tokens
+
+
+async def main() -> None:
+    """Serve the gateway at the other end of ``--fd``."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, required=True)
+    connection = socket.socket(fileno=parser.parse_args().fd)
+    reader, writer = await asyncio.open_connection(sock=connection)
+    await FakeWorker(reader, writer).run()
+    writer.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
