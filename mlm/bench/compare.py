@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import exp, log
 from random import Random
 from statistics import fmean
+from typing import Any
 
 from mlm.bench.load import Run
 from mlm.errors import UsageError
@@ -35,6 +36,14 @@ class Change:
     def is_certain(self) -> bool:
         """Whether "no change" lies outside the interval."""
         return not self.low <= 1 <= self.high
+
+    def fields(self) -> dict[str, Any]:
+        """Return what a report holds of it."""
+        return {
+            **asdict(self),
+            "slowdown_pct": self.slowdown_pct,
+            "is_certain": self.is_certain,
+        }
 
     def fails(self, gate_pct: float) -> bool:
         """Whether it is slower by more than ``gate_pct`` percent, and not by mere chance."""

@@ -1,12 +1,13 @@
 """The document ``mlm.bench/1``: for `--compare`, for other programs, for whoever reads it later."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from mlm.bench.compare import Change
+import mlm
+from mlm.bench.compare import Change, compare
 from mlm.bench.load import Load, Measured, Run
 from mlm.bench.summary import Summary
 from mlm.errors import NotFoundError, UsageError
@@ -15,37 +16,83 @@ SCHEMA = "mlm.bench/1"
 MAX_FILE_BYTES = 256 * 1024 * 1024
 
 
-def measured_fields(measured: Measured, summary: Summary, load: Load) -> dict[str, Any]:
-    """Return the fields ``config``, ``runs`` and ``summary``."""
-    return {
-        "config": {**asdict(load), "temperature": 0, "prompts": list(summary.by_prompt)},
-        "runs": [asdict(run) for run in measured.runs],
-        "summary": {
-            **asdict(summary.all),
-            "prefill_tps": summary.prefill_tps,
-            "total_tps": summary.total_tps,
-            "rating": summary.rating,
-            "failed": summary.failed,
-            "cached": summary.cached,
-            "wall_s": measured.wall_s,
-            "prompts": [{"prompt": name, **asdict(one)} for name, one in summary.by_prompt.items()],
-        },
-    }
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How the figures changed since an earlier bench, and how much slower they may be."""
+
+    file: Path  # the earlier report
+    changes: tuple[Change, ...]
+    gate_pct: float | None
+
+    @property
+    def failing(self) -> tuple[Change, ...]:
+        """The figures that do not pass the gate; none where there is no gate."""
+        if self.gate_pct is None:
+            return ()
+        return tuple(change for change in self.changes if change.fails(self.gate_pct))
+
+    def fields(self) -> dict[str, Any]:
+        """Return what the field ``comparison`` holds."""
+        return {
+            "file": str(self.file),
+            "changes": [change.fields() for change in self.changes],
+            "gate_pct": self.gate_pct,
+            "passed": not self.failing,
+        }
 
 
-def comparison_fields(
-    path: Path, changes: Sequence[Change], gate_pct: float | None
-) -> dict[str, Any]:
-    """Return what the field ``comparison`` holds."""
-    return {
-        "file": str(path),
-        "changes": [
-            {**asdict(change), "slowdown_pct": change.slowdown_pct, "certain": change.is_certain}
-            for change in changes
-        ],
-        "gate_pct": gate_pct,
-        "passed": gate_pct is None or not any(change.fails(gate_pct) for change in changes),
-    }
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One bench: what was measured, of what, on what."""
+
+    machine: Mapping[str, Any]  # the fields of ``mlm.hardware/1``
+    model: str
+    server: str  # its address
+    load: Load
+    measured: Measured
+    summary: Summary
+    skipped: Mapping[str, str]  # prompt -> why it was not asked
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # of the runtime config, as given
+    comparison: Comparison | None = None
+
+    def compared_with(self, file: Path, before: Sequence[Run], gate_pct: float | None) -> "Report":
+        """Return the report with how it differs from the runs ``before``, read from ``file``."""
+        changes = compare(before, self.measured.runs)
+        return replace(self, comparison=Comparison(file, changes, gate_pct))
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of ``mlm.bench/1``."""
+        prompts = [{"prompt": name, **asdict(one)} for name, one in self.summary.by_prompt.items()]
+        return {
+            "machine": dict(self.machine),
+            "model": {"id": self.model, "server": self.server},
+            "config": {**asdict(self.load), "temperature": 0, "overrides": dict(self.overrides)},
+            "runs": [asdict(run) for run in self.measured.runs],
+            "skipped": dict(self.skipped),
+            "summary": {
+                **asdict(self.summary.all),
+                "prefill_tps": self.summary.prefill_tps,
+                "total_tps": self.summary.total_tps,
+                "rating": self.summary.rating,
+                "failed": self.summary.failed,
+                "cached": self.summary.cached,
+                "wall_s": self.measured.wall_s,
+                "prompts": prompts,
+            },
+            "comparison": self.comparison.fields() if self.comparison else None,
+        }
+
+    def write(self, path: Path) -> None:
+        """Write the document to ``path``, over what may be there.
+
+        Raises:
+            UsageError: that cannot be written.
+        """
+        document = {"schema": SCHEMA, "mlm_version": mlm.__version__, **self.fields()}
+        try:
+            path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}", remedy="-o FILE") from error
 
 
 def read_runs(path: Path) -> tuple[Run, ...]:
@@ -75,7 +122,7 @@ def read_runs(path: Path) -> tuple[Run, ...]:
 
 def _read_run(row: dict[str, Any]) -> Run:
     """Return one run; fields that a later version added are passed over."""
-    run = Run(**{field.name: row[field.name] for field in fields(Run)})
+    run = Run(**{column.name: row[column.name] for column in fields(Run)})
     figures = (run.ttft_ms, run.e2e_ms, run.decode_tps)
     if not isinstance(run.prompt, str) or not all(
         figure is None or (isinstance(figure, int | float) and figure >= 0) for figure in figures

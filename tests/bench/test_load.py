@@ -1,6 +1,5 @@
 """A load asks every user's questions, whatever becomes of single answers."""
 
-import json
 import threading
 
 import pytest
@@ -64,14 +63,7 @@ def test_kept_answers_do_not_count(openai_server, client):
 
 
 def test_prompts_that_do_not_fit_the_context_are_left_out(openai_server, client):
-    def answer_only_short(connection):
-        if len(json.dumps(openai_server.asked[-1].body)) > 1000:
-            error = {"message": "needs 999 tokens", "code": "context_length_exceeded"}
-            connection.document({"error": error}, 400)
-        else:
-            connection.stream(b"data: [DONE]\n\n")
-
-    openai_server._reply = answer_only_short
+    openai_server.n_ctx_bytes = 1000
     fitting, skipped = choose_prompts(client, "tiny", STANDARD_PROMPTS)
     assert fitting == [SHORT]
     assert list(skipped) == ["medium", "long"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlm.bench.load import Load, Measured, Run
-from mlm.bench.report import measured_fields, read_runs
+from mlm.bench.report import Report, read_runs
 from mlm.bench.summary import summarise
 from mlm.errors import NotFoundError, UsageError
 
@@ -16,17 +16,26 @@ RUNS = (
 )
 
 
-def write(path: Path, **changed: object) -> Path:
+def write(path: Path) -> Path:
     measured = Measured(RUNS, wall_s=1.5)
-    fields = measured_fields(measured, summarise(measured), Load(users=2))
-    path.write_text(json.dumps({"schema": "mlm.bench/1", **fields, **changed}))
+    Report(
+        machine={"fingerprint": "abc"},
+        model="tiny",
+        server="http://127.0.0.1:8000",
+        load=Load(users=2),
+        measured=measured,
+        summary=summarise(measured),
+        skipped={"medium": "too long"},
+    ).write(path)
     return path
 
 
 def test_the_document_has_the_fields_that_scripts_rely_on(tmp_path: Path):
     document = json.loads(write(tmp_path / "b.json").read_text())
     assert document["config"]["users"] == 2
-    assert document["config"]["prompts"] == ["short", "long"]
+    assert document["machine"] == {"fingerprint": "abc"}
+    assert document["model"]["id"] == "tiny"
+    assert len(document["runs"]) == 2
     summary = document["summary"]
     assert set(summary) >= {
         "ttft_ms", "itl_ms", "e2e_ms", "decode_tps", "prefill_tps", "total_tps", "rating"
@@ -76,3 +85,8 @@ def test_a_figure_that_is_a_word_is_refused(tmp_path: Path):
 def test_a_file_that_is_not_there_is_not_found(tmp_path: Path):
     with pytest.raises(NotFoundError):
         read_runs(tmp_path / "none.json")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
+    with pytest.raises(UsageError, match="cannot write"):
+        write(tmp_path / "no" / "such" / "folder.json")

@@ -31,6 +31,7 @@ class OpenAIServer:
     connections: int = 0
     client_left: threading.Event = field(default_factory=threading.Event)
     cache: str = "bypass"
+    n_ctx_bytes: int = 1_000_000  # longer questions do not fit the context
     _reply: Reply | None = None
 
     def says(self, *texts: str, reason: str = "stop", **truth: object) -> None:
@@ -45,6 +46,19 @@ class OpenAIServer:
         """Answer with these deltas and hang up in the middle of the body."""
         pieces = [_chunk({"choices": [{"delta": {"content": text}}]}) for text in texts]
         self._reply = lambda connection: connection.stream(*pieces, finish=False)
+
+    def fails_after(self, good: int, *texts: str) -> None:
+        """Answer so many requests well and break off all later ones."""
+        left = iter(range(good))
+
+        def reply(connection: "_Connection") -> None:
+            if next(left, None) is None:
+                self.breaks_off_after(*texts)
+                self.reply(connection)
+            else:
+                connection.stream(*_answer(("fine",), "stop", {}))
+
+        self._reply = reply
 
     def hesitates_after(self, *texts: str) -> None:
         """Answer with these deltas, then say nothing until the client leaves."""
@@ -63,6 +77,10 @@ class OpenAIServer:
 
     def reply(self, connection: "_Connection") -> None:
         """Do what was told last."""
+        if len(json.dumps(self.asked[-1].body)) > self.n_ctx_bytes:
+            error = {"message": "needs 999 tokens", "code": "context_length_exceeded"}
+            connection.document({"error": error}, 400)
+            return
         if self._reply is None:
             self.says("Hello", " there")
         assert self._reply is not None
