@@ -45,6 +45,16 @@ _PARAMETERS: dict[str, Any] = {
 }
 
 
+def to_flags(overrides: Overrides) -> list[str]:
+    """Return the command-line words that mean ``overrides``."""
+    words = []
+    for name, annotation in _PARAMETERS.items():
+        if (value := getattr(overrides, name)) is not None:
+            (option,) = annotation.__metadata__
+            words += [option.param_decls[0], str(value)]
+    return words
+
+
 def takes_overrides(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options to a command, which gets them as one `Overrides` named ``overrides``."""
     signature = inspect.signature(command, eval_str=True)

@@ -14,7 +14,21 @@ from mlm.cli._session import Session, print_error
 from mlm.errors import ExitCode, MlmError, UsageError
 from mlm.settings import Settings
 
-COMMANDS = ("hardware", "catalog", "download", "list_", "completion")
+COMMANDS = (
+    "hardware",
+    "catalog",
+    "download",
+    "verify",
+    "list_",
+    "show",
+    "import_",
+    "rm",
+    "serve",
+    "chat",
+    "run",
+    "bench",
+    "completion",
+)
 
 app = lazy_app("mlm.cli", COMMANDS, help="Look after a local language model for its whole life.")
 

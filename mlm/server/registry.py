@@ -19,7 +19,7 @@ class RunningServer:
     pid: int
     started_at: float  # of the process, Unix time: tells it from a later one with the same pid
     url: str
-    models: tuple[str, ...]  # served, in command-line order
+    models: dict[str, str]  # id -> path of those that are served, in command-line order
     needs_key: bool
     private: bool  # belongs to one command and ends with it
     resident: tuple[dict[str, Any], ...] = ()  # models in memory, see `mlm.server.report.describe`
@@ -87,6 +87,6 @@ def _read(path: Path) -> RunningServer | None:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         resident = tuple(dict(model) for model in fields.pop("resident", ()))
-        return RunningServer(**fields | {"models": tuple(fields["models"]), "resident": resident})
+        return RunningServer(**fields | {"models": dict(fields["models"]), "resident": resident})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

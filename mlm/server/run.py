@@ -193,7 +193,7 @@ class _Life:
             pid=os.getpid(),
             started_at=own_start_time(),
             url=url,
-            models=tuple(model.model_id for model in self._services.shelf.served),
+            models={model.model_id: str(model.path) for model in self._services.shelf.served},
             needs_key=bool(self._options.keys.digests),
             private=self._options.private,
         )

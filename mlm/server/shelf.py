@@ -5,7 +5,7 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 
-from mlm.errors import NotFoundError
+from mlm.errors import NotFoundError, UsageError
 from mlm.server.errors import ApiError
 from mlm.server.model import FindModel, ServedModel
 
@@ -23,6 +23,7 @@ class Shelf:
     ) -> None:
         self.served = tuple(served)
         self._known = {model.model_id: model for model in served}
+        self._by_path = {model.path: model for model in served}
         self._find_model, self._list_models = find_model, list_models
         self._lock = asyncio.Lock()  # a crowd that asks for the same new model looks it up once
 
@@ -40,9 +41,10 @@ class Shelf:
             if model_id not in self._known:
                 try:
                     found = await asyncio.to_thread(self._find_model, model_id)
-                except NotFoundError:
+                except (NotFoundError, UsageError):
                     raise self._unknown(model_id, await self.ids()) from None
-                self._known[model_id] = found
+                # Another name for a file that is served already must not load it twice.
+                self._known[model_id] = self._by_path.setdefault(found.path, found)
         return self._known[model_id]
 
     async def ids(self) -> list[str]:

@@ -1,0 +1,93 @@
+"""What `mlm serve` says while it runs: on a terminal, in a log, or as JSON lines."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from mlm.server.run import Changed, Listening, Loaded, ServerEvent, Stopping
+from mlm.terminal import printable
+
+if TYPE_CHECKING:
+    from mlm.cli._session import Session
+
+_EXAMPLE = """curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\
+       -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'"""
+
+
+@contextmanager
+def open_log(session: "Session", *, as_json: bool) -> "Iterator[Callable[[ServerEvent], None]]":
+    """Yield what shows the events of a server; warnings go to stderr meanwhile."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    logging.getLogger("mlm").setLevel(logging.WARNING if session.quiet else logging.INFO)
+    try:
+        yield print_json_line if as_json else _Announcer(session).tell
+    finally:
+        root.removeHandler(handler)
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Keeps what clients and model files wrote from commanding the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def print_json_line(event: ServerEvent) -> None:
+    """Print an event as one line of JSON on stdout; a reader who has gone misses it."""
+    with suppress(BrokenPipeError):
+        print(json.dumps({"event": type(event).__name__.lower(), **asdict(event)}), flush=True)
+
+
+class _Announcer:
+    """Says it in words: what a person acts on goes to stdout, progress to stderr."""
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+        self._url = ""
+        self._on_terminal = sys.stderr.isatty() and not session.quiet
+        self._percent: dict[str, int] = {}
+
+    def tell(self, event: ServerEvent) -> None:
+        """Show one event."""
+        match event:
+            case Listening():
+                self._url = event.url
+                print(f"Listening at {event.url}", flush=True)
+            case Changed():
+                self._show_change(event)
+            case Loaded():
+                self._suggest(event.model_ids)
+            case Stopping():
+                self._session.note("Stopping; Ctrl-C again stops at once")
+
+    def _show_change(self, event: Changed) -> None:
+        name = printable(event.model_id)
+        if event.state != "starting":
+            self._percent.pop(name, None)
+            self._clear_line()
+            words = {"ready": "loaded", "stopping": "unloading", "stopped": "unloaded"}
+            self._session.note(f"{name} {words[event.state]}")
+        elif self._on_terminal:
+            if (percent := int(event.progress * 100)) != self._percent.get(name):
+                self._percent[name] = percent
+                print(f"\r\x1b[2Kloading {name} {percent} %", end="", file=sys.stderr, flush=True)
+        elif name not in self._percent:
+            self._percent[name] = 0
+            self._session.note(f"loading {name}")
+
+    def _suggest(self, model_ids: tuple[str, ...]) -> None:
+        self._clear_line()
+        if model_ids and not self._session.quiet:
+            example = _EXAMPLE.format(url=self._url, model=model_ids[0])
+            print(f"Ready. Try: {example}\n  or: mlm chat {model_ids[0]}", flush=True)
+
+    def _clear_line(self) -> None:
+        if self._on_terminal:
+            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,201 @@
+"""A server for one command: a running one that has the model, else one of the command's own."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from mlm.cli._overrides import to_flags
+from mlm.client import Client
+from mlm.errors import EngineError, ExitCode, MlmError
+from mlm.planning.types import Overrides
+
+if TYPE_CHECKING:
+    from mlm.cli._session import Session
+    from mlm.server.registry import RunningServer
+
+_STOP_S = 10.0  # for a private server to end after its stdin did
+
+
+@contextmanager
+def connect(
+    session: "Session", ref: str, overrides: Overrides | None = None
+) -> Iterator[tuple[Client, str]]:
+    """Yield a client of a server that has the model ``ref``, and the model's id there.
+
+    A running server is used when it has the model and no ``overrides`` are given. Otherwise one
+    is started, and stopped at the end; it also ends when this process is killed.
+
+    Raises:
+        MlmError: whatever keeps the model from being served.
+    """
+    overrides = overrides or Overrides()
+    if overrides == Overrides() and (found := _find_running(session, ref)) is not None:
+        url, model_id = found
+        with Client(url) as client:
+            yield client, model_id
+        return
+    with _PrivateServer(session, ref, overrides) as server, Client(server.url) as client:
+        yield client, server.model_id
+
+
+def _find_running(session: "Session", ref: str) -> tuple[str, str] | None:
+    """Return the address of a server that serves ``ref``, and the model's id there."""
+    from mlm.server.registry import Registry
+
+    servers = Registry(session.settings.home.run).servers()
+    usable = [server for server in servers if not server.private and not server.needs_key]
+    if not usable:
+        return None
+    path = _find_path(session, ref)
+    for server in usable:
+        model_id = _match(server, ref, path)
+        if model_id is not None:
+            with suppress(MlmError), Client(server.url, silence_s=5) as client:
+                client.health()
+                return server.url, model_id
+    return None
+
+
+def _find_path(session: "Session", ref: str) -> Path | None:
+    from mlm.store.store import Store
+
+    with suppress(MlmError), Store(session.settings.home, session.settings.hub_cache) as store:
+        return store.find(ref).path
+    return None
+
+
+def _match(server: "RunningServer", ref: str, path: Path | None) -> str | None:
+    for model_id, served_path in server.models.items():
+        if model_id == ref or (path is not None and Path(served_path) == path):
+            return model_id
+    return None
+
+
+class _PrivateServer:
+    """A server process that belongs to this one: it ends when its stdin does."""
+
+    def __init__(self, session: "Session", ref: str, overrides: Overrides) -> None:
+        self._session = session
+        self._ref = ref
+        self._flags = to_flags(overrides)
+        self._log_path = session.settings.home.logs / f"private-{os.getpid()}.log"
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self.url = ""
+        self.model_id = ""
+
+    def __enter__(self) -> "_PrivateServer":
+        self._log_path.parent.mkdir(parents=True, exist_ok=True)
+        with self._log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the chat, not for its server
+            )
+        assert self._process.stdout is not None
+        reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        reader.start()
+        self._reader = reader
+        try:
+            self._wait_until_loaded()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._log_path.unlink(missing_ok=True)
+        self._stop()
+
+    def _command(self) -> list[str]:
+        settings = self._session.settings
+        words = [sys.executable, "-m", "mlm", "--home", str(settings.home.root)]
+        words += ["--offline"] if settings.offline else []
+        words += ["serve", self._ref, "--port", "0", "--json", "--until-eof"]
+        return [*words, *self._flags]
+
+    def _wait_until_loaded(self) -> None:
+        """Follow what the server prints; raise its error if it ends instead of serving."""
+        rest: list[str] = []
+        with _waiting_line(self._session, f"loading {self._ref}") as show:
+            while (line := self._lines.get()) is not None:
+                event = _parse(line)
+                if event is None:
+                    rest.append(line)
+                    continue
+                show(event.get("progress"))
+                self.url = event.get("url") or self.url
+                if event["event"] == "loaded":
+                    (self.model_id, *_) = event["model_ids"]
+                    return
+        raise self._failure("".join(rest))
+
+    def _failure(self, printed: str) -> MlmError:
+        """Return the error that the server printed before it ended."""
+        code = self._process.wait()
+        try:
+            error = json.loads(printed)["error"]
+            failure = MlmError(error["message"], remedy=error["remedy"])
+            failure.code, failure.exit_code = error["code"], ExitCode(error["exit_code"])
+        except (ValueError, KeyError, TypeError):
+            message = f"the server for {self._ref} ended with exit code {code}"
+            return EngineError(message, remedy=f"less {self._log_path}")
+        self._log_path.unlink(missing_ok=True)
+        return failure
+
+    def _read(self, output: IO[bytes]) -> None:
+        """Keep reading to the end, so that the server never waits for us."""
+        for line in output:
+            self._lines.put(line.decode("utf-8", "replace"))
+        self._lines.put(None)
+
+    def _stop(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join()
+        self._process.stdout.close()
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    """Return the event on a line; None for a line of the error document."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
+
+
+@contextmanager
+def _waiting_line(session: "Session", text: str) -> Iterator[Any]:
+    """Yield what shows how far a wait is, on a line of stderr that vanishes at the end."""
+    from mlm.terminal import printable
+
+    if session.quiet or not sys.stderr.isatty():
+        yield lambda progress: None
+        return
+
+    def show(progress: float | None) -> None:
+        percent = f" {progress:.0%}" if progress is not None else ""
+        print(f"\r\x1b[2K{printable(text)}{percent}", end="", file=sys.stderr, flush=True)
+
+    try:
+        show(None)
+        yield show
+    finally:
+        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,86 @@
+"""From what a person wants served to what the server needs to know of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlm.errors import DoesNotFitError, NotFoundError
+from mlm.planning.types import MemoryPlan, Overrides
+from mlm.store.ref import LocalRef, parse_ref
+from mlm.store.store import Store
+from mlm.units import format_size
+
+if TYPE_CHECKING:
+    from mlm.hardware.types import Hardware
+    from mlm.server.model import ServedModel
+    from mlm.server.shelf import Shelf
+    from mlm.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Plans models for the machine as it was before any of them was loaded."""
+
+    settings: "Settings"
+    hardware: "Hardware"
+    overrides: Overrides
+
+    def plan(self, ref: str) -> "ServedModel":
+        """Return the model that ``ref`` names, with its runtime config and memory plan.
+
+        Raises:
+            NotFoundError: it is not installed.
+            GGUFError: the file is not a sound model.
+            DoesNotFitError: this machine has too little memory for it.
+        """
+        from mlm.gguf.reader import read_metadata
+        from mlm.planning.memory import plan_memory
+        from mlm.planning.runtime import plan_runtime
+        from mlm.planning.shape import shape_from_metadata
+        from mlm.server.model import ServedModel
+
+        with Store(self.settings.home, self.settings.hub_cache) as store:
+            file = store.find(ref)
+            store.note_use(file)
+        shape = shape_from_metadata(read_metadata(file.path))
+        config = plan_runtime(shape, self.hardware, self.overrides)
+        memory = plan_memory(shape, config, self.hardware)
+        if memory.verdict == "does_not_fit":
+            raise DoesNotFitError(
+                f"{file.model_id} needs {_describe(memory)}",
+                remedy=f"mlm plan {ref}, a smaller --ctx, or `mlm recommend`",
+            )
+        return ServedModel(file.model_id, file.path, file.sha256, config, memory)
+
+    def find_installed(self, model_id: str) -> "ServedModel":
+        """Return an installed model by a name that came from a client: never by a path.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        if isinstance(parse_ref(model_id), LocalRef):
+            raise NotFoundError(f"{model_id} is not the name of an installed model")
+        return self.plan(model_id)
+
+    def list_installed(self) -> list[str]:
+        """Return the ids of all models on this machine."""
+        with Store(self.settings.home, self.settings.hub_cache) as store:
+            return [model.model_id for model in store.models()]
+
+
+def make_shelf(settings: "Settings", refs: Sequence[str], overrides: Overrides) -> "Shelf":
+    """Return what a server can be asked for, ``refs`` first."""
+    from mlm.hardware.detect import survey_hardware
+    from mlm.server.shelf import Shelf
+
+    planner = Planner(settings, survey_hardware(), overrides)
+    served = [planner.plan(ref) for ref in refs]
+    return Shelf(served, planner.find_installed, planner.list_installed)
+
+
+def _describe(memory: MemoryPlan) -> str:
+    return " and ".join(
+        f"{format_size(device.total)} of {format_size(device.available)} on {device.device}"
+        for device in memory.devices
+        if device.headroom < 0
+    )

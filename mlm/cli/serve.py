@@ -1,0 +1,76 @@
+"""``mlm serve``: offer models over HTTP."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlm.cli._overrides import takes_overrides
+from mlm.cli._session import session
+from mlm.planning.types import Overrides
+
+RefsArg = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[REF]...",
+        help="Models to load at once; other installed ones are loaded when asked for.",
+        show_default=False,
+    ),
+]
+PortOpt = Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0 takes a free one.")]
+KeyFileOpt = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="API keys, one per line; needed beyond loopback."),
+]
+MaxModelsOpt = Annotated[int, typer.Option(min=1, metavar="N", help="Models in memory at a time.")]
+MaxQueueOpt = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Requests per model that may wait.")
+]
+AllowHostOpt = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="A further name of this server.", show_default=False),
+]
+JsonLinesOpt = Annotated[bool, typer.Option("--json", help="Print what happens as JSON lines.")]
+
+
+@takes_overrides
+def serve(
+    ctx: typer.Context,
+    refs: RefsArg = None,
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
+    port: PortOpt = 8000,
+    api_key_file: KeyFileOpt = None,
+    max_models: MaxModelsOpt = 2,
+    max_queue: MaxQueueOpt = 32,
+    allow_host: AllowHostOpt = None,
+    as_json: JsonLinesOpt = False,
+    until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
+    *,
+    overrides: Overrides,
+) -> None:
+    """Serve models to OpenAI clients until Ctrl-C.
+
+    For example: mlm serve qwen3-8b --port 8080
+    """
+    from mlm.engine import require_engine
+
+    require_engine()
+    from mlm.cli._serve_log import open_log
+    from mlm.cli._shelf import make_shelf
+    from mlm.server.guard import Keys
+    from mlm.server.run import ServeOptions
+    from mlm.server.run import serve as run_server
+
+    options = ServeOptions(
+        host=host,
+        port=port,
+        keys=Keys.from_file(api_key_file) if api_key_file else Keys(),
+        allowed_hosts=tuple(allow_host or ()),
+        max_models=max_models,
+        max_queue=max_queue,
+        private=until_eof,
+    )
+    settings = session(ctx).settings
+    shelf = make_shelf(settings, refs or (), overrides)
+    with open_log(session(ctx), as_json=as_json) as tell:
+        run_server(shelf, options, settings.home, tell)
