@@ -31,7 +31,10 @@ _SLIDING_EXCEPT_EVERY = {
     "llama4": 4, "mellum": 4, "modern-bert": 3, "muse-glimmer": 4, "olmo2": 4, "plamo3": 8,
     "smallthinker": 4,
 }  # fmt: skip
-_SLIDING_BY_LIST = frozenset(("gemma4", "granite_swa", "maple", "mimo2", "spark2_5", "step35"))
+# The file has to list the layers; the pattern is that of the published models.
+_SLIDING_BY_LIST = {
+    "gemma4": 6, "granite_swa": 4, "maple": 4, "mimo2": 6, "spark2_5": 4, "step35": 4,
+}  # fmt: skip
 _DENSE_FIRST = frozenset(("cohere2moe", "laguna", "modern-bert", "smallthinker"))
 _WINDOW_BY_DEFAULT = {"exaone4": 4096, "gemma2": 4096, "llama4": 8192}
 _WINDOW_FIXED = {"llama4": 8192, "smallthinker": 4096}  # whatever the file says
@@ -92,12 +95,13 @@ def _sliding(
     if name == "lfm2":
         return window, tuple(not state for state in recurrent)
     pattern = keys.get("attention.sliding_window_pattern")
-    if name in _SLIDING_BY_LIST or (name in _SLIDING_EXCEPT_EVERY and isinstance(pattern, tuple)):
+    every = (_SLIDING_EXCEPT_EVERY | _SLIDING_BY_LIST).get(name)
+    if every is None:
+        return None, nowhere  # as in phi3 and mistral, where llama.cpp ignores the window
+    if isinstance(pattern, tuple):
         listed = keys.per_layer("attention.sliding_window_pattern", n_layer, (0,) * n_layer)
         return window, tuple(bool(item) for item in listed)
-    if name not in _SLIDING_EXCEPT_EVERY:
-        return None, nowhere  # as in phi3 and mistral, where llama.cpp ignores the window
-    every = keys.count("attention.sliding_window_pattern", _SLIDING_EXCEPT_EVERY[name])
+    every = keys.count("attention.sliding_window_pattern", every)
     return window, _all_but_every(every, n_layer, dense_first=name in _DENSE_FIRST)
 
 

@@ -1,5 +1,6 @@
 """What a loaded model will occupy, per device."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from mlm.hardware.types import Hardware
@@ -31,50 +32,68 @@ def plan_memory(shape: ModelShape, config: RuntimeConfig, hardware: Hardware) ->
 
     ``kv_cache`` is the worst case, every slot full; llama.cpp reserves it at load.
     """
+    return judge_plans(shape, plan_devices(shape, config, hardware))
+
+
+def plan_devices(shape: ModelShape, config: RuntimeConfig, hardware: Hardware) -> list[DevicePlan]:
+    """Return the figures alone: the CPU first, then each accelerator that holds a layer."""
     devices = devices_of(hardware)
     placed = place_layers(shape.n_layer, config.n_gpu_layers, devices)
     isa = frozenset(hardware.cpu.isa)
     plans: list[DevicePlan] = []
-    for index, device in enumerate(devices):
-        if index and index not in placed:
+    for device, layers in zip(devices, placed, strict=True):
+        if device.accelerator is not None and not layers:
             continue
-        mine = [block for block, at in zip(shape.blocks, placed, strict=False) if at == index]
-        output = shape.output if placed[-1] == index else ()
-        if index == 0:
-            plan = _plan_cpu(shape, config, device, (mine, output), isa)
+        groups, output = part_of(shape, layers)
+        if device.accelerator is None:
+            plans.append(_plan_cpu(shape, config, device, (groups, output), isa))
         else:
-            plan = _plan_accelerator(shape, config, device, (mine, output))
-        plans.append(plan)
-    plans = _share_main_memory(plans, devices)
-    verdict = _verdict(plans)
-    return MemoryPlan(shape.grade, tuple(plans), verdict, (*_reasons(plans), *shape.notes))
+            plans.append(_plan_accelerator(shape, config, device, (groups, output)))
+    return _share_main_memory(plans, devices)
 
 
-_Part = tuple[Sequence[Block], Sequence[Weight]]  # layers and output on one device
+def judge_plans(shape: ModelShape, plans: Sequence[DevicePlan]) -> MemoryPlan:
+    """Return the figures of ``plan_devices`` with verdict and reasons."""
+    reasons = (*_reasons(plans), *shape.notes)
+    return MemoryPlan(shape.grade, tuple(plans), verdict_of(plans), reasons)
+
+
+def verdict_of(plans: Sequence[DevicePlan]) -> Verdict:
+    """Return whether these plans fit their devices; tight is when little is left on one."""
+    if any(plan.headroom < 0 for plan in plans):
+        return "does_not_fit"
+    return "tight" if any(plan.is_tight for plan in plans) else "fits"
+
+
+Groups = Sequence[tuple[Block, int]]  # layers on one device: equal ones once, with their number
+_Part = tuple[Groups, Sequence[Weight]]  # layers and output on one device
+
+
+def part_of(shape: ModelShape, layers: range) -> tuple[Groups, Sequence[Weight]]:
+    """Return the blocks, and the output if it is among ``layers``."""
+    counts = Counter(map(id, shape.blocks[layers.start : layers.stop]))
+    groups = [(shape.kinds[key], count) for key, count in counts.items()]
+    return groups, shape.output if shape.n_layer in layers else ()
 
 
 def _plan_cpu(
     shape: ModelShape, config: RuntimeConfig, device: Device, part: _Part, isa: frozenset[str]
 ) -> DevicePlan:
-    blocks, output = part
-    plain = list(shape.input)
-    repacked = 0
-    seen: dict[int, tuple[list[Weight], int]] = {}  # layers of an estimate are one object
-    for weights in (*(block.weights for block in blocks), output):
-        if id(weights) not in seen:
-            seen[id(weights)] = split_repacked(weights, isa)
-        kept, copied = seen[id(weights)]
+    groups, output = part
+    plain, repacked = split_repacked(output, isa)
+    plain_bytes = _bytes(plain) + _bytes(shape.input)
+    for block, count in groups:
+        kept, copied = split_repacked(block.weights, isa)
         plain += kept
-        repacked += copied
-    everything = [*shape.input, *output, *(w for block in blocks for w in block.weights)]
-    mapped = min(_mapped_bytes(plain, everything), shape.disk_bytes)
-    busy = bool(blocks) or not config.n_gpu_layers
+        plain_bytes += count * _bytes(kept)
+        repacked += count * copied
+    busy = bool(groups) or not config.n_gpu_layers
     tokens = min(config.n_ubatch, config.n_batch)
     staging = tokens * shape.n_embd * 4 + mask_bytes(shape, config)
     return DevicePlan(
         device=device.name,
-        weights=mapped if config.use_mmap else _bytes(plain),
-        kv_cache=_kv(blocks, shape, config),
+        weights=_mapped_bytes(shape, part, plain) if config.use_mmap else plain_bytes,
+        kv_cache=_kv(groups, shape, config),
         compute=compute_bytes(shape, config) if busy else staging,
         output=output_bytes(shape, config),
         repack=repacked,
@@ -86,12 +105,12 @@ def _plan_cpu(
 def _plan_accelerator(
     shape: ModelShape, config: RuntimeConfig, device: Device, part: _Part
 ) -> DevicePlan:
-    blocks, output = part
+    groups, output = part
     assert device.accelerator is not None
     return DevicePlan(
         device=device.name,
-        weights=_bytes(output) + sum(_bytes(block.weights) for block in blocks),
-        kv_cache=_kv(blocks, shape, config),
+        weights=_bytes(output) + sum(count * _bytes(block.weights) for block, count in groups),
+        kv_cache=_kv(groups, shape, config),
         compute=compute_bytes(shape, config),
         output=0,
         repack=0,
@@ -100,32 +119,28 @@ def _plan_accelerator(
     )
 
 
-def _kv(blocks: Sequence[Block], shape: ModelShape, config: RuntimeConfig) -> int:
-    sizes: dict[tuple[int, int, bool, int], int] = {}
-    total = 0
-    for block in blocks:
-        key = (block.k, block.v, block.sliding, block.state)
-        if key not in sizes:
-            sizes[key] = kv_bytes(block, shape, config)
-        total += sizes[key]
-    return total
+def _kv(groups: Groups, shape: ModelShape, config: RuntimeConfig) -> int:
+    return sum(count * kv_bytes(block, shape, config) for block, count in groups)
 
 
 def _bytes(weights: Sequence[Weight]) -> int:
     return sum(weight.n_bytes for weight in weights)
 
 
-def _mapped_bytes(plain: Sequence[Weight], everything: Sequence[Weight]) -> int:
+def _mapped_bytes(shape: ModelShape, part: _Part, plain: Sequence[Weight]) -> int:
     """Return the part of the file that stays mapped: from the first to the last weight in use.
 
     Where places are not known, all weights of the device: embeddings stand at one end and norms
     in every layer, so that little is left out.
     """
-    starts = [weight.start for weight in plain if weight.start is not None]
-    if len(starts) < len(plain):
-        return _bytes(everything)
-    ends = [weight.start + weight.n_bytes for weight in plain if weight.start is not None]
-    return max(ends, default=0) - min(starts, default=0)
+    groups, output = part
+    used = (*shape.input, *plain)
+    ends = [weight.start + weight.n_bytes for weight in used if weight.start is not None]
+    if len(ends) == len(used):
+        starts = [weight.start for weight in used if weight.start is not None]
+        return max(ends, default=0) - min(starts, default=0)
+    layers = sum(count * _bytes(block.weights) for block, count in groups)
+    return min(_bytes(shape.input) + _bytes(output) + layers, shape.disk_bytes)
 
 
 def _share_main_memory(plans: list[DevicePlan], devices: Sequence[Device]) -> list[DevicePlan]:
@@ -147,12 +162,6 @@ def _share_main_memory(plans: list[DevicePlan], devices: Sequence[Device]) -> li
         else plan
         for plan in plans
     ]
-
-
-def _verdict(plans: Sequence[DevicePlan]) -> Verdict:
-    if any(plan.headroom < 0 for plan in plans):
-        return "does_not_fit"
-    return "tight" if any(plan.is_tight for plan in plans) else "fits"
 
 
 def _reasons(plans: Sequence[DevicePlan]) -> list[str]:

@@ -1,9 +1,9 @@
 """Which device holds which layer, by llama.cpp's own rule."""
 
-from bisect import bisect_right
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from mlm.hardware.types import Accelerator, Hardware
 
@@ -35,18 +35,18 @@ def devices_of(hardware: Hardware) -> list[Device]:
     return devices
 
 
-def place_layers(n_layer: int, n_gpu_layers: int, devices: Sequence[Device]) -> list[int]:
-    """Return the device, as an index into ``devices``, of each layer and last of the output.
+def place_layers(n_layer: int, n_gpu_layers: int, devices: Sequence[Device]) -> list[range]:
+    """Return the layers of each device; the output counts as layer ``n_layer``.
 
-    The first layers stay on the CPU (0); the last ``n_gpu_layers``, the output being one of them,
-    go to the accelerators in proportion to their free memory.
+    The first layers stay on the CPU; the last ``n_gpu_layers``, the output being one of them, go
+    to the accelerators in proportion to their free memory.
     """
     accelerators = devices[1:]
     on_gpu = min(n_gpu_layers, n_layer + 1) if accelerators else 0
     first = n_layer + 1 - on_gpu
     total = sum(device.available for device in accelerators) or 1
     shares = [part / total for part in accumulate(device.available for device in accelerators)]
-    placed = [0] * first
-    for i in range(on_gpu):
-        placed.append(1 + min(bisect_right(shares, i / on_gpu), len(accelerators) - 1))
-    return placed
+    # llama.cpp gives layer i of those to the first device whose cumulative share is above i / n.
+    ends = [first + math.ceil(share * on_gpu) for share in shares]
+    ends[-1:] = [n_layer + 1] if accelerators else []
+    return [range(0, first), *(range(a, b) for a, b in pairwise([first, *ends]))]

@@ -1,15 +1,14 @@
 """Chooses the parameters with which a worker loads a model, each with its reason."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mlm.errors import UsageError
 from mlm.hardware.types import Hardware
-from mlm.planning.memory import plan_memory
-from mlm.planning.types import ModelShape, Overrides, RuntimeConfig
-from mlm.units import format_size
+from mlm.planning.memory import plan_devices, verdict_of
+from mlm.planning.reasons import DEFAULT_SLOTS, explain_config
+from mlm.planning.types import TIGHT_SHARE, DevicePlan, ModelShape, Overrides, RuntimeConfig
 
-DEFAULT_SLOTS = 4
 # Contexts of a slot, preferred first. Longer ones are taken only while they stay cheap.
 _USEFUL_CTX = (8192, 4096)
 _LONG_CTX = (32768, 16384)
@@ -30,6 +29,20 @@ class _Choice:
     why_ctx: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A config, still without reasons, and what it occupies."""
+
+    config: RuntimeConfig
+    plans: tuple[DevicePlan, ...]
+    why_ctx: str
+
+    @property
+    def fits(self) -> bool:
+        """Whether every device has room for it, with some to spare."""
+        return verdict_of(self.plans) == "fits"
+
+
 def plan_runtime(shape: ModelShape, hardware: Hardware, overrides: Overrides) -> RuntimeConfig:
     """Return the config for ``shape`` on ``hardware``; what ``overrides`` names stays as it is.
 
@@ -38,15 +51,27 @@ def plan_runtime(shape: ModelShape, hardware: Hardware, overrides: Overrides) ->
     Raises:
         UsageError: the overrides contradict each other, or cannot be served by this model.
     """
+    fitted = fit_runtime(shape, hardware, overrides)
+    why = explain_config(shape, fitted.config, hardware, overrides, fitted.why_ctx)
+    return replace(fitted.config, reasons=why)
+
+
+def fit_runtime(shape: ModelShape, hardware: Hardware, overrides: Overrides) -> Fitted:
+    """Do the same without the reasons, for those who compare thousands of models."""
     _check(shape, overrides)
-    choices = list(_choices(shape, overrides))
-    configs = [_config(shape, hardware, overrides, choice) for choice in choices]
-    asked = overrides.n_ctx_slot is not None
-    usable = [c for c in configs if _acceptable(shape, c, hardware, any_ctx=asked)]
-    # A model that is wholly on accelerators is several times as fast as one that is half there.
-    offloaded = [config for config in usable if config.n_gpu_layers == shape.n_layer + 1]
-    useful = [config for config in offloaded if config.n_ctx_slot >= _USEFUL_CTX[-1]]
-    return next(iter((*useful, *usable)), configs[-1])
+    first = None
+    for choice in _choices(shape, overrides):
+        fitted = _fit(shape, hardware, overrides, choice)
+        if not fitted.fits or _is_extravagant(fitted, overrides):
+            continue
+        first = first or fitted
+        if not hardware.accelerators or overrides.n_gpu_layers is not None:
+            return first
+        # A model that is wholly on accelerators is several times as fast as one half there.
+        is_offloaded = fitted.config.n_gpu_layers == shape.n_layer + 1
+        if is_offloaded and choice.n_ctx_slot >= _USEFUL_CTX[-1]:
+            return fitted
+    return first or fitted
 
 
 def _check(shape: ModelShape, overrides: Overrides) -> None:
@@ -105,22 +130,15 @@ def _within(n_ctx_train: int, sizes: tuple[int, ...]) -> list[int]:
     return fitting
 
 
-def _acceptable(
-    shape: ModelShape, config: RuntimeConfig, hardware: Hardware, *, any_ctx: bool
-) -> bool:
-    """Return whether the config fits, and a long context that nobody asked for is cheap."""
-    plan = plan_memory(shape, config, hardware)
-    if plan.verdict != "fits":
+def _is_extravagant(fitted: Fitted, overrides: Overrides) -> bool:
+    """Return whether a long context that nobody asked for takes much of the memory."""
+    if overrides.n_ctx_slot or fitted.config.n_ctx_slot <= _USEFUL_CTX[0]:
         return False
-    if any_ctx or config.n_ctx_slot <= _USEFUL_CTX[0]:
-        return True
-    kept = sum(device.kv_cache for device in plan.devices)
-    return kept <= _CHEAP_SHARE * max(device.available for device in plan.devices)
+    kept = sum(plan.kv_cache for plan in fitted.plans)
+    return kept > _CHEAP_SHARE * max(plan.available for plan in fitted.plans)
 
 
-def _config(
-    shape: ModelShape, hardware: Hardware, overrides: Overrides, choice: _Choice
-) -> RuntimeConfig:
+def _fit(shape: ModelShape, hardware: Hardware, overrides: Overrides, choice: _Choice) -> Fitted:
     n_batch, n_ubatch = _batches(shape, overrides, choice)
     threads = overrides.n_threads or hardware.cpu.usable_cores
     config = RuntimeConfig(
@@ -138,10 +156,11 @@ def _config(
         embedding=shape.is_encoder,
         response_cache=overrides.response_cache or "deterministic",
     )
-    config = replace(config, n_gpu_layers=_gpu_layers(shape, config, hardware, overrides))
-    if not plan_memory(shape, config, hardware).devices[0].repack:
+    config, plans = _offload(shape, config, hardware, overrides)
+    if not config.use_mmap and not plans[0].repack:
         config = replace(config, use_mmap=True)  # without repacking, mapping costs nothing
-    return replace(config, reasons=_reasons(shape, config, hardware, (overrides, choice)))
+        plans = plan_devices(shape, config, hardware)
+    return Fitted(config, tuple(plans), choice.why_ctx)
 
 
 def _batches(shape: ModelShape, overrides: Overrides, choice: _Choice) -> tuple[int, int]:
@@ -153,91 +172,33 @@ def _batches(shape: ModelShape, overrides: Overrides, choice: _Choice) -> tuple[
     return n_batch, overrides.n_ubatch or min(_N_UBATCH, n_batch)
 
 
-def _gpu_layers(
+def _offload(
     shape: ModelShape, config: RuntimeConfig, hardware: Hardware, overrides: Overrides
-) -> int:
-    """Return how many layers go to accelerators: as many as fit, the output being one of them."""
+) -> tuple[RuntimeConfig, list[DevicePlan]]:
+    """Put as many layers as fit on accelerators, the output being one of them."""
     everything = shape.n_layer + 1
-    if overrides.n_gpu_layers == "all":
-        return everything
-    if overrides.n_gpu_layers is not None:
-        return min(overrides.n_gpu_layers, everything)
-    if not hardware.accelerators:
-        return 0
-    fits, too_many = 0, everything + 1
-    trial = everything  # mostly all of them fit, or none do
-    while fits < too_many - 1:
-        plan = plan_memory(shape, replace(config, n_gpu_layers=trial), hardware)
-        if any(device.is_tight for device in plan.devices[1:]):
+    wanted = overrides.n_gpu_layers
+    if wanted is not None or not hardware.accelerators:
+        count = everything if wanted == "all" else min(wanted or 0, everything)
+        config = replace(config, n_gpu_layers=count)
+        return config, plan_devices(shape, config, hardware)
+    best = config, plan_devices(shape, config, hardware)
+    too_many, trial = everything + 1, everything  # mostly all of them fit, or none do
+    while best[0].n_gpu_layers < too_many - 1:
+        candidate = replace(config, n_gpu_layers=trial)
+        plans = plan_devices(shape, candidate, hardware)
+        if any(plan.is_tight for plan in plans[1:]):
             too_many = trial
+            trial = _guess(plans[1:], trial, best[0].n_gpu_layers)
         else:
-            fits = trial
-        trial = (fits + too_many) // 2
-    return fits
+            best = candidate, plans
+            trial += 1
+    return best
 
 
-def _reasons(
-    shape: ModelShape,
-    config: RuntimeConfig,
-    hardware: Hardware,
-    origin: tuple[Overrides, _Choice],
-) -> dict[str, str]:
-    overrides, choice = origin
-    asked = "as you asked"
-    cores = f"the {hardware.cpu.usable_cores} cores that may be used"
-    slot_reason = asked if overrides.n_ctx_slot else choice.why_ctx
-    return {
-        "n_ctx": f"{config.n_parallel} slots of {choice.n_ctx_slot} tokens: {slot_reason}",
-        "n_parallel": asked if overrides.n_parallel else _why_slots(config),
-        "n_batch": asked if overrides.n_batch else _why_batch(shape),
-        "n_ubatch": asked if overrides.n_ubatch else _why_batch(shape),
-        "n_gpu_layers": asked
-        if overrides.n_gpu_layers is not None
-        else _why_layers(shape, config, hardware),
-        "n_threads": asked if overrides.n_threads else cores,
-        "n_threads_batch": asked if overrides.n_threads else cores,
-        "type_k": asked if overrides.type_k else _why_kv(shape, config.type_k),
-        "type_v": asked if overrides.type_v else _why_kv(shape, config.type_v),
-        "flash_attn": asked if overrides.flash_attn else "on wherever the device can do it",
-        "kv_unified": "each slot has its own part, so no request can crowd out another",
-        "swa_full": "layers with a sliding window keep only the window",
-        "use_mmap": "the file is shared with other programs and loads at once"
-        if config.use_mmap
-        else "without a mapped file, repacked weights are held only once: else it would not fit",
-        "use_mlock": "pages may be taken back when memory is short",
-        "embedding": "the model is an encoder" if shape.is_encoder else "the model generates text",
-        "response_cache": asked
-        if overrides.response_cache
-        else "only requests that always get the same answer",
-        "max_tokens": "answers may fill the slot",
-    }
-
-
-def _why_slots(config: RuntimeConfig) -> str:
-    if config.n_parallel == DEFAULT_SLOTS:
-        return "that many requests at a time, more wait"
-    return "more slots would not fit with a useful context"
-
-
-def _why_batch(shape: ModelShape) -> str:
-    if shape.is_encoder:
-        return "an encoder takes a whole input in one go"
-    return "llama.cpp's own choice: more needs memory and gains little"
-
-
-def _why_kv(shape: ModelShape, type_name: str) -> str:
-    if shape.is_encoder:
-        return "not used: an encoder has no KV cache"
-    if type_name == "q8_0":
-        return "half the size of f16 at almost no loss: f16 would not fit"
-    return "what the model computes with, nothing is lost"
-
-
-def _why_layers(shape: ModelShape, config: RuntimeConfig, hardware: Hardware) -> str:
-    if not hardware.accelerators:
-        return "there is no accelerator"
-    names = " and ".join(dict.fromkeys(found.name for found in hardware.accelerators))
-    free = format_size(sum(found.memory_free or 0 for found in hardware.accelerators))
-    if config.n_gpu_layers == shape.n_layer + 1:
-        return f"all of them fit on {names}"
-    return f"{config.n_gpu_layers} of {shape.n_layer + 1} fit on {names} ({free} free)"
+def _guess(plans: Sequence[DevicePlan], trial: int, fits: int) -> int:
+    """Return how many layers would probably fit where ``trial`` did not."""
+    free = sum(plan.available - plan.compute - plan.overhead for plan in plans)
+    per_layer = sum(plan.weights + plan.kv_cache for plan in plans) / trial
+    guess = int(TIGHT_SHARE * free / per_layer) if per_layer else 0
+    return max(min(guess, trial - 1), fits + 1)

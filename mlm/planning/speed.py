@@ -6,12 +6,14 @@ public llama-bench results for Llama-2-7B and Llama-3-8B (llama.cpp discussions 
 and github.com/XiongjieDai/GPU-Benchmarks-on-LLM-Inference), against published bandwidths.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlm.hardware.types import Accelerator, Hardware
+from mlm.hardware.types import Hardware
 from mlm.planning.buffers import kv_bytes
+from mlm.planning.memory import Groups, part_of
 from mlm.planning.placement import devices_of, place_layers
-from mlm.planning.types import Block, ModelShape, RuntimeConfig, SpeedInterval, Weight
+from mlm.planning.types import ModelShape, RuntimeConfig, SpeedInterval, Weight
 
 _GB = 1_000_000_000
 
@@ -60,21 +62,21 @@ def predict_speed(
     placed = place_layers(shape.n_layer, config.n_gpu_layers, devices)
     decode_s = prefill_s = 0.0
     active = _active_share(shape)
-    for index, device in enumerate(devices):
-        blocks = [block for block, at in zip(shape.blocks, placed, strict=False) if at == index]
-        output = shape.output if placed[-1] == index else ()
-        if not blocks and not output:
+    for device, layers in zip(devices, placed, strict=True):
+        groups, output = part_of(shape, layers)
+        if not groups and not output:
             continue
-        touched = _touched(blocks, output, active) + _cached(blocks, shape, config)
-        share = (len(blocks) + bool(output)) / (shape.n_layer + 1)
+        n_layer = sum(count for _, count in groups)
+        touched = _touched(groups, output, active) + _cached(groups, shape, config)
+        share = (n_layer + bool(output)) / (shape.n_layer + bool(shape.output))
         flops = 2.0 * shape.params_active * share
         if device.accelerator is None:
-            decode_s += _cpu_decode_s(touched, len(blocks), config, hardware)
+            decode_s += _cpu_decode_s(touched, n_layer, config, hardware)
             prefill_s += flops / _cpu_flops(config, hardware)
         else:
             engine = _ENGINES[device.accelerator.kind]
             bandwidth = device.accelerator.bandwidth_bytes_per_s or engine.typical_bandwidth
-            decode_s += touched / (bandwidth * engine.efficiency) + len(blocks) * engine.overhead_s
+            decode_s += touched / (bandwidth * engine.efficiency) + n_layer * engine.overhead_s
             prefill_s += flops / (bandwidth * engine.flops_per_byte)
     known = _is_known(hardware, placed)
     low, high = (_LOW, _HIGH) if known else (_LOW_ASSUMED, _HIGH_ASSUMED)
@@ -87,24 +89,20 @@ def _active_share(shape: ModelShape) -> float:
     return shape.n_expert_used / shape.n_expert if shape.n_expert else 1.0
 
 
-def _touched(blocks: list[Block], output: tuple[Weight, ...], active: float) -> float:
+def _touched(groups: Groups, output: Sequence[Weight], active: float) -> float:
     """Return the bytes of weights that one token reads."""
-    sums: dict[int, float] = {}
-    total = 0.0
-    for weights in (*(block.weights for block in blocks), output):
-        key = id(weights)
-        if key not in sums:
-            sums[key] = sum(w.n_bytes * (active if w.role == "experts" else 1) for w in weights)
-        total += sums[key]
+    total = sum(float(weight.n_bytes) for weight in output)
+    for block, count in groups:
+        total += count * sum(
+            weight.n_bytes * (active if weight.role == "experts" else 1) for weight in block.weights
+        )
     return total
 
 
-def _cached(blocks: list[Block], shape: ModelShape, config: RuntimeConfig) -> float:
+def _cached(groups: Groups, shape: ModelShape, config: RuntimeConfig) -> float:
     """Return the bytes of KV cache that one token reads with a usual number of tokens before it."""
-    if not blocks or not config.n_ctx:
-        return 0.0
     filled = min(_TYPICAL_TOKENS / config.n_ctx_slot, 1.0) / config.n_parallel
-    return filled * sum(kv_bytes(block, shape, config) for block in blocks)
+    return filled * sum(count * kv_bytes(block, shape, config) for block, count in groups)
 
 
 def _cpu_decode_s(touched: float, n_layer: int, config: RuntimeConfig, hardware: Hardware) -> float:
@@ -124,13 +122,14 @@ def _best(rates: dict[str, float] | dict[str, int], hardware: Hardware, slow: fl
     return next((rate for name, rate in rates.items() if name in hardware.cpu.isa), slow)
 
 
-def _is_known(hardware: Hardware, placed: list[int]) -> bool:
+def _is_known(hardware: Hardware, placed: Sequence[range]) -> bool:
     """Return whether the bandwidths that matter were given rather than assumed."""
-    devices: list[Accelerator | None] = [device.accelerator for device in devices_of(hardware)]
-    used = [devices[index] for index in set(placed)]
     return all(
-        found.bandwidth_bytes_per_s if found else hardware.memory_bandwidth_bytes_per_s
-        for found in used
+        found.accelerator.bandwidth_bytes_per_s
+        if found.accelerator
+        else hardware.memory_bandwidth_bytes_per_s
+        for found, layers in zip(devices_of(hardware), placed, strict=True)
+        if layers
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-_TIGHT = 0.95  # of what is available
+TIGHT_SHARE = 0.95  # of what is available
 
 Grade = Literal["exact", "computed", "estimated"]
 Verdict = Literal["fits", "tight", "does_not_fit"]
@@ -95,7 +95,7 @@ class DevicePlan:
     @property
     def is_tight(self) -> bool:
         """Whether so little is left that other programs may push the model out."""
-        return self.total > _TIGHT * self.available
+        return self.total > TIGHT_SHARE * self.available
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +176,14 @@ class ModelShape:
     params: int
     params_active: int
     notes: tuple[str, ...] = ()  # what makes a plan less certain
+    # The blocks by identity, those that are one object once; an estimate has very few.
+    kinds: Mapping[int, Block] = field(init=False, repr=False, compare=False)
 
     @property
     def n_layer(self) -> int:
         """Layers, without input and output."""
         return len(self.blocks)
 
-    @property
-    def is_recurrent(self) -> bool:
-        """Whether any layer keeps a recurrent state."""
-        return any(block.state for block in self.blocks)
+    def __post_init__(self) -> None:
+        kinds = {id(block): block for block in self.blocks}
+        object.__setattr__(self, "kinds", kinds)
