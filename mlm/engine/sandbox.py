@@ -21,12 +21,13 @@ MEMORY_LIMIT_BYTES = 512 * 1024**2
 _COMMAND = (sys.executable, "-m", "mlm.engine.sandbox")
 
 
-class UseTemplate(Message, frozen=True):
-    """The chat template for all renderings that follow. Has no answer."""
+class Prepare(Message, frozen=True):
+    """The chat template and the time limit for all tasks that follow. Has no answer."""
 
-    source: str
+    template: str
     bos_text: str
     eos_text: str
+    time_limit_s: float
 
 
 class Render(Message, frozen=True):
@@ -67,8 +68,15 @@ class SandboxError(Exception):
 class Sandbox:
     """The worker's handle on the process. For one thread."""
 
-    def __init__(self, template: str, *, bos_text: str, eos_text: str) -> None:
-        self._template = UseTemplate(template, bos_text, eos_text)
+    def __init__(
+        self,
+        template: str,
+        *,
+        bos_text: str = "",
+        eos_text: str = "",
+        time_limit_s: float = TIME_LIMIT_S,
+    ) -> None:
+        self._preparation = Prepare(template, bos_text, eos_text, time_limit_s)
         self._process: subprocess.Popen[bytes] | None = None
         self._decoder: FrameDecoder[Done | Refused] = FrameDecoder(Done | Refused)
 
@@ -77,7 +85,7 @@ class Sandbox:
         if self._process is None:
             pipe = subprocess.PIPE
             self._process = subprocess.Popen(_COMMAND, stdin=pipe, stdout=pipe)
-            self._send(self._template)
+            self._send(self._preparation)
 
     def render(
         self,
@@ -122,7 +130,7 @@ class Sandbox:
             raise SandboxError(answer.code, answer.reason)
         return answer
 
-    def _send(self, task: UseTemplate | Render | CheckGrammar) -> None:
+    def _send(self, task: Prepare | Render | CheckGrammar) -> None:
         assert self._process is not None and self._process.stdin is not None
         try:
             self._process.stdin.write(encode_frame(task))
@@ -136,53 +144,59 @@ class Sandbox:
         returncode = self._process.wait()
         self.stop()
         if returncode == -signal.SIGALRM:
-            return f"time ({TIME_LIMIT_S:.0f} s)"
+            return f"time ({self._preparation.time_limit_s:g} s)"
         return "memory or depth"
 
 
 def main() -> None:
     """Answer tasks from stdin on stdout until stdin ends."""
     _limit_resources()
-    decoder: FrameDecoder[UseTemplate | Render | CheckGrammar] = FrameDecoder(
-        UseTemplate | Render | CheckGrammar
+    tasks: FrameDecoder[Prepare | Render | CheckGrammar] = FrameDecoder(
+        Prepare | Render | CheckGrammar
     )
-    source = UseTemplate("", "", "")
-    compiled: ChatTemplate | None = None
-    while (task := decoder.read(sys.stdin.buffer)) is not None:
-        if isinstance(task, UseTemplate):
-            source, compiled = task, None
+    desk = _Desk()
+    while (task := tasks.read(sys.stdin.buffer)) is not None:
+        if isinstance(task, Prepare):
+            desk = _Desk(task)
             continue
-        if isinstance(task, CheckGrammar):
-            import mlm.engine.llama  # noqa: F401  # slow: before the timer runs
-        signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT_S)
-        try:
-            if isinstance(task, CheckGrammar):
-                answer = _check_grammar(task.grammar)
-            else:
-                compiled = compiled or _compile(source)
-                text = compiled.render(task.messages, tools=task.tools, arguments=task.arguments)
-                answer = Done(text)
-        except TemplateRefusal as refusal:
-            answer = Refused("invalid_request_error", str(refusal))
-        except TemplateError as error:
-            answer = Refused("template_error", str(error))
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        sys.stdout.buffer.write(encode_frame(answer))
+        sys.stdout.buffer.write(encode_frame(desk.answer(task)))
         sys.stdout.buffer.flush()
 
 
-def _compile(template: UseTemplate) -> ChatTemplate:
-    return ChatTemplate(template.source, bos_text=template.bos_text, eos_text=template.eos_text)
+class _Desk:
+    """Does tasks in the sandbox process, each within the time limit."""
 
+    def __init__(self, preparation: Prepare | None = None) -> None:
+        self._preparation = preparation or Prepare("", "", "", TIME_LIMIT_S)
+        self._compiled: ChatTemplate | None = None
 
-def _check_grammar(text: str) -> Done | Refused:
-    from mlm.engine.llama import Grammar  # most workers never see a grammar
+    def answer(self, task: Render | CheckGrammar) -> Done | Refused:
+        """Return what became of a task; when it takes too long, this process ends instead."""
+        if isinstance(task, CheckGrammar):
+            import mlm.engine.llama  # slow, so only here, and before the timer runs
+        signal.setitimer(signal.ITIMER_REAL, self._preparation.time_limit_s)
+        try:
+            if isinstance(task, CheckGrammar):
+                mlm.engine.llama.Grammar(None, task.grammar).close()
+                return Done()
+            return Done(self._render(task))
+        except TemplateRefusal as refusal:
+            return Refused("invalid_request_error", str(refusal))
+        except TemplateError as error:
+            return Refused("template_error", str(error))
+        except ValueError as error:
+            return Refused("invalid_request_error", str(error))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
-    try:
-        Grammar(None, text).close()
-    except ValueError as error:
-        return Refused("invalid_request_error", str(error))
-    return Done()
+    def _render(self, task: Render) -> str:
+        if self._compiled is None:
+            self._compiled = ChatTemplate(
+                self._preparation.template,
+                bos_text=self._preparation.bos_text,
+                eos_text=self._preparation.eos_text,
+            )
+        return self._compiled.render(task.messages, tools=task.tools, arguments=task.arguments)
 
 
 def _limit_resources() -> None:

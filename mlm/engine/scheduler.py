@@ -181,13 +181,17 @@ class Scheduler:
         for part in parts:
             row += len(part.tokens)
             slot = self._slots[part.seq_id]
-            if part.wants_logits and slot.request is not None:
-                try:
-                    token = slot.request.sampler.sample(self._computer, row)
-                except SamplingError as error:
-                    self._fail(slot, "invalid_request_error", str(error))
-                else:
-                    self._append(slot, slot.request, token)
+            if not part.wants_logits or slot.request is None:
+                continue
+            if slot.request.max_new_tokens == 0:
+                self._finish(slot, "length")
+                continue
+            try:
+                token = slot.request.sampler.sample(self._computer, row)
+            except SamplingError as error:
+                self._fail(slot, "invalid_request_error", str(error))
+            else:
+                self._append(slot, slot.request, token)
 
     def _append(self, slot: Slot, request: Request, token: int) -> None:
         """Take one more token into an answer, and end the answer if that is its last."""

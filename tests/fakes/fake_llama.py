@@ -1,0 +1,150 @@
+"""A context that computes nothing but behaves like one: it keeps positions and takes time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlm.engine.messages import Failed, Finished, Step
+from mlm.engine.request import AnswerText, Request
+from mlm.engine.scheduler import Part, Scheduler
+
+END = 0  # the token that ends an answer
+PREFILL_S, DECODE_S = 0.005, 0.02  # per token of a prompt; per step that decodes
+
+
+class Clock:
+    """Time that passes only when something takes time."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class FakeLlama:
+    """Holds what each sequence has been given, and insists on llama.cpp's rules."""
+
+    n_slots: int = 4
+    n_ctx_slot: int = 1000
+    n_batch: int = 512
+    n_ubatch: int = 256
+    is_recurrent: bool = False
+    clock: Clock = field(default_factory=Clock)
+    codes: list[int] = field(default_factory=list)  # what the next decodes return; then 0
+    broken_tokens: frozenset[int] = frozenset()  # a batch with one of them fails
+    batches: list[list[Part]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.held: list[list[int]] = [[] for _ in range(self.n_slots)]
+
+    def decode(self, parts: Sequence[Part]) -> int:
+        assert [p.seq_id for p in parts] == sorted({p.seq_id for p in parts}), "ids must ascend"
+        assert sum(len(p.tokens) for p in parts) <= self.n_batch
+        self.batches.append(list(parts))
+        for part in parts:
+            assert part.start == len(self.held[part.seq_id]), "positions must follow each other"
+        n_prefill = sum(len(p.tokens) for p in parts if len(p.tokens) > 1)
+        self.clock.now += DECODE_S + PREFILL_S * n_prefill
+        code = self.codes.pop(0) if self.codes else 0
+        if any(token in self.broken_tokens for part in parts for token in part.tokens):
+            code = -3
+        if code < -1:  # what a failed step has computed before it failed stays behind
+            for part in parts:
+                self.held[part.seq_id].append(part.tokens[0])
+        if code:
+            return code
+        for part in parts:
+            self.held[part.seq_id].extend(part.tokens)
+            assert len(self.held[part.seq_id]) <= self.n_ctx_slot
+        return 0
+
+    def forget(self, seq_id: int, keep: int) -> bool:
+        if self.is_recurrent and 0 < keep < len(self.held[seq_id]):
+            return False
+        del self.held[seq_id][keep:]
+        return True
+
+
+class Script:
+    """A sampler that says given tokens, then ends the answer."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        self._tokens = list(tokens)
+        self.closed = 0
+
+    def sample(self, context: object, row: int) -> int:
+        assert not self.closed
+        return self._tokens.pop(0) if self._tokens else END
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Letters:
+    """A vocabulary in which token 97 is ``a``; 1000 to 1255 are single bytes."""
+
+    end_tokens = frozenset({END})
+
+    def piece(self, token: int) -> bytes:
+        return bytes([token - 1000]) if token >= 1000 else chr(token).encode()
+
+
+class Office:
+    """A scheduler over a `FakeLlama`, and everything it has sent."""
+
+    def __init__(self, llama: FakeLlama | None = None) -> None:
+        self.llama = llama or FakeLlama()
+        self.sent: list[object] = []
+        self.scheduler = Scheduler(self.llama, Letters(), self.sent.append, self.llama.clock)
+        self.samplers: dict[int, Script] = {}
+
+    def submit(
+        self, request_id: int, prompt: Sequence[int] | int, says: str | Sequence[int], **more: Any
+    ) -> Request:
+        """Submit a request; ``prompt`` is its tokens, or how many distinct ones.
+
+        ``more``: ``max_new`` tokens, ``stop`` strings, ``tenant``, ``reuse`` of prefixes.
+        """
+        tokens = list(range(10_000, 10_000 + prompt)) if isinstance(prompt, int) else list(prompt)
+        spoken = [ord(letter) for letter in says] if isinstance(says, str) else says
+        sampler = self.samplers[request_id] = Script(spoken)
+        request = Request(
+            request_id,
+            tokens,
+            min(more.get("max_new", 10_000), self.llama.n_ctx_slot - len(tokens)),
+            sampler,
+            text=AnswerText(more.get("stop", ())),
+            tenant=more.get("tenant", ""),
+            reuses_prefix=more.get("reuse", True),
+            received_s=self.llama.clock(),
+        )
+        self.scheduler.submit(request)
+        return request
+
+    def run(self, max_steps: int = 10_000) -> None:
+        """Step until there is nothing left to do."""
+        for _ in range(max_steps):
+            if self.scheduler.is_idle:
+                return
+            self.scheduler.step()
+        raise AssertionError("the scheduler does not come to an end")
+
+    def text(self, request_id: int) -> str:
+        """Return all text sent for a request."""
+        steps = [message for message in self.sent if isinstance(message, Step)]
+        return "".join(t.text for s in steps for t in s.tokens if t.request_id == request_id)
+
+    def ending(self, request_id: int) -> Finished | Failed:
+        """Return the one message that ended a request."""
+        (ending,) = [
+            message
+            for message in self.sent
+            if isinstance(message, Finished | Failed) and message.request_id == request_id
+        ]
+        return ending
+
+    def is_ended(self, request_id: int) -> bool:
+        """Return whether a request has ended."""
+        return any(getattr(m, "request_id", None) == request_id for m in self.sent)
