@@ -9,6 +9,8 @@ from mlm.planning.memory import plan_devices, verdict_of
 from mlm.planning.reasons import DEFAULT_SLOTS, explain_config
 from mlm.planning.types import TIGHT_SHARE, DevicePlan, ModelShape, Overrides, RuntimeConfig
 
+MAX_SLOTS = 256  # llama.cpp's LLAMA_MAX_SEQ
+MAX_THREADS = 512  # GGML_MAX_N_THREADS
 # Contexts of a slot, preferred first. Longer ones are taken only while they stay cheap.
 _USEFUL_CTX = (8192, 4096)
 _LONG_CTX = (32768, 16384)
@@ -85,6 +87,10 @@ def _check(shape: ModelShape, overrides: Overrides) -> None:
             f"a V cache of type {overrides.type_v} needs flash attention",
             remedy="leave out --flash-attn off, or use --type-v f16",
         )
+    if (overrides.n_parallel or 0) > MAX_SLOTS:
+        raise UsageError(f"at most {MAX_SLOTS} requests can run at a time", remedy="--parallel 16")
+    if (overrides.n_threads or 0) > MAX_THREADS:
+        raise UsageError(f"at most {MAX_THREADS} threads are possible", remedy="leave it out")
     if shape.is_encoder and overrides.n_ctx_slot and overrides.n_ctx_slot > shape.n_ctx_train:
         raise UsageError(
             f"the model takes at most {shape.n_ctx_train} tokens, --ctx asks for "
