@@ -24,9 +24,13 @@ COMMANDS = (
     "import_",
     "rm",
     "serve",
+    "ps",
+    "stop",
     "chat",
     "run",
     "bench",
+    "stats",
+    "cache",
     "completion",
 )
 

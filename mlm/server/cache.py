@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mlm.errors import ConflictError
 from mlm.stats.database import Schema, Writer, is_broken, open_database
 
 READ_TIMEOUT_S = 0.5  # a disk slower than this is no faster than most answers
@@ -226,3 +227,18 @@ def read_cache(path: Path, limits: CacheLimits | None = None) -> list[dict[str, 
         ).fetchall()
     names = ("model", "entries", "bytes", "oldest_at", "last_used_at")
     return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def edit_cache(path: Path, edit: Callable[[sqlite3.Connection], int]) -> int:
+    """Return what ``edit`` returns; without a cache there is nothing to do.
+
+    Raises:
+        ConflictError: another process keeps the file locked, or it cannot be written.
+    """
+    if not path.exists():
+        return 0
+    try:
+        with closing(open_database(path, SCHEMA)) as connection:
+            return edit(connection)
+    except (OSError, sqlite3.Error) as error:
+        raise ConflictError(f"{path} cannot be changed: {error}", remedy="mlm ps") from error

@@ -5,11 +5,13 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from itertools import zip_longest
 from typing import Any
 
 from mlm.engine.messages import Accepted, Failed, Finished, TokenOut
 from mlm.server.errors import ApiError, from_failed, to_api_error
 
+_BURST_S = 0.0001  # no engine makes 10,000 tokens per second for one request
 _log = logging.getLogger("mlm.server")
 Produce = Callable[["Flight"], Coroutine[Any, Any, object]]
 
@@ -29,11 +31,14 @@ class Flight:
         self.replayed = False  # from the response cache
         self.engine = ""
         self.load_s = 0.0
-        self.first_token_at: float | None = None  # on the monotonic clock
-        self.gaps_s: list[float] = []  # between tokens
-        self._last_token_at = 0.0
+        self._arrivals: list[tuple[float, int]] = []  # monotonic time, tokens
         self._watchers: set[Watcher] = set()
         self._task = asyncio.create_task(self._run(produce))
+
+    @property
+    def first_token_at(self) -> float | None:
+        """When the first token came, on the monotonic clock."""
+        return self._arrivals[0][0] if self._arrivals else None
 
     @property
     def accepted(self) -> bool:
@@ -58,7 +63,7 @@ class Flight:
         """Take in what the worker says."""
         match event:
             case TokenOut():
-                self._note_time(event.n_tokens)
+                self._arrivals.append((time.monotonic(), event.n_tokens))
                 self.pieces.append(event.text)
             case Accepted():
                 self.prompt_tokens = event.prompt_tokens
@@ -91,15 +96,19 @@ class Flight:
         with suppress(asyncio.CancelledError):
             await self._task
 
-    def _note_time(self, n_tokens: int) -> None:
-        now = time.monotonic()
-        if self.first_token_at is None:
-            self.first_token_at = now
-        elif n_tokens == 1:
-            self.gaps_s.append(now - self._last_token_at)
-        else:
-            self.gaps_s.extend([(now - self._last_token_at) / n_tokens] * n_tokens)
-        self._last_token_at = now
+    def gaps_s(self) -> tuple[float, ...]:
+        """Return the seconds between tokens.
+
+        Tokens that were read in one go were made one after the other: they share their gap.
+        """
+        gaps: list[float] = []
+        last_at, pending = self._arrivals[0][0] if self._arrivals else 0.0, 0
+        for (at, n_tokens), following in zip_longest(self._arrivals[1:], self._arrivals[2:]):
+            pending += n_tokens
+            if following is None or following[0] - at > _BURST_S:
+                gaps += [(at - last_at) / pending] * pending
+                last_at, pending = at, 0
+        return tuple(gaps)
 
     def _wake(self) -> None:
         for watcher in self._watchers:

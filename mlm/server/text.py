@@ -174,7 +174,7 @@ class TextEndpoint:
                 completion_tokens=finished.completion_tokens if finished else 0,
                 queue_s=finished.queue_s if finished and own else None,
                 ttft_s=exchange.ttft_s,
-                itl_s=tuple(flight.gaps_s) if flight and own else (),
+                itl_s=flight.gaps_s() if flight and own else (),
                 e2e_s=time.monotonic() - exchange.started_at,
             )
         )
