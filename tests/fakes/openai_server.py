@@ -1,13 +1,17 @@
 """An OpenAI-compatible server that does what a test tells it, on a real socket."""
 
 import json
+import os
 import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from mlm.server.registry import Registry, RunningServer, own_start_time
 
 Reply = Callable[["_Connection"], None]
 
@@ -74,6 +78,18 @@ class OpenAIServer:
     def refuses(self, status: int, body: object, **headers: str) -> None:
         """Answer with this status and JSON body."""
         self._reply = lambda connection: connection.document(body, status, headers)
+
+    def announce(self, home: Path) -> None:
+        """Let commands find this server as a running ``mlm serve`` that has its models."""
+        server = RunningServer(
+            pid=os.getpid(),
+            started_at=own_start_time(),
+            url=self.url,
+            models={model: f"/models/{model}.gguf" for model in self.models},
+            needs_key=False,
+            private=False,
+        )
+        Registry(home / "run").announce(server)
 
     def reply(self, connection: "_Connection") -> None:
         """Do what was told last."""

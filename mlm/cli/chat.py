@@ -1,0 +1,69 @@
+"""``mlm chat``: talk with a model in the terminal."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlm.cli._options import MaxTokensOpt, SeedOpt, SystemOpt, TemperatureOpt
+from mlm.cli._overrides import takes_overrides
+from mlm.cli._session import session
+from mlm.planning.types import Overrides
+
+if TYPE_CHECKING:
+    from mlm.settings import Settings
+
+
+@takes_overrides
+def chat(
+    ctx: typer.Context,
+    ref: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[REF]", help="As for run; by default the model used last.", show_default=False
+        ),
+    ] = None,
+    system: SystemOpt = None,
+    max_tokens: MaxTokensOpt = None,
+    temperature: TemperatureOpt = None,
+    seed: SeedOpt = None,
+    *,
+    overrides: Overrides,
+) -> None:
+    """Talk with a model. /help inside lists the commands; Ctrl-D leaves.
+
+    From a pipe, each line is one question of the same conversation, and only the answers are
+    printed. For example: printf 'hello\\nand now in French\\n' | mlm chat qwen3-8b
+    """
+    from mlm.cli._screen import open_screen
+    from mlm.cli._serving import connect
+    from mlm.cli._stdin import is_piped, read_lines
+    from mlm.engine import require_engine
+    from mlm.repl.chat import Chat
+    from mlm.repl.conversation import Conversation
+    from mlm.repl.loop import talk, talk_in_pipe
+
+    require_engine()
+    settings = session(ctx).settings
+    params = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+    with connect(session(ctx), ref or _find_latest(settings), overrides) as (client, model):
+        state = Chat(client, model, Conversation(system), params)
+        if is_piped() or not sys.stdout.isatty():
+            talk_in_pipe(state, read_lines(), open_screen())
+        else:
+            from mlm.repl.keyboard import PromptKeyboard
+
+            keyboard = PromptKeyboard(settings.home.chat_history, client.models)
+            talk(state, keyboard, open_screen())
+
+
+def _find_latest(settings: "Settings") -> str:
+    """Return the REF of the model that was used last, or of the only one there is."""
+    from mlm.errors import NotFoundError
+    from mlm.store.store import Store
+
+    with Store(settings.home, settings.hub_cache) as store:
+        models = store.models()
+    if not models:
+        raise NotFoundError("no model is installed yet", remedy="mlm download mlm-demo")
+    return max(models, key=lambda model: model.last_used_at or 0).ref

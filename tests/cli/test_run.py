@@ -1,0 +1,140 @@
+"""``mlm run`` asks one question and is a good neighbour in a pipe."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes.openai_server import OpenAIServer
+
+from mlm.errors import ExitCode
+
+
+@pytest.fixture
+def server(openai_server: OpenAIServer, home: Path) -> OpenAIServer:
+    openai_server.announce(home)
+    return openai_server
+
+
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    """Put bytes on stdin."""
+
+    def put(data: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    put(b"")
+    return put
+
+
+def question(server: OpenAIServer) -> str:
+    return server.asked[-1].body["messages"][-1]["content"]
+
+
+def test_the_answer_is_all_that_is_printed(mlm, server, pipe):
+    result = mlm("run", "tiny", "Hi")
+    assert (result.exit_code, result.stdout, result.stderr) == (ExitCode.OK, "Hello there\n", "")
+    assert question(server) == "Hi"
+
+
+def test_what_is_piped_comes_before_the_question(mlm, server, pipe):
+    pipe("+ grüße\n".encode())
+    mlm("run", "tiny", "write a commit message")
+    assert question(server) == "+ grüße\n\nwrite a commit message"
+
+
+def test_a_pipe_alone_is_a_question(mlm, server, pipe):
+    pipe(b"\xef\xbb\xbfHi\r\n")
+    mlm("run", "tiny")
+    assert question(server) == "Hi"
+
+
+def test_options_reach_the_server(mlm, server, pipe):
+    words = ("--system", "Be brief.", "--max-tokens", "9", "--temperature", "0", "--seed", "7")
+    mlm("run", "tiny", "Hi", *words)
+    body = server.asked[-1].body
+    assert body["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert (body["max_tokens"], body["temperature"], body["seed"]) == (9, 0, 7)
+
+
+def test_the_document_tells_the_answer_and_its_cost(mlm, server, pipe):
+    document = mlm("run", "tiny", "Hi", "--json").json
+    assert document["schema"] == "mlm.run/1"
+    assert document["answer"] == "Hello there"
+    assert document["finish_reason"] == "stop"
+    assert document["usage"] == {"prompt_tokens": 40, "completion_tokens": 2, "cached_tokens": 8}
+    assert document["ttft_s"] <= document["e2e_s"]
+
+
+def test_control_characters_pass_only_when_asked_for_and_only_into_a_pipe(mlm, server, pipe):
+    server.says("a\x1b[31mb", "c\x1b[0m")
+    assert mlm("run", "tiny", "Hi").stdout == "abc\n"
+    assert mlm("run", "tiny", "Hi", "--raw").stdout == "a\x1b[31mbc\x1b[0m"
+
+
+def test_an_answer_that_was_cut_off_is_told(mlm, server, pipe):
+    server.says("Hel", reason="length")
+    result = mlm("run", "tiny", "Hi", "--max-tokens", "1")
+    assert result.exit_code == ExitCode.OK
+    assert "hint: the answer was cut off" in result.stderr
+
+
+def test_a_server_that_dies_leaves_what_it_said_and_an_exit_code(mlm, server, pipe):
+    server.breaks_off_after("Hel", "lo")
+    result = mlm("run", "tiny", "Hi")
+    assert result.exit_code == ExitCode.NETWORK
+    assert result.stdout == "Hello\n"
+    assert "cut the answer off" in result.stderr
+
+
+def test_a_failure_with_json_is_one_document(mlm, server, pipe):
+    server.breaks_off_after("Hel")
+    result = mlm("run", "tiny", "Hi", "--json")
+    assert result.json["error"]["code"] == "stream_cut"
+
+
+def test_a_prompt_longer_than_the_context_is_a_usage_error(mlm, server, pipe):
+    server.n_ctx_bytes = 1000
+    pipe(b"x" * 1000)
+    result = mlm("run", "tiny")
+    assert result.exit_code == ExitCode.USAGE
+    assert "needs 999 tokens" in result.stderr
+    assert "--ctx" in result.stderr
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe\x00", b"GGUF\0\0", b"x" * (8 * 1024 * 1024 + 1)])
+def test_what_is_not_a_question_is_a_usage_error(mlm, server, pipe, data):
+    pipe(data)
+    result = mlm("run", "tiny")
+    assert result.exit_code == ExitCode.USAGE
+    assert not any(asked.body for asked in server.asked)
+
+
+def test_a_model_that_is_not_there_is_not_found(mlm, pipe):
+    assert mlm("run", "no-such-model", "Hi").exit_code == ExitCode.NOT_FOUND
+
+
+def test_a_reader_that_leaves_early_ends_it_quietly(server):
+    server.says(*("many words " * 2000 for _ in range(50)))
+    words = [sys.executable, "-m", "mlm", "run", "tiny", "Hi"]
+    process = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.read(4) == b"many"
+    process.stdout.close()
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (ExitCode.OK, b"")
+
+
+def test_an_answer_beyond_the_locale_does_not_break_it(server):
+    server.says("日本")
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    words = [sys.executable, "-m", "mlm", "run", "tiny", "Hi"]
+    done = subprocess.run(
+        words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=True
+    )
+    assert done.stdout == b"??\n"
