@@ -77,9 +77,9 @@ def _name(card: Card, ids: dict[tuple[int, int], str]) -> str:
         or _NAMES.get(key)
         or ids.get(key)
         or _INTEGRATED.get(card.device)
-        or f"AMD GPU {card.device:04x}"
+        or f"AMD GPU 1002:{card.device:04x}"
     )
-    return name.removeprefix("AMD ").strip()
+    return name.removeprefix("AMD Radeon ").strip()
 
 
 def parse_ids(text: str) -> dict[tuple[int, int], str]:

@@ -1,0 +1,46 @@
+"""``mlm hardware``: a table for people, a document for scripts."""
+
+import json
+from pathlib import Path
+
+from mlm.hardware.preset import find_preset
+
+
+def test_the_document_has_the_fields_that_scripts_rely_on(mlm, home: Path, hub_cache: Path):
+    result = mlm("hardware", "--json")
+    document = result.json
+
+    assert result.exit_code == 0
+    assert document["schema"] == "mlm.hardware/1"
+    assert set(document["cpu"]) == {
+        "name", "physical_cores", "logical_cores", "usable_cores", "isa",
+    }  # fmt: skip
+    assert set(document["memory"]) == {"total", "available", "limit", "usable"}
+    assert isinstance(document["accelerators"], list)
+    assert document["memory_bandwidth_bytes_per_s"] > 10**8
+    assert document["fingerprint"]
+    assert "cpu" in document["sources"]
+    assert [disk["path"] for disk in document["disks"]] == [str(home), str(hub_cache)]
+
+
+def test_the_document_can_be_pretended_elsewhere(mlm, tmp_path: Path):
+    path = tmp_path / "box.json"
+    path.write_text(mlm("hardware", "--json").stdout, encoding="utf-8")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert find_preset(str(path)).memory.total == document["memory"]["total"]
+
+
+def test_the_table_fits_eighty_columns_and_says_where_figures_come_from(mlm):
+    result = mlm("hardware")
+    assert result.exit_code == 0
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+    for words in ("processor", "usable", "memory speed", "GB/s", "measured", "free of"):
+        assert words in result.stdout
+
+
+def test_the_second_run_does_not_measure_again(mlm):
+    first = mlm("hardware", "--json").json
+    second = mlm("hardware", "--json").json
+    assert second["sources"]["memory_bandwidth_bytes_per_s"] == "measured earlier"
+    speed = "memory_bandwidth_bytes_per_s"
+    assert second[speed] == first[speed]
