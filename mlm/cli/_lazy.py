@@ -1,10 +1,15 @@
 """A command group that imports a command's file only when that command is asked for."""
 
+import sys
 from importlib import import_module
 from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperGroup
+
+
+class ReaderGone(Exception):
+    """Nobody reads our output any more (`mlm list | head`); that is the reader's right."""
 
 
 class LazyGroup(TyperGroup):
@@ -27,6 +32,15 @@ class LazyGroup(TyperGroup):
             if module.removesuffix("_") == cmd_name:
                 return _load_command(self.package, module, cmd_name)
         return None
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; typer would end with exit code 1 when the reader has gone."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # or the interpreter would find out, after everything
+            return result
+        except BrokenPipeError as error:
+            raise ReaderGone from error
 
 
 def _load_command(package: str, module: str, name: str) -> Any:

@@ -78,8 +78,12 @@ def stdout() -> "Console":
     """Return a rich console on stdout: 80 columns without a terminal, no colour if unwanted."""
     from rich.console import Console
 
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would end with exit code 1
+
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 80
-    return Console(width=width, highlight=False, soft_wrap=False, emoji=False)
+    return Output(width=width, highlight=False, soft_wrap=False, emoji=False)
 
 
 def stderr() -> "Console":

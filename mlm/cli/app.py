@@ -9,7 +9,7 @@ import typer
 from typer.completion import completion_init
 
 import mlm
-from mlm.cli._lazy import lazy_app
+from mlm.cli._lazy import ReaderGone, lazy_app
 from mlm.cli._session import Session, print_error
 from mlm.errors import ExitCode, MlmError, UsageError
 from mlm.settings import Settings
@@ -78,8 +78,7 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone (`mlm list | head`); that is its right.
+    except ReaderGone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
     except Exception as error:
