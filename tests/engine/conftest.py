@@ -1,0 +1,26 @@
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from fakes.tiny_models import write_tiny_model
+
+import mlm.demo
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the path of a tiny model of an architecture, written when first asked for."""
+    folder = tmp_path_factory.mktemp("models")
+
+    @cache
+    def path(architecture: str) -> Path:
+        return write_tiny_model(folder / f"tiny-{architecture}.gguf", architecture)
+
+    return path
+
+
+@pytest.fixture
+def demo_model() -> Path:
+    """The model inside the package, which gives real answers."""
+    return Path(mlm.demo.__file__).parent / "mlm-demo.gguf"
