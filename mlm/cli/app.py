@@ -31,6 +31,7 @@ COMMANDS = (
     "bench",
     "stats",
     "cache",
+    "doctor",
     "completion",
 )
 

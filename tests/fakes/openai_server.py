@@ -35,6 +35,7 @@ class OpenAIServer:
     connections: int = 0
     client_left: threading.Event = field(default_factory=threading.Event)
     cache: str = "bypass"
+    is_healthy: bool = True
     n_ctx_bytes: int = 1_000_000  # longer questions do not fit the context
     _reply: Reply | None = None
 
@@ -137,7 +138,7 @@ class _Connection(BaseHTTPRequestHandler):
         if self.path == "/v1/models":
             self.document({"data": [{"id": model} for model in script.models]})
         else:
-            self.document({"status": "ok"})
+            self.document({}, 200 if script.is_healthy else 503)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -1,0 +1,64 @@
+"""``mlm doctor``: check the installation, and say the fix for what is wrong."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from mlm.cli._options import JsonOpt
+from mlm.cli._session import print_document, session, stdout
+from mlm.errors import ExitCode
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mlm.cli.doctor._finding import Finding
+
+
+def doctor(ctx: typer.Context, as_json: JsonOpt = False) -> None:
+    """Check the engine, GPUs, disks, catalog, store, hub and servers; say how to fix what fails."""
+    from mlm.cli.doctor._disk import check_databases, check_folders, check_store
+    from mlm.cli.doctor._engine import check_engine
+    from mlm.cli.doctor._finding import examine
+    from mlm.cli.doctor._knowledge import check_catalog, check_configs
+    from mlm.cli.doctor._network import check_hub, check_servers
+
+    findings = []
+    checks = (
+        check_engine,
+        check_folders,
+        check_databases,
+        check_store,
+        check_catalog,
+        check_configs,
+        check_servers,
+        check_hub,
+    )
+    for check in checks:
+        for finding in examine(check, session(ctx).settings):
+            findings.append(finding)
+            if not as_json:  # each as it comes: some take seconds
+                stdout().print(_line(finding))
+    code = next((f.exit_code for f in findings if f.status == "fail"), ExitCode.OK)
+    if as_json:
+        print_document(
+            "doctor", {"ok": code == ExitCode.OK, "checks": [asdict(f) for f in findings]}
+        )
+    raise typer.Exit(code)
+
+
+def _line(finding: "Finding") -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    from mlm.terminal import printable
+
+    line = Table.grid(padding=(0, 2, 0, 0))
+    line.add_column(width=4)
+    line.add_column(width=9)
+    line.add_column(overflow="fold")
+    colour = {"ok": "green", "warn": "yellow", "fail": "red"}[finding.status]
+    line.add_row(Text(finding.status, colour), finding.name, Text(printable(finding.detail)))
+    if finding.fix:
+        line.add_row("", "", Text(printable(f"fix: {finding.fix}"), "dim"))
+    return line
