@@ -13,6 +13,8 @@ from mlm.catalog.parse import parse_family
 from mlm.catalog.types import CatalogEntry
 from mlm.errors import UsageError
 
+Families = list[dict[str, Any]]  # the content of the files of one layer
+
 _CACHE_NAME = "catalog.json"
 
 
@@ -37,7 +39,7 @@ def load_catalog(user_dir: Path, cache_dir: Path) -> Catalog:
     parsed = _read_cache(cache_path, key)
     if parsed is None:
         content = [[_read_family(path) for path in layer] for layer in layers]
-        parsed = _parse(content)
+        parsed = _parse(*content)
         _write_cache(cache_path, {"key": key, "layers": content})
     shipped, own = parsed
     replaced = {entry.model_id for entry in own}
@@ -57,19 +59,20 @@ def _read_family(path: Path) -> dict[str, Any]:
     return document.value
 
 
-def _parse(content: list[list[dict[str, Any]]]) -> list[list[CatalogEntry]]:
-    layers = [[entry for family in layer for entry in parse_family(family)] for layer in content]
-    for layer in layers:
-        seen: dict[str, CatalogEntry] = {}
-        for entry in layer:
-            if other := seen.get(entry.model_id):
-                raise CatalogError(
-                    f"two catalog files describe {entry.model_id}: {other.family} and"
-                    f" {entry.family}",
-                    remedy="give one of them another model_id",
-                )
-            seen[entry.model_id] = entry
-    return layers
+def _parse(shipped: Families, own: Families) -> tuple[list[CatalogEntry], list[CatalogEntry]]:
+    return _parse_layer(shipped), _parse_layer(own)
+
+
+def _parse_layer(families: Families) -> list[CatalogEntry]:
+    entries: dict[str, CatalogEntry] = {}
+    for entry in (entry for family in families for entry in parse_family(family)):
+        if other := entries.get(entry.model_id):
+            raise CatalogError(
+                f"two catalog files describe {entry.model_id}: {other.family} and {entry.family}",
+                remedy="give one of them another model_id",
+            )
+        entries[entry.model_id] = entry
+    return list(entries.values())
 
 
 def _cache_key(layers: list[list[Path]]) -> list[Any]:
@@ -79,10 +82,10 @@ def _cache_key(layers: list[list[Path]]) -> list[Any]:
     return [mlm.__version__, files]
 
 
-def _read_cache(path: Path, key: list[Any]) -> list[list[CatalogEntry]] | None:
+def _read_cache(path: Path, key: list[Any]) -> tuple[list[CatalogEntry], list[CatalogEntry]] | None:
     try:
         cached = json.loads(path.read_bytes())
-        return _parse(cached["layers"]) if cached["key"] == key else None
+        return _parse(*cached["layers"]) if cached["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, CatalogError):
         return None  # no cache, or not one of ours: the files themselves are the truth
 

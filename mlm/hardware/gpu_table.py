@@ -3,7 +3,7 @@
 import csv
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal, cast
 
@@ -81,6 +81,7 @@ def find_gpu(name: str, memory: int | None = None, gpu_cores: int | None = None)
     return min(rows, key=lambda row: row.bandwidth_bytes_per_s or 0, default=None)
 
 
+@lru_cache(maxsize=1024)
 def words(name: str) -> frozenset[str]:
     """Return what identifies a GPU in ``name``: ``{"rtx", "4070", "ti"}``."""
     text = re.sub(r"\((?:r|tm)\)|\(\d+-core gpu\)|[®™]", " ", name.lower())
