@@ -124,6 +124,11 @@ class Worker:
         return self._process.pid
 
     @property
+    def alive(self) -> bool:
+        """Whether it can still take requests, as far as is known now."""
+        return self._death is None
+
+    @property
     def busy(self) -> bool:
         """Whether any request is unfinished."""
         return bool(self._requests)

@@ -46,7 +46,8 @@ class Resident:
     @property
     def open(self) -> bool:
         """Whether a new request may use the worker at once."""
-        return self.state == "ready" and not self.yielding
+        alive = self.worker is not None and self.worker.alive
+        return self.state == "ready" and alive and not self.yielding
 
     def describe(self, now: float) -> LoadedModel:
         """Return what `mlm.planning.evict` needs to know."""

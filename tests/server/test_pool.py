@@ -1,0 +1,331 @@
+"""Models in memory: who is loaded, who waits, who goes."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlm.engine.messages import Generate
+from mlm.server.errors import ApiError
+from mlm.server.model import ServedModel
+from mlm.server.pool import Pool, PoolOptions
+from mlm.server.resident import Resident
+from mlm.stats.types import LoadStats
+from tests.fakes.fake_server import FAKE_WORKER, GIB, fake_model
+
+
+class House:
+    """A pool, fake models, and what happened to them."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.folder = folder
+        self.loads: list[LoadStats] = []
+        self.states: list[tuple[str, str]] = []
+        self.pool = Pool(
+            PoolOptions(
+                on_load=self.loads.append,
+                on_change=self._note,
+                **{"command": FAKE_WORKER} | options,
+            )
+        )
+        self._changed = asyncio.Event()
+
+    def model(
+        self, model_id: str, *, size: int = GIB, slots: int = 4, **behaviour: Any
+    ) -> ServedModel:
+        """Return a model that behaves as said."""
+        path = self.folder / f"{model_id}.fake"
+        path.write_text(json.dumps({"diary": str(self.folder / "diary")} | behaviour))
+        return fake_model(path, size=size, n_parallel=slots)
+
+    def count_loads(self, model_id: str) -> int:
+        """Return how often a model was loaded."""
+        return sum(load.model == model_id and load.ok for load in self.loads)
+
+    async def until(self, state: str, model_id: str) -> None:
+        """Wait until a model is in a state."""
+        while (resident := self.pool.find(model_id)) is None or resident.state != state:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _note(self, resident: Resident) -> None:
+        self.states.append((resident.model.model_id, resident.state))
+        self._changed.set()
+
+
+def in_house(folder: Path, story: Callable[[House], Awaitable[None]], **options: Any) -> None:
+    """Tell a story in a house, and tidy up."""
+
+    async def tell() -> None:
+        house = House(folder, **options)
+        try:
+            async with asyncio.timeout(20):
+                await story(house)
+        finally:
+            await house.pool.close(grace_s=1)
+
+    asyncio.run(tell())
+
+
+async def ask(house: House, model: ServedModel, wish: str = "") -> str:
+    """Lease, ask, and return the answer."""
+    async with house.pool.lease(model) as lease:
+        request = Generate(request_id=id(asyncio.current_task()), prompt=wish)
+        events = [event async for event in lease.worker.generate(request)]
+        return "".join(getattr(event, "text", "") for event in events)
+
+
+@asynccontextmanager
+async def using(house: House, *models: ServedModel) -> AsyncIterator[None]:
+    """Keep models busy until the block ends."""
+    async with AsyncExitStack() as stack:
+        for model in models:
+            await stack.enter_async_context(house.pool.lease(model))
+        yield
+
+
+def test_a_crowd_that_asks_for_a_cold_model_loads_it_once(tmp_path: Path):
+    async def story(house: House) -> None:
+        alpha = house.model("alpha", load_s=0.05)
+        answers = await asyncio.gather(*(ask(house, alpha, "n=2") for _ in range(10)))
+        assert set(answers) == {"t0 t1 "}
+        assert house.count_loads("alpha") == 1
+
+    in_house(tmp_path, story)
+
+
+def test_the_least_recently_used_model_makes_room(tmp_path: Path):
+    async def story(house: House) -> None:
+        a, b, c = (house.model(name) for name in "abc")
+        for model in (a, b, a, c):
+            await ask(house, model)
+        await house.until("stopped", "b")
+        states = {r.model.model_id: r.state for r in house.pool.residents}
+        assert states == {"a": "ready", "b": "stopped", "c": "ready"}
+
+    in_house(tmp_path, story, max_models=2)
+
+
+def test_bytes_count_as_well_as_models(tmp_path: Path):
+    async def story(house: House) -> None:
+        small, large = house.model("small"), house.model("large", size=int(7.5 * GIB))
+        await ask(house, small)
+        await ask(house, large)
+        await house.until("stopped", "small")
+
+    in_house(tmp_path, story, max_models=9)
+
+
+def test_what_can_never_fit_is_refused_at_once_with_the_arithmetic(tmp_path: Path):
+    async def story(house: House) -> None:
+        small, huge = house.model("small"), house.model("huge", size=9 * GIB)
+        async with using(house, small):
+            with pytest.raises(ApiError, match=r"9\.00 GiB of 8\.00 GiB on cpu") as caught:
+                await ask(house, huge)
+            assert (caught.value.status, caught.value.code) == (503, "does_not_fit")
+        assert house.pool.find("small").state == "ready"  # type: ignore[union-attr]
+        assert house.count_loads("huge") == 0
+
+    in_house(tmp_path, story)
+
+
+def test_a_busy_model_is_never_evicted_but_makes_room_when_it_is_done(tmp_path: Path):
+    async def story(house: House) -> None:
+        a, b = house.model("a"), house.model("b")
+        async with using(house, a):
+            waiting = asyncio.create_task(ask(house, b, "n=1"))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert house.pool.find("a").state == "ready"  # type: ignore[union-attr]
+            assert not waiting.done()
+        assert await waiting == "t0 "
+        assert house.pool.find("a").state == "stopped"  # type: ignore[union-attr]
+
+    in_house(tmp_path, story, max_models=1)
+
+
+def test_alternating_requests_are_batched_and_nobody_starves(tmp_path: Path):
+    async def story(house: House) -> None:
+        a, b = house.model("a"), house.model("b")
+        asked = [ask(house, model, "n=1") for _ in range(10) for model in (a, b)]
+        assert len(await asyncio.gather(*asked)) == 20
+        assert house.count_loads("a") == house.count_loads("b") == 1
+
+    in_house(tmp_path, story, max_models=1)
+
+
+def test_a_model_in_constant_use_gives_way_after_its_present_requests(tmp_path: Path):
+    async def story(house: House) -> None:
+        a, b = house.model("a"), house.model("b")
+        order: list[str] = []
+
+        async def keep_asking() -> None:
+            while "b" not in order:
+                await ask(house, a, "n=2 pace=0.01")
+                order.append("a")
+
+        busy = [asyncio.create_task(keep_asking()) for _ in range(3)]
+        await house.until("ready", "a")
+        await ask(house, b, "n=1")
+        order.append("b")
+        await asyncio.gather(*busy)
+        assert order.index("b") <= 6
+
+    in_house(tmp_path, story, max_models=1)
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_again(tmp_path: Path):
+    async def story(house: House) -> None:
+        a = house.model("a", slots=2)
+        async with using(house, a, a, a, a, a):
+            with pytest.raises(ApiError) as caught:
+                await ask(house, a)
+        assert caught.value.status == 429
+        assert dict(caught.value.headers)[b"retry-after"] == b"1"
+        assert await ask(house, a, "n=1") == "t0 "
+
+    in_house(tmp_path, story, max_queue=3)
+
+
+def test_nobody_is_evicted_for_one_who_has_left(tmp_path: Path):
+    async def story(house: House) -> None:
+        a, b = house.model("a"), house.model("b")
+        async with using(house, a):
+            leaver = asyncio.create_task(ask(house, b))
+            await asyncio.sleep(0)
+            leaver.cancel()
+            await asyncio.gather(leaver, return_exceptions=True)
+            assert await ask(house, a, "n=1") == "t0 "  # it does not give way any more
+        assert await ask(house, a, "n=1") == "t0 "
+        assert house.count_loads("a") == 1
+        assert house.count_loads("b") == 0
+        assert house.pool.find("b").admitted == 0  # type: ignore[union-attr]
+
+    in_house(tmp_path, story, max_models=1)
+
+
+def test_who_leaves_during_the_load_leaves_no_trace(tmp_path: Path):
+    async def story(house: House) -> None:
+        a = house.model("a", load_s=0.1)
+        leavers = [asyncio.create_task(ask(house, a)) for _ in range(5)]
+        await house.until("starting", "a")
+        for leaver in leavers:
+            leaver.cancel()
+        await asyncio.gather(*leavers, return_exceptions=True)
+        await house.until("ready", "a")
+        resident = house.pool.find("a")
+        assert resident is not None
+        assert (resident.active, resident.admitted, resident.waiters) == (0, 0, [])
+
+    in_house(tmp_path, story)
+
+
+def test_a_dead_worker_is_replaced(tmp_path: Path):
+    async def story(house: House) -> None:
+        a = house.model("a")
+        with pytest.raises(Exception, match="SIGSEGV"):
+            await ask(house, a, "die=SIGSEGV")
+        assert await ask(house, a, "n=1") == "t0 "
+        resident = house.pool.find("a")
+        assert resident is not None
+        assert (resident.crashes, resident.loads) == (1, 2)
+
+    in_house(tmp_path, story)
+
+
+def test_a_dead_worker_takes_only_its_own_requests_with_it(tmp_path: Path):
+    async def story(house: House) -> None:
+        a, b = house.model("a"), house.model("b")
+        steady = asyncio.create_task(ask(house, b, "n=10 pace=0.01"))
+        victims = [asyncio.create_task(ask(house, a, "n=50 pace=0.05")) for _ in range(3)]
+        await house.until("ready", "a")
+        with pytest.raises(Exception, match="SIGABRT"):
+            await ask(house, a, "die=SIGABRT")
+        outcomes = await asyncio.gather(*victims, return_exceptions=True)
+        assert all("SIGABRT" in str(outcome) for outcome in outcomes)
+        assert len((await steady).split()) == 10
+        assert house.pool.find("b").crashes == 0  # type: ignore[union-attr]
+
+    in_house(tmp_path, story)
+
+
+def test_a_model_that_cannot_be_loaded_says_why_and_then_rests(tmp_path: Path):
+    async def story(house: House) -> None:
+        broken = house.model("broken", load_error="unknown architecture 'x'")
+        with pytest.raises(ApiError, match="unknown architecture 'x'") as first:
+            await ask(house, broken)
+        assert first.value.status == 503
+        with pytest.raises(ApiError, match="unknown architecture 'x'") as second:
+            await ask(house, broken)
+        assert second.value.retry_after_s is not None
+        assert [load.ok for load in house.loads] == [False]
+
+    in_house(tmp_path, story)
+
+
+def test_a_worker_that_dies_while_loading_is_a_failed_load(tmp_path: Path):
+    async def story(house: House) -> None:
+        with pytest.raises(ApiError, match="SIGSEGV") as caught:
+            await ask(house, house.model("a", dies_loading=True))
+        assert caught.value.code == "load_failed"
+        assert house.pool.find("a").state == "stopped"  # type: ignore[union-attr]
+
+    in_house(tmp_path, story)
+
+
+def test_a_command_that_cannot_be_started_is_a_failed_load(tmp_path: Path):
+    async def story(house: House) -> None:
+        with pytest.raises(ApiError, match="nonexistent") as caught:
+            await ask(house, house.model("a"))
+        assert (caught.value.status, caught.value.code) == (503, "load_failed")
+
+    in_house(tmp_path, story, command=("/nonexistent/python",))
+
+
+def test_closing_sends_everybody_away(tmp_path: Path):
+    async def story(house: House) -> None:
+        a, b = house.model("a"), house.model("b")
+        async with using(house, a):
+            waiting = asyncio.create_task(ask(house, b))
+            await asyncio.sleep(0)
+            await house.pool.close(grace_s=1)
+            with pytest.raises(ApiError) as caught:
+                await waiting
+        assert caught.value.code == "shutting_down"
+        with pytest.raises(ApiError):
+            await ask(house, a)
+
+    in_house(tmp_path, story, max_models=1)
+
+
+def test_closing_during_a_load_ends_the_worker(tmp_path: Path):
+    async def story(house: House) -> None:
+        waiting = asyncio.create_task(ask(house, house.model("a", load_s=60)))
+        await house.until("starting", "a")
+        await house.pool.close(grace_s=0)
+        with pytest.raises(ApiError):
+            await waiting
+
+    in_house(tmp_path, story)
+
+
+def test_only_as_many_models_are_preloaded_as_fit_together(tmp_path: Path):
+    async def story(house: House) -> None:
+        models = [house.model(name, size=3 * GIB) for name in "abcd"]
+        assert [model.model_id for model in house.pool.fitting(models)] == ["a", "b"]
+
+    in_house(tmp_path, story, max_models=9)
+
+
+def test_the_predicted_and_the_real_memory_are_noted_with_each_load(tmp_path: Path):
+    async def story(house: House) -> None:
+        await ask(house, house.model("a"))
+        (load,) = house.loads
+        assert (load.model, load.ok) == ("a", True)
+        assert (load.predicted_bytes, load.actual_bytes) == (GIB, 1110)
+
+    in_house(tmp_path, story)

@@ -1,0 +1,214 @@
+"""OpenAI's fields: what is understood, what is refused, what is ignored and named."""
+
+from typing import Any
+
+import pytest
+
+from mlm.engine.messages import SamplingParams
+from mlm.server.errors import ApiError
+from mlm.server.schema import read_chat, read_completion
+
+
+def chat(**fields: Any):
+    messages = [{"role": "user", "content": "hi"}]
+    return read_chat({"model": "tiny", "messages": messages} | fields)
+
+
+def completion(**fields: Any):
+    return read_completion({"model": "tiny", "prompt": "hi"} | fields)
+
+
+def test_a_plain_chat_has_openai_defaults():
+    request = chat()
+    assert request.model == "tiny"
+    assert request.generate.messages == [{"role": "user", "content": "hi"}]
+    assert request.generate.sampling == SamplingParams()
+    assert request.generate.max_tokens is None
+    assert request.generate.stop == []
+    assert not request.stream
+    assert request.ignored == ()
+
+
+def test_every_sampling_field_reaches_the_engine():
+    fields = {
+        "temperature": 0.5,
+        "top_k": 40,
+        "top_p": 0.9,
+        "min_p": 0.05,
+        "typical_p": 0.8,
+        "repeat_penalty": 1.1,
+        "repeat_last_n": 32,
+        "frequency_penalty": 0.1,
+        "presence_penalty": -0.1,
+        "dry_multiplier": 0.8,
+        "dry_base": 1.5,
+        "dry_allowed_length": 3,
+        "dry_penalty_last_n": 64,
+        "xtc_probability": 0.5,
+        "xtc_threshold": 0.2,
+        "mirostat": 2,
+        "mirostat_tau": 4.0,
+        "mirostat_eta": 0.2,
+        "seed": 7,
+        "logit_bias": {"42": -100},
+        "grammar": 'root ::= "a"',
+        "ignore_eos": True,
+        "min_tokens": 4,
+    }
+    assert set(fields) == set(SamplingParams.__struct_fields__)
+    request = chat(**fields)
+    wanted = fields | {"logit_bias": {42: -100.0}}
+    assert request.generate.sampling == SamplingParams(**wanted)
+    assert request.ignored == ()
+
+
+def test_null_means_not_given():
+    nothing = dict.fromkeys(("temperature", "stop", "seed", "max_tokens", "tools", "n", "stream"))
+    assert chat(**nothing).generate == chat().generate
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("temperature", -0.1),
+        ("temperature", 2.1),
+        ("temperature", "hot"),
+        ("temperature", True),
+        ("temperature", [1]),
+        ("top_p", 1.5),
+        ("top_k", -1),
+        ("top_k", 1.5),
+        ("repeat_penalty", 0),
+        ("frequency_penalty", -3),
+        ("presence_penalty", 3),
+        ("mirostat", 3),
+        ("seed", 2**63),
+        ("seed", 1.5),
+        ("max_tokens", 0),
+        ("max_tokens", -1),
+        ("max_tokens", 2**31),
+        ("max_completion_tokens", 0),
+        ("min_tokens", -1),
+        ("n", 2),
+        ("n", "1"),
+        ("stream", "yes"),
+        ("stream", 1),
+        ("ignore_eos", "no"),
+        ("stop", 5),
+        ("stop", [5]),
+        ("stop", [""]),
+        ("stop", ["x"] * 17),
+        ("stop", "x" * 513),
+        ("logit_bias", {"x": 1}),
+        ("logit_bias", {"-1": 1}),
+        ("logit_bias", {"9999999999": 1}),
+        ("logit_bias", {"1": 101}),
+        ("logit_bias", {"1": "a"}),
+        ("logit_bias", {str(i): 1 for i in range(1025)}),
+        ("logit_bias", []),
+        ("grammar", "x" * 70_000),
+        ("grammar", 5),
+        ("logprobs", True),
+        ("top_logprobs", 3),
+        ("response_format", {"type": "json_object"}),
+        ("tools", [{"type": "function", "function": {"name": "f"}}]),
+        ("functions", [{"name": "f"}]),
+        ("chat_template_kwargs", "no"),
+        ("messages", []),
+        ("messages", "hi"),
+        ("messages", None),
+        ("model", 5),
+        ("model", None),
+        ("cache_prompt", 1),
+    ],
+)
+def test_a_known_field_out_of_range_is_refused_and_named(field: str, value: object):
+    with pytest.raises(ApiError) as caught:
+        chat(**{field: value})
+    assert caught.value.status == 400
+    assert caught.value.param == field
+
+
+def test_stream_options_are_checked():
+    assert chat(stream_options={"include_usage": True}).include_usage
+    assert not chat(stream_options={}).include_usage
+    with pytest.raises(ApiError):
+        chat(stream_options={"include_usage": "yes"})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", None),
+        ("prompt", ["a", "b"]),
+        ("prompt", [1, 2]),
+        ("prompt", []),
+        ("echo", 1),
+        ("best_of", 2),
+        ("suffix", "x"),
+        ("logprobs", 1),
+    ],
+)
+def test_a_completion_refuses_what_it_cannot_do(field: str, value: object):
+    with pytest.raises(ApiError) as caught:
+        completion(**{field: value})
+    assert caught.value.param == field
+
+
+def test_one_prompt_in_a_list_is_one_prompt():
+    assert completion(prompt=["a"]).generate.prompt == "a"
+    assert completion(echo=True).generate.echo
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ("hi", "messages[0]"),
+        ({}, "messages[0].role"),
+        ({"role": "root", "content": "x"}, "messages[0].role"),
+        ({"role": ["user"], "content": "x"}, "messages[0].role"),
+        ({"role": "user"}, "messages[0].content"),
+        ({"role": "assistant"}, "messages[0].content"),
+        ({"role": "user", "content": 5}, "messages[0].content"),
+        ({"role": "user", "content": ["x"]}, "messages[0].content"),
+        ({"role": "user", "content": [{"type": "image_url"}]}, "messages[0].content"),
+        ({"role": "user", "content": [{"type": "text"}]}, "messages[0].content[0].text"),
+    ],
+)
+def test_a_malformed_message_is_refused_with_its_place(message: object, param: str):
+    with pytest.raises(ApiError) as caught:
+        chat(messages=[message])
+    assert caught.value.param == param
+
+
+def test_text_parts_are_joined_and_developers_are_systems():
+    parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
+    request = chat(messages=[{"role": "developer", "content": parts, "evil": 1}])
+    assert request.generate.messages == [{"role": "system", "content": "one\ntwo"}]
+
+
+def test_an_assistant_that_called_a_tool_needs_no_content():
+    calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    request = chat(messages=[{"role": "assistant", "content": None, "tool_calls": calls}])
+    assert request.generate.messages == [{"role": "assistant", "content": "", "tool_calls": calls}]
+
+
+def test_fields_without_effect_are_named():
+    request = chat(user="me", store=False, wibble=1)
+    assert request.ignored == ("user", "store", "wibble")
+
+
+def test_tools_are_fine_when_they_must_not_be_used():
+    assert chat(tools=[{"type": "function"}], tool_choice="none").generate.tools is None
+
+
+@pytest.mark.parametrize(
+    ("given", "used"), [(0, 0), (-1, None), (2**32 - 1, 0), (2**32 + 5, 6), (-2, 2**32 - 3)]
+)
+def test_any_seed_becomes_one_that_llama_cpp_takes_literally(given: int, used: int | None):
+    assert chat(seed=given).generate.sampling.seed == used
+
+
+def test_the_newer_name_of_the_length_limit_wins():
+    assert chat(max_tokens=5, max_completion_tokens=9).generate.max_tokens == 9
+    assert chat(max_tokens=5).generate.max_tokens == 5
