@@ -51,7 +51,7 @@ def to_flags(overrides: Overrides) -> list[str]:
     for name, annotation in _PARAMETERS.items():
         if (value := getattr(overrides, name)) is not None:
             (option,) = annotation.__metadata__
-            words += [option.param_decls[0], str(value)]
+            words += [option.default, str(value)]  # typer keeps the first name there
     return words
 
 

@@ -141,3 +141,14 @@ def test_a_server_that_is_not_there_is_a_network_error(mlm):
     result = mlm("bench", "http://127.0.0.1:9", "--json")
     assert result.exit_code == ExitCode.NETWORK
     assert result.json["error"]["code"] == "network"
+
+
+def test_the_demo_model_is_measured_for_real(mlm):
+    assert mlm("download", "mlm-demo").exit_code == ExitCode.OK
+    words = ("--rounds", "1", "--max-tokens", "8", "--threads", "1")
+    document = mlm("bench", "mlm-demo", *words, "--json").json
+    assert {run["error"] for run in document["runs"]} == {None}
+    assert {run["completion_tokens"] for run in document["runs"]} == {8}
+    assert {run["cache"] for run in document["runs"]} <= {"miss", "bypass"}
+    assert document["summary"]["prefill_tps"] > 0
+    assert document["config"]["overrides"] == {"n_threads": 1}

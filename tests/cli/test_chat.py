@@ -131,3 +131,17 @@ def test_without_a_model_it_says_how_to_get_one(mlm):
     result = mlm("chat")
     assert result.exit_code == ExitCode.NOT_FOUND
     assert "mlm download" in result.stderr
+
+
+def test_the_demo_model_chats_for_real(mlm, home: Path):
+    assert mlm("download", "mlm-demo").exit_code == ExitCode.OK
+    done = subprocess.run(
+        [sys.executable, "-m", "mlm", "chat", "--temperature", "0"],  # the only model there is
+        input=b"What is mlm?\nHow do I download a model?\n/stats\n",
+        capture_output=True,
+        check=True,
+    )
+    answers = done.stdout.decode().splitlines()
+    assert "mlm" in answers[0]
+    assert "answers         2" in answers
+    assert list((home / "run").glob("*.json")) == []

@@ -138,3 +138,20 @@ def test_an_answer_beyond_the_locale_does_not_break_it(server):
         words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=True
     )
     assert done.stdout == b"??\n"
+
+
+def test_the_demo_model_answers_for_real_and_nothing_stays_behind(mlm, pipe, home: Path):
+    assert mlm("download", "mlm-demo").exit_code == ExitCode.OK
+    result = mlm("run", "mlm-demo", "What is mlm?", "--temperature", "0", "--json")
+    assert result.exit_code == ExitCode.OK
+    assert "mlm" in result.json["answer"]
+    assert result.json["usage"]["completion_tokens"] > 5
+    assert list((home / "run").glob("*.json")) == []
+
+
+def test_a_prompt_beyond_the_demo_models_context_is_refused_for_real(mlm, pipe):
+    mlm("download", "mlm-demo")
+    pipe(b"What is mlm? " * 2000)
+    result = mlm("run", "mlm-demo")
+    assert result.exit_code == ExitCode.USAGE
+    assert "tokens" in result.stderr
