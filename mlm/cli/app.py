@@ -15,14 +15,18 @@ from mlm.errors import ExitCode, MlmError, UsageError
 from mlm.settings import Settings
 
 COMMANDS = (
+    "recommend",
     "hardware",
     "catalog",
+    "plan",
     "download",
     "verify",
     "list_",
     "show",
+    "inspect",
     "import_",
     "rm",
+    "config",
     "serve",
     "ps",
     "stop",

@@ -16,7 +16,7 @@ from mlm.store.names import is_commit, is_filename, is_sha256
 from mlm.store.proxy import find_proxy
 from mlm.store.refusal import Asked, HubProtocolError, explain_refusal
 from mlm.store.types import RemoteFile, RepoFiles
-from mlm.store.wire import Interrupted, Wire, host_of, may_redirect, unreachable
+from mlm.store.wire import Interrupted, Wire, host_of, may_redirect, trusted_tls, unreachable
 from mlm.units import MIB, format_size
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def _limited_client(endpoint: str, wire: Wire) -> "httpx2.Client":
         event_hooks={"request": [check_target], "response": [limit_body]},
         follow_redirects=True,
         max_redirects=MAX_REDIRECTS,
+        verify=trusted_tls(),
         trust_env=wire.use_proxies,
     )
 

@@ -105,25 +105,35 @@ class Partial:
         self._write_sidecar()
 
     def finish(self) -> Digest:
-        """Make the whole file survive a power cut and return its checksums."""
+        """Close the complete file, safe from a power cut, and return its checksums."""
         os.fsync(self._fd)
+        self._close()
         return self._digest
 
     def close(self) -> None:
-        """Give the file back; it stays where it is for the next run."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Give the file back; it stays where it is for the next run, with all its bytes."""
+        if self._fd < 0:
+            return
+        try:
+            if self.size > self._facts.synced:
+                self.sync()
+        finally:
+            self._close()
 
     def discard(self) -> None:
         """Close and delete it."""
-        self.close()
+        self._close()
         self.path.unlink(missing_ok=True)
         self.forget_sidecar()
 
     def forget_sidecar(self) -> None:
         """Delete the sidecar: the bytes have got their final name, or are gone."""
         self._sidecar_path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     @property
     def _sidecar_path(self) -> Path:

@@ -184,7 +184,9 @@ def _connect_to(
     host = parts.hostname or ""
     if proxy is None:
         if parts.scheme == "https":
-            return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=_tls())
+            return http.client.HTTPSConnection(
+                host, parts.port, timeout=timeout_s, context=trusted_tls()
+            )
         return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
     scheme, proxy_host, proxy_port = origin(proxy)
     if scheme != "http":
@@ -194,7 +196,9 @@ def _connect_to(
         )
     if parts.scheme == "http":
         return http.client.HTTPConnection(proxy_host, proxy_port, timeout=timeout_s)
-    tunnel = http.client.HTTPSConnection(proxy_host, proxy_port, timeout=timeout_s, context=_tls())
+    tunnel = http.client.HTTPSConnection(
+        proxy_host, proxy_port, timeout=timeout_s, context=trusted_tls()
+    )
     tunnel.set_tunnel(host, parts.port or 443, headers=proxy_credentials(proxy))
     return tunnel
 
@@ -205,7 +209,7 @@ def _target(parts: SplitResult, proxy: str | None) -> str:
 
 
 @functools.cache
-def _tls() -> ssl.SSLContext:
+def trusted_tls() -> ssl.SSLContext:
     """Return the same trust in certificates that huggingface_hub has for its own calls."""
     import httpx2  # comes with huggingface_hub; 90 ms that plain http does not need
 

@@ -2,7 +2,6 @@
 
 import socket
 import struct
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -10,6 +9,8 @@ from http.server import BaseHTTPRequestHandler
 from fakes.hub.fault import Fault
 
 _PIECE = 65536
+_TICK_S = 0.02  # between two pieces of a slow server
+Wait = Callable[[float | None], object]
 
 
 class Dropped(Exception):
@@ -30,20 +31,21 @@ def send(
     handler: BaseHTTPRequestHandler,
     answer: Answer,
     fault: Fault | None,
-    stall: Callable[[], None],
+    wait: Wait,
 ) -> None:
-    """Send ``answer`` as ``fault`` has it; ``stall`` waits until the server closes."""
+    """Send ``answer`` as ``fault`` has it; ``wait`` waits until the server closes, or so long."""
     fault = fault or Fault()
     if fault.stall_before_headers:
-        stall()
+        wait(None)
     if fault.drop_before_headers or fault.stall_before_headers:
         raise _drop(handler, reset=fault.reset)
     body = fault.encode(answer.body)
     _send_head(handler, answer, fault, body)
     if handler.command == "HEAD":
         return
-    for start in range(0, len(body), _PIECE):
-        _send_piece(handler, fault, answer.offset + start, body[start : start + _PIECE], stall)
+    piece = max(1, int(fault.pace * _TICK_S)) if fault.pace else _PIECE
+    for start in range(0, len(body), piece):
+        _send_piece(handler, fault, answer.offset + start, body[start : start + piece], wait)
     if fault.chunked:
         handler.wfile.write(b"0\r\n\r\n")
     length = fault.content_length
@@ -76,7 +78,7 @@ def _send_piece(
     fault: Fault,
     offset: int,
     piece: bytes,
-    stall: Callable[[], None],
+    wait: Wait,
 ) -> None:
     """Send the part of the file from ``offset`` on, up to where the fault strikes."""
     end = min([offset + len(piece), *(p for p in (fault.drop_at, fault.stall_at) if p is not None)])
@@ -84,11 +86,11 @@ def _send_piece(
     if sent:
         handler.wfile.write(b"%x\r\n%s\r\n" % (len(sent), sent) if fault.chunked else sent)
         if fault.pace:
-            time.sleep(len(sent) / fault.pace)
+            wait(len(sent) / fault.pace)
     if len(sent) < len(piece):
         handler.wfile.flush()
         if fault.stall_at == end:
-            stall()
+            wait(None)
         raise _drop(handler, reset=fault.reset)
 
 

@@ -255,7 +255,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.fake, self.is_cdn = fake, is_cdn
         self._connections: set[socket.socket] = set()
-        self._thread = Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread = Thread(target=self.serve_forever, kwargs={"poll_interval": 0.002})
 
     def start(self) -> None:
         self._thread.start()
