@@ -31,14 +31,22 @@ def tables(report: "Report") -> "Group":
     from rich.console import Group
     from rich.text import Text
 
+    from mlm.terminal import printable
+
     summary, load = report.summary, report.load
-    head = f"{report.model}, {load.users} at once, {load.rounds} rounds of {load.max_tokens} tokens"
+    head = printable(
+        f"{report.model}, {load.users} at once, {load.rounds} rounds of {load.max_tokens} tokens"
+    )
     speeds = (
         f"prefill {_number(summary.prefill_tps)} tok/s, "
         f"all together {_number(summary.total_tps)} tok/s"
     )
     rating = f"rating {summary.rating}: {_MEANING[summary.rating]}"
-    parts: list[Text | Table] = [Text(head), _figures(report), Text(f"{speeds}, {rating}")]
+    parts: list[Text | Table] = [
+        Text(head),
+        _figures(report),
+        Text(f"{speeds}, {rating}"),
+    ]
     if report.comparison:
         parts.append(_comparison(report.comparison))
     return Group(*parts)

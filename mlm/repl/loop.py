@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from typing import Protocol
 
+from mlm.client import ContextLengthError
 from mlm.errors import MlmError
 from mlm.repl.chat import Chat
 from mlm.repl.commands import Goodbye, run_command
@@ -35,6 +36,8 @@ def talk(chat: Chat, keyboard: Keyboard, screen: Screen) -> None:
             screen.remark("stopped")
         except MlmError as error:
             screen.fail(error)
+            if isinstance(error, ContextLengthError) and chat.conversation.turns:
+                screen.remark("hint: /clear forgets what was said and makes room")
         except Goodbye:
             return
 

@@ -133,6 +133,13 @@ def test_without_a_model_it_says_how_to_get_one(mlm):
     assert "mlm download" in result.stderr
 
 
+def test_without_the_engine_it_says_how_to_get_it(mlm, monkeypatch):
+    monkeypatch.setitem(sys.modules, "llama_cpp", None)
+    result = mlm("chat", "mlm-demo")
+    assert result.exit_code == ExitCode.ENGINE
+    assert "pip install" in result.stderr
+
+
 def test_the_demo_model_chats_for_real(mlm, home: Path):
     assert mlm("download", "mlm-demo").exit_code == ExitCode.OK
     done = subprocess.run(

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,6 +114,13 @@ def test_what_is_not_a_question_is_a_usage_error(mlm, server, pipe, data):
     assert not any(asked.body for asked in server.asked)
 
 
+def test_without_the_engine_it_says_how_to_get_it(mlm, pipe, monkeypatch):
+    monkeypatch.setitem(sys.modules, "llama_cpp", None)
+    result = mlm("run", "mlm-demo", "Hi")
+    assert result.exit_code == ExitCode.ENGINE
+    assert "pip install" in result.stderr
+
+
 def test_a_model_that_is_not_there_is_not_found(mlm, pipe):
     assert mlm("run", "no-such-model", "Hi").exit_code == ExitCode.NOT_FOUND
 
@@ -128,6 +136,21 @@ def test_a_reader_that_leaves_early_ends_it_quietly(server):
     process.stdout.close()
     _, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (ExitCode.OK, b"")
+
+
+def test_ctrl_c_ends_it_at_once_and_the_server_learns_of_it(server):
+    server.hesitates_after("Once upon")
+    words = [sys.executable, "-m", "mlm", "run", "tiny", "Hi"]
+    process = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.read(4) == b"Once"
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert b"Traceback" not in stderr
+    assert server.client_left.wait(10)
 
 
 def test_an_answer_beyond_the_locale_does_not_break_it(server):

@@ -58,6 +58,13 @@ def test_a_failed_answer_leaves_no_half_turn_and_the_chat_goes_on(openai_server,
     assert openai_server.asked[-1].body["messages"] == [{"role": "user", "content": "Hi"}]
 
 
+def test_a_full_context_names_the_way_out(openai_server, chat, out):
+    openai_server.n_ctx_bytes = 300
+    talk(chat, Typist("Hi", "x" * 300), terminal(out))
+    assert "needs 999 tokens" in out.getvalue()
+    assert "/clear" in out.getvalue().splitlines()[-1]
+
+
 def test_ctrl_c_at_the_prompt_does_not_end_the_chat(chat, out):
     talk(chat, Typist(KeyboardInterrupt, "Hi"), terminal(out))
     assert "Hello there" in out.getvalue()
