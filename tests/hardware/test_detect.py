@@ -103,10 +103,21 @@ def test_bandwidth_is_not_measured_where_memory_is_too_short():
     assert measure_memory_bandwidth(2, available=8 * MIB) is None
 
 
-def test_a_measurement_reads_as_fast_as_memory_and_not_as_a_cache():
-    # One thread through one cached page would "read" some 100 GB/s; no DIMM pair gets there.
-    speed = measure_memory_bandwidth(1, available=GIB)
-    assert speed is not None and 10**8 < speed < 200 * 10**9
+def test_all_threads_read_all_of_memory_that_was_written_before(monkeypatch: pytest.MonkeyPatch):
+    read: list[tuple[int, bytes]] = []
+
+    class Library:
+        @staticmethod
+        def memchr(address: int, byte: int, size: int) -> None:
+            assert bytes([byte]) != b"\x01"  # nothing is found: the search reads to the end
+            read.append((size, ctypes.string_at(address + size - 1, 1)))
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Library())
+
+    assert measure_memory_bandwidth(2, available=64 * MIB)
+    # Pages never written to would all read from one page in the cache.
+    assert set(read) == {(4 * MIB, b"\x01")}
+    assert len(read) >= 6
 
 
 def test_without_a_c_library_bandwidth_is_unknown(monkeypatch: pytest.MonkeyPatch):
