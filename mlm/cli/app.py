@@ -36,6 +36,7 @@ COMMANDS = (
     "stats",
     "cache",
     "doctor",
+    "demo",
     "completion",
 )
 
