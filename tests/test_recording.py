@@ -34,6 +34,12 @@ def test_an_answer_without_words_has_no_speed():
     assert (answer.ttft_s, answer.decode_tps, answer.e2e_s) == (None, None, 1)
 
 
+def test_an_answer_from_a_cache_was_not_decoded():
+    answer = recorded(Delta("a"), Delta("b"), Finished("stop", cache="hit"), at=(0, 1, 2, 3))
+    assert answer.decode_tps is None
+    assert answer.e2e_s == 3
+
+
 def test_an_answer_that_did_not_end_has_no_total_time():
     answer = recorded(Delta("a"), at=(0, 1))
     assert answer.e2e_s is None

@@ -75,6 +75,8 @@ class Recording:
 
     @property
     def decode_tps(self) -> float | None:
-        """Tokens per second after the first one; None where there is nothing to divide."""
+        """Tokens per second after the first one; None where nothing was decoded."""
+        if self.finished and self.finished.cache == "hit":
+            return None
         span = sum(self.itl_s)
         return (self.completion_tokens - 1) / span if span > 0 else None

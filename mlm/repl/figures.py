@@ -10,9 +10,9 @@ def status_line(answer: Recording) -> str:
     """Return one answer's figures: ``42 tokens · 23.1 tok/s · first after 0.21 s · 80 cached``."""
     usage = answer.finished.usage if answer.finished else None
     parts = [f"{answer.completion_tokens} tokens"]
-    if answer.finished and answer.finished.cache in ("hit", "shared"):
+    if answer.finished and answer.finished.cache == "hit":
         parts.append("from the response cache")
-    elif answer.decode_tps is not None:
+    if answer.decode_tps is not None:
         parts.append(f"{answer.decode_tps:.1f} tok/s")
     if answer.ttft_s is not None:
         parts.append(f"first after {answer.ttft_s:.2f} s")
