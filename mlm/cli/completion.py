@@ -28,6 +28,6 @@ def completion(
 
 def completion_script(shell: Shell) -> str:
     """Return the script that completes commands, options and model names in ``shell``."""
-    from typer.completion import get_completion_script
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     return get_completion_script(prog_name="mlm", complete_var="_MLM_COMPLETE", shell=shell.value)
