@@ -107,7 +107,7 @@ def is_cacheable(model: ServedModel, generate: Generate) -> bool:
 
 def _question(model: ServedModel, generate: Generate) -> bytes:
     """Return the digest of everything that decides about an answer, but for the template."""
-    asked = msgspec.to_builtins(generate, order="sorted")
+    asked = msgspec.to_builtins(generate, str_keys=True, order="sorted")
     for plumbing in ("request_id", "tenant", "cache_prompt", "type"):
         asked.pop(plumbing, None)
     config = [getattr(model.config, name) for name in _DECISIVE]

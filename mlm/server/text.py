@@ -43,7 +43,8 @@ class Exchange:
     request: TextRequest | None = None
     model: ServedModel | None = None
     flight: Flight | None = None
-    joined: bool = False  # somebody else had started the flight
+    joined: bool = False  # somebody else had started the flight …
+    late: bool = False  # … and it was over already
     cached: bool = True  # the cache was asked
 
     @property
@@ -51,7 +52,7 @@ class Exchange:
         """How the response cache took part."""
         if not self.cached:
             return "bypass"
-        if self.flight is not None and self.flight.replayed:
+        if self.late or (self.flight is not None and self.flight.replayed):
             return "hit"
         return "shared" if self.joined else "miss"
 
@@ -104,6 +105,7 @@ class TextEndpoint:
         exchange.flight, exchange.joined = services.answers.open(
             model, generate, use_cache=exchange.cached
         )
+        exchange.late = exchange.flight.over
 
     async def _answer(
         self, exchange: Exchange, scope: Scope, receive: Receive, send: Send

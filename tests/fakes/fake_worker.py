@@ -13,6 +13,7 @@ import socket
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -55,7 +56,7 @@ class Wish:
     prefill: float = 0.0  # seconds before the first token
     think: float = 0.0  # seconds before the request is accepted
     cached: int = 0
-    text: str = ""  # this instead of counted tokens, one character per token
+    text: str = ""  # this (percent-encoded) instead of counted tokens, a character per token
     fail: str = ""  # Failed with this code
     die: str = ""  # name of the signal to die by …
     at: int = -1  # … at this token; -1 = before the request is accepted
@@ -190,7 +191,7 @@ def read_wish(request: Generate) -> Wish:
 
 def pieces_of(wish: Wish, request: Generate) -> list[str]:
     """Return the tokens of the answer."""
-    tokens = list(wish.text) or [f"t{i} " for i in range(wish.n)]
+    tokens = list(unquote(wish.text)) or [f"t{i} " for i in range(wish.n)]
     return tokens[: request.max_tokens] if request.max_tokens else tokens
 
 
