@@ -71,9 +71,9 @@ def mask_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
     if shape.is_encoder:
         return tokens * tokens * item
     cells = 0
-    if any(block.k and not block.sliding for block in shape.kinds.values()):
+    if any(block.k and not block.sliding for block, _ in shape.kinds.values()):
         cells += context_cells(config)
-    if any(block.k and block.sliding for block in shape.kinds.values()):
+    if any(block.k and block.sliding for block, _ in shape.kinds.values()):
         cells += sliding_cells(shape, config)
     return cells * tokens * item
 
@@ -90,7 +90,7 @@ def _feed_forward(shape: ModelShape) -> int:
 
 
 def _attention(shape: ModelShape, config: RuntimeConfig) -> int:
-    kv = max((block.k + block.v for block in shape.kinds.values()), default=0)
+    kv = max((block.k + block.v for block, _ in shape.kinds.values()), default=0)
     base = 3 * shape.n_embd + 3 * shape.n_q + kv
     if _uses_flash_attention(config):
         return base

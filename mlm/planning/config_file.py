@@ -102,7 +102,8 @@ def read_config(path: Path) -> RuntimeConfig:
         YamlError: it is not YAML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(strictyaml.MAX_BYTES + 1)  # one more, so that it is refused
     except FileNotFoundError:
         raise NotFoundError(
             f"there is no config file {path}", remedy="mlm config generate"

@@ -1,6 +1,5 @@
 """What a loaded model will occupy, per device."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from mlm.hardware.types import Hardware
@@ -15,6 +14,7 @@ from mlm.planning.types import (
     RuntimeConfig,
     Verdict,
     Weight,
+    count_blocks,
 )
 from mlm.units import MIB, format_size
 
@@ -32,7 +32,7 @@ def plan_memory(shape: ModelShape, config: RuntimeConfig, hardware: Hardware) ->
 
     ``kv_cache`` is the worst case, every slot full; llama.cpp reserves it at load.
     """
-    return judge_plans(shape, plan_devices(shape, config, hardware))
+    return judge_plans(shape, config, plan_devices(shape, config, hardware))
 
 
 def plan_devices(shape: ModelShape, config: RuntimeConfig, hardware: Hardware) -> list[DevicePlan]:
@@ -52,9 +52,11 @@ def plan_devices(shape: ModelShape, config: RuntimeConfig, hardware: Hardware) -
     return _share_main_memory(plans, devices)
 
 
-def judge_plans(shape: ModelShape, plans: Sequence[DevicePlan]) -> MemoryPlan:
+def judge_plans(
+    shape: ModelShape, config: RuntimeConfig, plans: Sequence[DevicePlan]
+) -> MemoryPlan:
     """Return the figures of ``plan_devices`` with verdict and reasons."""
-    reasons = (*_reasons(plans), *shape.notes)
+    reasons = (*_reasons(config, plans), *shape.notes)
     return MemoryPlan(shape.grade, tuple(plans), verdict_of(plans), reasons)
 
 
@@ -71,9 +73,10 @@ _Part = tuple[Groups, Sequence[Weight]]  # layers and output on one device
 
 def part_of(shape: ModelShape, layers: range) -> tuple[Groups, Sequence[Weight]]:
     """Return the blocks, and the output if it is among ``layers``."""
-    counts = Counter(map(id, shape.blocks[layers.start : layers.stop]))
-    groups = [(shape.kinds[key], count) for key, count in counts.items()]
-    return groups, shape.output if shape.n_layer in layers else ()
+    kinds = shape.kinds
+    if len(layers) <= shape.n_layer:
+        kinds = count_blocks(shape.blocks[layers.start : layers.stop])
+    return [*kinds.values()], shape.output if shape.n_layer in layers else ()
 
 
 def _plan_cpu(
@@ -164,7 +167,7 @@ def _share_main_memory(plans: list[DevicePlan], devices: Sequence[Device]) -> li
     ]
 
 
-def _reasons(plans: Sequence[DevicePlan]) -> list[str]:
+def _reasons(config: RuntimeConfig, plans: Sequence[DevicePlan]) -> list[str]:
     reasons = []
     for plan in plans:
         need, have = format_size(plan.total), format_size(max(plan.available, 0))
@@ -176,7 +179,7 @@ def _reasons(plans: Sequence[DevicePlan]) -> list[str]:
             )
         else:
             reasons.append(f"{plan.device} needs {need} of {have}")
-        if plan.repack:
+        if plan.repack and config.use_mmap:
             reasons.append(
                 f"{format_size(plan.repack)} of weights are held twice, once in the layout of "
                 "this CPU's kernels"

@@ -42,11 +42,13 @@ def place_layers(n_layer: int, n_gpu_layers: int, devices: Sequence[Device]) -> 
     to the accelerators in proportion to their free memory.
     """
     accelerators = devices[1:]
-    on_gpu = min(n_gpu_layers, n_layer + 1) if accelerators else 0
+    if not accelerators or not n_gpu_layers:
+        return [range(0, n_layer + 1), *(range(0) for _ in accelerators)]
+    on_gpu = min(n_gpu_layers, n_layer + 1)
     first = n_layer + 1 - on_gpu
     total = sum(device.available for device in accelerators) or 1
     shares = [part / total for part in accumulate(device.available for device in accelerators)]
     # llama.cpp gives layer i of those to the first device whose cumulative share is above i / n.
     ends = [first + math.ceil(share * on_gpu) for share in shares]
-    ends[-1:] = [n_layer + 1] if accelerators else []
+    ends[-1] = n_layer + 1
     return [range(0, first), *(range(a, b) for a, b in pairwise([first, *ends]))]

@@ -4,23 +4,22 @@ import math
 
 from mlm.gguf.ggml_types import TYPES_BY_NAME
 
-# Share of the MMLU score that is lost at 8 billion parameters. Measured on Llama-3-8B-Instruct by
-# matt-c1/llama-3-quant-comparison; the last rows, which it lacks, are placed between its figures
-# by their KL divergence in llama.cpp's tools/perplexity/README.md (Llama-3-8B).
-_LOSS_AT_8B = {
-    "Q8_0": 0.000, "Q6_K": 0.002, "Q5_K_M": 0.005, "Q5_K_S": 0.006, "Q4_K_M": 0.009,
-    "Q4_K_S": 0.011, "IQ4_XS": 0.012, "IQ4_NL": 0.013, "Q3_K_L": 0.036, "Q3_K_M": 0.037,
-    "IQ3_M": 0.041, "IQ3_S": 0.047, "IQ3_XS": 0.062, "IQ3_XXS": 0.072, "Q3_K_S": 0.093,
-    "IQ2_M": 0.117, "Q2_K": 0.143, "IQ2_S": 0.172, "IQ2_XS": 0.233, "IQ2_XXS": 0.333,
-    "IQ1_M": 0.558, "IQ1_S": 0.594,
-    "Q5_1": 0.006, "Q5_0": 0.008, "Q4_1": 0.025, "Q4_0": 0.025, "Q2_K_S": 0.170,
+# KL divergence from the full model, Llama-3-8B on WikiText-2: llama.cpp tools/perplexity/README.md,
+# with an importance matrix where one was measured, as uploaders use one.
+_DIVERGENCE_AT_8B = {
+    "Q8_0": 0.0014, "Q6_K": 0.0055, "Q5_K_M": 0.0108, "Q5_K_S": 0.0166, "Q5_1": 0.0180,
+    "Q5_0": 0.0222, "Q4_K_M": 0.0282, "Q4_K_S": 0.0320, "IQ4_NL": 0.0357, "IQ4_XS": 0.0363,
+    "Q4_1": 0.0717, "Q4_0": 0.0719, "Q3_K_L": 0.0731, "Q3_K_M": 0.0844, "IQ3_M": 0.1025,
+    "IQ3_S": 0.1113, "IQ3_XS": 0.1387, "IQ3_XXS": 0.1836, "Q3_K_S": 0.1998, "IQ2_M": 0.3260,
+    "Q2_K": 0.3322, "Q2_K_S": 0.4034, "IQ2_S": 0.4392, "IQ2_XS": 0.5463, "IQ2_XXS": 0.8120,
+    "IQ1_M": 1.3931, "IQ1_S": 2.2546,
 }  # fmt: skip
 # Formats in which a model was trained lose nothing.
 _NATIVE = frozenset(("F32", "F16", "BF16", "MXFP4", "MXFP4_MOE", "NVFP4"))
-_UNKNOWN_LOSS = 0.05
+_UNKNOWN_DIVERGENCE = 0.1
 _REFERENCE_PARAMS = 8e9
-# The same comparison for 70 billion parameters loses about a third as much: the square root of
-# the sizes. Small models lose more; what is beyond threefold has not been measured.
+# Large models lose less: in MMLU a third at 70 billion parameters, about the square root of the
+# sizes (matt-c1/llama-3-quant-comparison). Beyond threefold nothing has been measured.
 _MAX_FACTOR = 3.0
 _BASE_TYPES = {
     "MXFP4_MOE": "MXFP4", "IQ2_M": "IQ2_S", "IQ3_M": "IQ3_S", "IQ3_XS": "IQ3_S",
@@ -33,7 +32,7 @@ def quality_loss(quant: str, params: int) -> float:
     if name in _NATIVE:
         return 0.0
     factor = min(math.sqrt(_REFERENCE_PARAMS / max(params, 1)), _MAX_FACTOR)
-    return min(_LOSS_AT_8B.get(name, _UNKNOWN_LOSS) * factor, 0.95)
+    return 1 - math.exp(-factor * _DIVERGENCE_AT_8B.get(name, _UNKNOWN_DIVERGENCE))
 
 
 def base_type(quant: str) -> str:
@@ -51,10 +50,10 @@ def _plain(quant: str) -> str:
     name = quant.upper().removeprefix("UD-").removeprefix("I1-")
     if name.endswith("_XL"):
         name = name.removesuffix("_XL") + "_L"
-    if name in _LOSS_AT_8B or name in _NATIVE:
+    if name in _DIVERGENCE_AT_8B or name in _NATIVE:
         return name
     for ending, plain in (("_K_L", "_K_M"), ("_L", "")):
         nearest = name.removesuffix(ending) + plain
-        if name.endswith(ending) and nearest in _LOSS_AT_8B:
+        if name.endswith(ending) and nearest in _DIVERGENCE_AT_8B:
             return nearest
     return name

@@ -32,12 +32,14 @@ from mlm.units import format_size
 _DEFAULT_CTX: Mapping[UseCase, int] = {
     "chat": 8192, "code": 16384, "reasoning": 16384, "embedding": 2048, "vision": 8192,
 }  # fmt: skip
-# Tokens per second at which speed counts 0.63; three times as fast counts 0.95. People read five
-# to eight per second; code is skimmed; thoughts are waited for. Embeddings count prefill.
+# Tokens per second at which speed counts 0.8; three times as fast counts 0.97, a tenth 0.31. People
+# read five to eight per second; code is skimmed; thoughts are waited for. Embeddings count prefill.
 _COMFORT_TPS: Mapping[UseCase, float] = {
     "chat": 8.0, "code": 12.0, "reasoning": 15.0, "embedding": 500.0, "vision": 8.0,
 }  # fmt: skip
-_EASY_SHARE, _FULL_SHARE = 0.8, 0.95  # of memory: up to the first, fit is 1; at the second 0.9
+# Of memory: fit falls to 0.98 at the first share, so that nobody pays double for nothing (BF16
+# where Q8_0 does the same), and to 0.9 at the second, where little is left for anything else.
+_EASY_SHARE, _FULL_SHARE = 0.8, 0.95
 _UNKNOWN_QUALITY = 50.0  # only to compare the quantizations of one model
 
 
@@ -93,7 +95,7 @@ class Recommendation:
     @property
     def plan(self) -> MemoryPlan:
         """The same with verdict and reasons."""
-        return judge_plans(self.shape, self.devices)
+        return judge_plans(self.shape, self.config, self.devices)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -118,27 +120,40 @@ class Ranking:
     rejected: tuple[Rejection, ...]
 
 
-def recommend(entries: Sequence[CatalogEntry], hardware: Hardware, wish: Wish) -> Ranking:
-    """Return the pairs that satisfy ``wish``, at most one per model, best first.
+def recommend(
+    entries: Sequence[CatalogEntry], hardware: Hardware, wish: Wish, top: int = 5
+) -> Ranking:
+    """Return the pairs that satisfy ``wish``, at most ``top`` and one per model, best first.
 
     The same arguments always give the same ranking.
     """
     rejected: list[Rejection] = []
-    candidates: list[Recommendation] = []
+    suited: list[CatalogEntry] = []
     for entry in entries:
         if reason := _unsuited(entry, wish):
             rejected.append(Rejection(entry.model_id, None, reason))
+        else:
+            suited.append(entry)
+    suited.sort(key=lambda entry: (-entry.quality[wish.use], entry.model_id))
+    best: list[Recommendation] = []
+    kept: list[Recommendation] = []
+    for entry in suited:
+        # The score is at most the quality, so most models need not be planned at all.
+        if len(kept) >= top and entry.quality[wish.use] <= kept[top - 1].score:
+            reason = f"at quality {entry.quality[wish.use]:.0f} it cannot be among the best {top}"
+            rejected.append(Rejection(entry.model_id, None, reason))
             continue
-        for quant in entry.quants:
-            found = consider(entry, quant, hardware, wish)
-            if isinstance(found, Rejection):
-                rejected.append(found)
-            else:
-                candidates.append(found)
-    best, runners_up = _best_of_each(candidates)
+        winner, losers = _compete(entry, hardware, wish)
+        rejected += losers
+        if winner is not None:
+            best.append(winner)
+            kept, _ = _drop_beaten(best)
     kept, beaten = _drop_beaten(best)
-    kept.sort(key=lambda r: (-r.score, r.entry.model_id))
-    return Ranking(tuple(kept), (*beaten, *runners_up, *rejected))
+    below = [
+        Rejection(found.entry.model_id, found.quant.quant, f"rank {rank}, score {found.score:.1f}")
+        for rank, found in enumerate(kept[top:], start=top + 1)
+    ]
+    return Ranking(tuple(kept[:top]), (*below, *beaten, *rejected))
 
 
 def choose_quant(entry: CatalogEntry, hardware: Hardware) -> Quant:
@@ -164,7 +179,7 @@ def consider(
     overrides = Overrides(n_ctx_slot=n_ctx_slot, n_parallel=wish.users)
     fitted = fit_runtime(shape, hardware, overrides)
     if not fitted.fits:
-        reason = judge_plans(shape, fitted.plans).reasons[0]
+        reason = judge_plans(shape, fitted.config, fitted.plans).reasons[0]
         return Rejection(entry.model_id, quant.quant, reason)
     decode, prefill = predict_speed(shape, fitted.config, hardware)
     speed = prefill if wish.use == "embedding" else decode
@@ -177,7 +192,7 @@ def consider(
         "quality": entry.quality.get(wish.use, _UNKNOWN_QUALITY),
         "quant_loss": quality_loss(quant.quant, size),
         "fit": _fit(fitted.plans),
-        "speed": 1 - math.exp(-speed.mid / _COMFORT_TPS[wish.use]),
+        "speed": math.sqrt(1 - math.exp(-speed.mid / _COMFORT_TPS[wish.use])),
     }
     return Recommendation(
         entry, quant, wish, shape, fitted.config, fitted.plans, decode, prefill, parts
@@ -201,20 +216,20 @@ def _unsuited(entry: CatalogEntry, wish: Wish) -> str | None:
 def _fit(devices: Sequence[DevicePlan]) -> float:
     share = max(device.total / max(device.available, 1) for device in devices)
     over = max(share - _EASY_SHARE, 0) / (_FULL_SHARE - _EASY_SHARE)
-    return 1 - 0.1 * min(over, 1)
+    return 1 - 0.02 * min(share / _EASY_SHARE, 1) - 0.08 * min(over, 1)
 
 
-def _best_of_each(
-    candidates: Sequence[Recommendation],
-) -> tuple[list[Recommendation], list[Rejection]]:
-    """Return the best pair of each model, and the other pairs with what they lost to."""
-    best: dict[str, Recommendation] = {}
-    for candidate in candidates:
-        rival = best.get(candidate.entry.model_id)
-        if rival is None or candidate.score > rival.score:
-            best[candidate.entry.model_id] = candidate
-    others = [c for c in candidates if best[c.entry.model_id] is not c]
-    return list(best.values()), [_lost(c, best[c.entry.model_id]) for c in others]
+def _compete(
+    entry: CatalogEntry, hardware: Hardware, wish: Wish
+) -> tuple[Recommendation | None, list[Rejection]]:
+    """Return the best pair of a model, and the other pairs with what they lost to."""
+    found = [consider(entry, quant, hardware, wish) for quant in entry.quants]
+    candidates = [pair for pair in found if isinstance(pair, Recommendation)]
+    winner = max(candidates, key=lambda pair: pair.score, default=None)
+    losers = [pair for pair in found if isinstance(pair, Rejection)]
+    if winner is not None:
+        losers += [_lost(pair, winner) for pair in candidates if pair is not winner]
+    return winner, losers
 
 
 def _lost(candidate: Recommendation, winner: Recommendation) -> Rejection:
@@ -225,7 +240,8 @@ def _lost(candidate: Recommendation, winner: Recommendation) -> Rejection:
 def _drop_beaten(
     candidates: Sequence[Recommendation],
 ) -> tuple[list[Recommendation], list[Rejection]]:
-    """Return what no other pair beats in quality, speed and memory at once, and the beaten."""
+    """Return what no other pair beats in quality, speed and memory at once, the best score first,
+    and the beaten."""
     ordered = sorted(candidates, key=lambda c: (-c.quality, -c.decode.mid, c.memory_bytes, c.label))
     kept: list[Recommendation] = []
     beaten = []
@@ -236,6 +252,7 @@ def _drop_beaten(
         else:
             reason = f"{winner.label} is better, faster and smaller"
             beaten.append(Rejection(candidate.entry.model_id, candidate.quant.quant, reason))
+    kept.sort(key=lambda pair: (-pair.score, pair.entry.model_id))
     return kept, beaten
 
 

@@ -63,6 +63,8 @@ def fit_runtime(shape: ModelShape, hardware: Hardware, overrides: Overrides) -> 
     _check(shape, overrides)
     first = None
     for choice in _choices(shape, overrides):
+        if first is not None and _differs_in_mapping_only(choice, first.config):
+            continue  # how the file is read decides nothing on an accelerator
         fitted = _fit(shape, hardware, overrides, choice)
         if not fitted.fits or _is_extravagant(fitted, overrides):
             continue
@@ -136,6 +138,11 @@ def _within(n_ctx_train: int, sizes: tuple[int, ...]) -> list[int]:
     return fitting
 
 
+def _differs_in_mapping_only(choice: _Choice, config: RuntimeConfig) -> bool:
+    sizes = (choice.n_ctx_slot, choice.n_parallel, choice.type_kv)
+    return sizes == (config.n_ctx_slot, config.n_parallel, config.type_k)
+
+
 def _is_extravagant(fitted: Fitted, overrides: Overrides) -> bool:
     """Return whether a long context that nobody asked for takes much of the memory."""
     if overrides.n_ctx_slot or fitted.config.n_ctx_slot <= _USEFUL_CTX[0]:
@@ -188,18 +195,19 @@ def _offload(
         count = everything if wanted == "all" else min(wanted or 0, everything)
         config = replace(config, n_gpu_layers=count)
         return config, plan_devices(shape, config, hardware)
-    best = config, plan_devices(shape, config, hardware)
-    too_many, trial = everything + 1, everything  # mostly all of them fit, or none do
-    while best[0].n_gpu_layers < too_many - 1:
-        candidate = replace(config, n_gpu_layers=trial)
-        plans = plan_devices(shape, candidate, hardware)
+    best: list[DevicePlan] | None = None
+    fits, too_many = 0, everything + 1
+    trial = everything  # mostly all of them fit
+    while fits < too_many - 1:
+        plans = plan_devices(shape, replace(config, n_gpu_layers=trial), hardware)
         if any(plan.is_tight for plan in plans[1:]):
             too_many = trial
-            trial = _guess(plans[1:], trial, best[0].n_gpu_layers)
+            trial = _guess(plans[1:], trial, fits)
         else:
-            best = candidate, plans
+            best, fits = plans, trial
             trial += 1
-    return best
+    config = replace(config, n_gpu_layers=fits)
+    return config, best or plan_devices(shape, config, hardware)
 
 
 def _guess(plans: Sequence[DevicePlan], trial: int, fits: int) -> int:

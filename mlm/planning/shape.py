@@ -1,12 +1,17 @@
 """From what is known of a model to the shape that planning works with."""
 
-from mlm.catalog.types import Architecture, CatalogEntry, Quant
+from functools import cache
+from typing import TYPE_CHECKING
+
 from mlm.gguf.ggml_types import TYPES_BY_NAME
 from mlm.gguf.keys import Keys
 from mlm.gguf.layers import ENCODERS, describe_layers
-from mlm.gguf.types import GGUFMetadata, TensorInfo, Value
 from mlm.planning.quants import base_type
 from mlm.planning.types import Block, ModelShape, Role, Weight
+
+if TYPE_CHECKING:
+    from mlm.catalog.types import Architecture, CatalogEntry, Quant
+    from mlm.gguf.types import GGUFMetadata, TensorInfo, Value
 
 # Tensors that are looked up row by row, never multiplied with.
 _LOOKUPS = ("token_embd.weight", "position_embd.weight", "token_types.weight")
@@ -21,7 +26,7 @@ _MLA_K = 576  # DeepSeek 2 and its kin: 512 compressed + 64 rotated elements per
 _STATE_PER_EMBD = 2 * 128 * 4  # bytes; Mamba 2: inner size 2 x n_embd, state size 128, 32-bit
 
 
-def shape_from_metadata(metadata: GGUFMetadata) -> ModelShape:
+def shape_from_metadata(metadata: "GGUFMetadata") -> ModelShape:
     """Return the shape of the model that ``metadata`` describes; plans from it are `computed`."""
     n_layer = metadata.n_layer
     layers: list[list[Weight]] = [[] for _ in range(n_layer)]
@@ -67,7 +72,7 @@ def weight_elements(weight: Weight) -> int:
     return weight.row * weight.rows
 
 
-def _notes(metadata: GGUFMetadata) -> tuple[str, ...]:
+def _notes(metadata: "GGUFMetadata") -> tuple[str, ...]:
     if metadata.architecture in _UNUSUAL:
         return (f"{metadata.architecture} lays out its memory in its own way: figures are rough",)
     return ()
@@ -81,7 +86,7 @@ def _layer_of(name: str) -> int | None:
     return None
 
 
-def _weight(tensor: TensorInfo) -> Weight:
+def _weight(tensor: "TensorInfo") -> Weight:
     row = tensor.shape[0] if tensor.shape else 1
     return Weight(
         role=_role(tensor),
@@ -93,7 +98,7 @@ def _weight(tensor: TensorInfo) -> Weight:
     )
 
 
-def _role(tensor: TensorInfo) -> Role:
+def _role(tensor: "TensorInfo") -> Role:
     if tensor.name in _LOOKUPS or tensor.name.endswith(_LOOKUP_SUFFIX):
         return "lookup"
     if not tensor.name.endswith(".weight") or "norm" in tensor.name:
@@ -101,7 +106,7 @@ def _role(tensor: TensorInfo) -> Role:
     return {2: "matrix", 3: "experts"}.get(len(tensor.shape), "other")  # type: ignore[return-value]
 
 
-def _tie_output(metadata: GGUFMetadata, last: list[Weight]) -> None:
+def _tie_output(metadata: "GGUFMetadata", last: list[Weight]) -> None:
     """Add the token embeddings as output matrix where the model has no other: they do both."""
     if metadata.is_encoder or any(t.name == "output.weight" for t in metadata.tensors):
         return
@@ -112,7 +117,7 @@ def _tie_output(metadata: GGUFMetadata, last: list[Weight]) -> None:
             last.append(Weight("matrix", tensor.type_name, *shape, tensor.n_bytes, tensor.offset))
 
 
-def _active_ff(metadata: GGUFMetadata, layers: list[list[Weight]]) -> int:
+def _active_ff(metadata: "GGUFMetadata", layers: list[list[Weight]]) -> int:
     """Return the elements inside the feed-forward part: of the experts a token uses, if any."""
     expert = metadata.values.get(f"{metadata.architecture}.expert_feed_forward_length")
     if metadata.n_expert and isinstance(expert, int):
@@ -120,7 +125,7 @@ def _active_ff(metadata: GGUFMetadata, layers: list[list[Weight]]) -> int:
     return (metadata.n_ff or 0) * max(metadata.n_expert_used, 1)
 
 
-def _block(metadata: GGUFMetadata, index: int, weights: tuple[Weight, ...]) -> Block:
+def _block(metadata: "GGUFMetadata", index: int, weights: tuple[Weight, ...]) -> Block:
     sliding = metadata.is_sliding[index]
     heads = metadata.n_head_kv[index] if metadata.has_kv[index] else 0
     head_k = metadata.head_dim_k_swa if sliding else metadata.head_dim_k
@@ -130,7 +135,7 @@ def _block(metadata: GGUFMetadata, index: int, weights: tuple[Weight, ...]) -> B
     return Block(weights, k, v, sliding, state)
 
 
-def shape_from_catalog(entry: CatalogEntry, quant: Quant) -> ModelShape:
+def shape_from_catalog(entry: "CatalogEntry", quant: "Quant") -> ModelShape:
     """Return the shape of a model as far as the catalog tells it; plans from it are `estimated`."""
     facts = entry.architecture
     is_encoder = facts.name in ENCODERS
@@ -160,7 +165,7 @@ def shape_from_catalog(entry: CatalogEntry, quant: Quant) -> ModelShape:
 
 
 def _weights(
-    entry: CatalogEntry, quant: Quant, is_encoder: bool
+    entry: "CatalogEntry", quant: "Quant", is_encoder: bool
 ) -> tuple[Weight, tuple[Weight, ...], tuple[Weight, ...]]:
     """Return embedding, output and one layer of a model of which only the total is known."""
     facts = entry.architecture
@@ -178,7 +183,7 @@ def _weights(
     return embedding, () if is_encoder else (output,), _layer_weights(entry, base, each)
 
 
-def _layer_weights(entry: CatalogEntry, base: str, n_bytes: int) -> tuple[Weight, ...]:
+def _layer_weights(entry: "CatalogEntry", base: str, n_bytes: int) -> tuple[Weight, ...]:
     """Split the bytes of a layer: what every token uses and experts, base type and Q6_K."""
     facts = entry.architecture
     experts = 1 - entry.params_active / entry.params
@@ -200,7 +205,7 @@ def _layer_weights(entry: CatalogEntry, base: str, n_bytes: int) -> tuple[Weight
     return tuple(weights)
 
 
-def _layer_params(facts: Architecture) -> int:
+def _layer_params(facts: "Architecture") -> int:
     """Return the parameters of one layer of a gated transformer of this shape."""
     q, kv = facts.n_head * facts.head_dim, facts.n_head_kv * facts.head_dim
     feed_forward = 3 * facts.n_embd * (facts.n_ff or 4 * facts.n_embd)
@@ -213,28 +218,33 @@ def _stored(type_name: str, elements: int) -> int:
 
 
 def _catalog_blocks(
-    facts: Architecture, weights: tuple[Weight, ...], is_encoder: bool
+    facts: "Architecture", weights: tuple[Weight, ...], is_encoder: bool
 ) -> tuple[Block, ...]:
     heads = 0 if is_encoder else facts.n_head_kv
     k, v = heads * facts.head_dim, heads * facts.head_dim
     if facts.name == "deepseek2":
         k, v = _MLA_K, 0
-    full, window = Block(weights, k, v), Block(weights, k, v, sliding=True)
-    recurrent = Block(weights, 0, 0, state=facts.n_embd * _STATE_PER_EMBD)
-    if facts.n_layer_attention is not None:
-        every = max(facts.n_layer // max(facts.n_layer_attention, 1), 1)
+    kinds = {
+        "full": Block(weights, k, v),
+        "sliding": Block(weights, k, v, sliding=True),
+        "recurrent": Block(weights, 0, 0, state=facts.n_embd * _STATE_PER_EMBD),
+    }
+    return tuple(map(kinds.__getitem__, _layer_kinds(facts)))
+
+
+@cache
+def _layer_kinds(facts: "Architecture") -> tuple[str, ...]:
+    """Return what each layer is; the same for every quantization of a model."""
+    n_layer, n_full = facts.n_layer, facts.n_layer_attention
+    if n_full is not None:
+        every = max(n_layer // max(n_full, 1), 1)
         return tuple(
-            full if i % every == every - 1 and i // every < facts.n_layer_attention else recurrent
-            for i in range(facts.n_layer)
+            "full" if i % every == every - 1 and i // every < n_full else "recurrent"
+            for i in range(n_layer)
         )
     values: dict[str, Value] = {}
     if facts.sliding_window:
         values[f"{facts.name}.attention.sliding_window"] = facts.sliding_window
-    layers = describe_layers(
-        Keys(facts.name, values),
-        facts.n_layer,
-        0,
-        (facts.n_head_kv,) * facts.n_layer,
-        (facts.n_ff or 0,) * facts.n_layer,
-    )
-    return tuple(window if sliding else full for sliding in layers.is_sliding)
+    heads, n_ff = (facts.n_head_kv,) * n_layer, (facts.n_ff or 0,) * n_layer
+    layers = describe_layers(Keys(facts.name, values), n_layer, 0, heads, n_ff)
+    return tuple("sliding" if sliding else "full" for sliding in layers.is_sliding)

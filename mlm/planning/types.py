@@ -1,6 +1,7 @@
 """What planning decides: a runtime config, what it will occupy, and how fast it will be."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -176,8 +177,8 @@ class ModelShape:
     params: int
     params_active: int
     notes: tuple[str, ...] = ()  # what makes a plan less certain
-    # The blocks by identity, those that are one object once; an estimate has very few.
-    kinds: Mapping[int, Block] = field(init=False, repr=False, compare=False)
+    # The blocks by identity, with their number: those of an estimate are very few objects.
+    kinds: Mapping[int, tuple[Block, int]] = field(init=False, repr=False, compare=False)
 
     @property
     def n_layer(self) -> int:
@@ -185,5 +186,10 @@ class ModelShape:
         return len(self.blocks)
 
     def __post_init__(self) -> None:
-        kinds = {id(block): block for block in self.blocks}
-        object.__setattr__(self, "kinds", kinds)
+        object.__setattr__(self, "kinds", count_blocks(self.blocks))
+
+
+def count_blocks(blocks: Sequence[Block]) -> Mapping[int, tuple[Block, int]]:
+    """Return the blocks by identity, each object once, with their number."""
+    found = {id(block): block for block in blocks}
+    return {key: (found[key], count) for key, count in Counter(map(id, blocks)).items()}

@@ -1,0 +1,59 @@
+"""The machine that a command plans for: this one, or a pretended one."""
+
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlm.cli._session import Session
+    from mlm.hardware.types import Hardware
+
+_AMX = "amx_int8"
+
+
+def planned_machine(
+    session: "Session", hardware: str | None = None, memory: str | None = None
+) -> "Hardware":
+    """Return this machine, or the one that ``hardware`` names; ``memory`` is its free main memory.
+
+    Raises:
+        NotFoundError, UsageError: there is no such machine, or it is not a size.
+    """
+    if hardware is None:
+        from mlm.hardware.cached import cached_hardware
+
+        machine = without_unusable_amx(cached_hardware(session.settings.home.cache))
+    else:
+        from mlm.hardware.preset import find_preset
+
+        machine = find_preset(hardware)
+    return machine if memory is None else _with_memory(machine, memory)
+
+
+def without_unusable_amx(hardware: "Hardware") -> "Hardware":
+    """Return ``hardware`` without AMX if the installed engine was built by a compiler that breaks
+    it: llama.cpp then keeps away from it, and repacks other weights."""
+    if _AMX not in hardware.cpu.isa:
+        return hardware
+    engine = find_spec("llama_cpp")
+    if engine is None or engine.origin is None:
+        return hardware
+    from mlm.engine.amx import is_miscompiled
+
+    libraries = (Path(engine.origin).parent / "lib").glob("libggml-cpu*")
+    if not any(is_miscompiled(library.read_bytes()) for library in libraries):
+        return hardware
+    isa = tuple(name for name in hardware.cpu.isa if not name.startswith("amx"))
+    return replace(hardware, cpu=replace(hardware.cpu, isa=isa))
+
+
+def _with_memory(hardware: "Hardware", text: str) -> "Hardware":
+    from mlm.errors import UsageError
+    from mlm.hardware.types import Memory
+    from mlm.units import parse_size
+
+    size = parse_size(text)
+    if size <= 0:
+        raise UsageError(f"--memory {text} leaves no memory", remedy="--memory 16GiB")
+    return replace(hardware, memory=Memory(size, size, None, size))

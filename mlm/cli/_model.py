@@ -1,0 +1,169 @@
+"""From what a person typed to a model that can be planned, wherever it is.
+
+An installed or local file is best: its header says everything. A model on the hub has its header
+read by ranges, some megabytes instead of the whole file. Without a hub, the catalog has to do.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlm.errors import AuthError, NetworkError, NotFoundError
+from mlm.units import format_size
+
+if TYPE_CHECKING:
+    from mlm.catalog.lookup import Catalog
+    from mlm.catalog.types import Quant
+    from mlm.cli._session import Session
+    from mlm.gguf.types import GGUFHeader, GGUFMetadata
+    from mlm.hardware.types import Hardware
+    from mlm.planning.types import ModelShape
+    from mlm.store.ref import HubRef, NameRef
+    from mlm.store.types import ModelFile
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model that somebody asked about."""
+
+    ref: str  # as typed, made definite: qwen3-8b:Q4_K_M
+    model_id: str  # what the server calls it, and its config file
+    shape: "ModelShape"
+    origin: str  # "this machine", "the hub" or "the catalog": where its facts come from
+    file: "ModelFile | None" = None  # where it is installed or local
+
+
+def find_subject(session: "Session", text: str, hardware: "Hardware") -> Subject:
+    """Return the model that ``text`` names; a bare name of the catalog means its best
+    quantization for ``hardware``, unless one is installed.
+
+    Raises:
+        NotFoundError: nobody knows it; nearest names are offered.
+        UsageError: it cannot be the name of a model.
+        GGUFError: its file is not a sound model.
+        NetworkError, AuthError: only the hub knows it, and the hub does not tell.
+    """
+    from mlm.store.ref import HubRef, LocalRef, parse_ref
+    from mlm.store.store import Store
+
+    ref = parse_ref(text)
+    settings = session.settings
+    with Store(settings.home, settings.hub_cache) as store:
+        installed = [file for file in store.find_all(text) if file.path.exists()]
+        if installed:
+            return _local(installed[0])
+        if isinstance(ref, LocalRef):
+            store.find(text)  # says that there is no such file
+            raise AssertionError(f"{text} appeared a moment ago")
+    from mlm.catalog.load import load_catalog
+
+    catalog = load_catalog(settings.home.catalog, settings.home.cache)
+    if isinstance(ref, HubRef):
+        return _from_hub(session, catalog, ref)
+    return _from_catalog(session, catalog, ref, hardware)
+
+
+def find_header(session: "Session", text: str, hardware: "Hardware") -> "tuple[str, GGUFHeader]":
+    """Return what ``text`` names, made definite, and the header of its first file.
+
+    Unlike `find_subject` this takes any GGUF file: a projector, an adapter, a later shard.
+
+    Raises:
+        as `find_subject`; also when only the catalog knows the model.
+    """
+    from mlm.catalog.load import load_catalog
+    from mlm.gguf.reader import read_file_header
+    from mlm.planning.recommend import choose_quant
+    from mlm.store.ref import HubRef, LocalRef, parse_ref
+    from mlm.store.store import Store
+
+    ref = parse_ref(text)
+    settings = session.settings
+    if isinstance(ref, LocalRef):
+        return str(ref.path), read_file_header(ref.path)
+    with Store(settings.home, settings.hub_cache) as store:
+        installed = [file for file in store.find_all(text) if file.path.exists()]
+    if installed:
+        return installed[0].ref, read_file_header(installed[0].path)
+    if isinstance(ref, HubRef):
+        return str(ref), _remote_headers(session, ref, "main")[0]
+    catalog = load_catalog(settings.home.catalog, settings.home.cache)
+    entry = catalog.find(ref.name)
+    quant = catalog.find_quant(entry, ref.quant) if ref.quant else choose_quant(entry, hardware)
+    wanted = HubRef(quant.repo_id, quant.quant, quant.filename)
+    return f"{entry.model_id}:{quant.quant}", _remote_headers(session, wanted, quant.revision)[0]
+
+
+def _local(file: "ModelFile") -> Subject:
+    from mlm.gguf.reader import read_metadata
+    from mlm.planning.shape import shape_from_metadata
+
+    shape = shape_from_metadata(read_metadata(file.path))
+    return Subject(file.ref, file.model_id, shape, "this machine", file)
+
+
+def _from_catalog(
+    session: "Session", catalog: "Catalog", ref: "NameRef", hardware: "Hardware"
+) -> Subject:
+    from mlm.planning.recommend import choose_quant
+    from mlm.planning.shape import shape_from_catalog, shape_from_metadata
+    from mlm.store.ref import HubRef
+
+    entry = catalog.find(ref.name)
+    quant = catalog.find_quant(entry, ref.quant) if ref.quant else choose_quant(entry, hardware)
+    name = f"{entry.model_id}:{quant.quant}"
+    try:
+        wanted = HubRef(quant.repo_id, quant.quant, quant.filename)
+        metadata = _remote_metadata(session, wanted, quant.revision)
+    except (NetworkError, AuthError, NotFoundError) as error:
+        session.note(f"estimated from the catalog: {error.message}")
+        return Subject(name, name, shape_from_catalog(entry, quant), "the catalog")
+    return Subject(name, name, shape_from_metadata(metadata), "the hub")
+
+
+def _from_hub(session: "Session", catalog: "Catalog", ref: "HubRef") -> Subject:
+    from mlm.planning.shape import shape_from_catalog, shape_from_metadata
+
+    try:
+        metadata = _remote_metadata(session, ref, "main")
+    except NetworkError as error:
+        for entry in catalog.entries:
+            for quant in entry.quants:
+                if _is_meant(ref, quant):
+                    session.note(f"estimated from the catalog: {error.message}")
+                    shape = shape_from_catalog(entry, quant)
+                    return Subject(str(ref), str(ref), shape, "the catalog")
+        raise
+    return Subject(str(ref), str(ref), shape_from_metadata(metadata), "the hub")
+
+
+def _is_meant(ref: "HubRef", quant: "Quant") -> bool:
+    if ref.repo_id != quant.repo_id:
+        return False
+    if ref.filename:
+        return ref.filename == quant.filename
+    return ref.quant is not None and ref.quant.upper() == quant.quant
+
+
+def _remote_metadata(session: "Session", ref: "HubRef", revision: str) -> "GGUFMetadata":
+    from mlm.gguf.metadata import describe_model
+    from mlm.gguf.reader import add_shards
+
+    first, *rest = _remote_headers(session, ref, revision)
+    metadata = describe_model(first)
+    return add_shards(metadata, rest) if rest else metadata
+
+
+def _remote_headers(session: "Session", ref: "HubRef", revision: str) -> "list[GGUFHeader]":
+    """Read the headers of all files of a model on the hub."""
+    from mlm.cli._hub import open_hub
+    from mlm.gguf.header import read_header
+    from mlm.store.variant import choose_variant
+
+    with open_hub(session, ref.repo_id) as hub:
+        repo = hub.resolve(ref.repo_id, revision)
+        variant = choose_variant(repo, ref)
+        names = [file.filename for file in variant.files]
+        headers = [read_header(hub.open_remote(repo.repo_id, repo.commit, n)) for n in names]
+    read = format_size(sum(header.header_bytes for header in headers))
+    session.note(f"read {read} of {format_size(variant.size_bytes)} from the hub")
+    return headers

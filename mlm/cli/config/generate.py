@@ -1,0 +1,38 @@
+"""``mlm config generate``: write the config that suits a model and this machine."""
+
+import typer
+
+from mlm.cli._options import JsonOpt, RefArg
+from mlm.cli._overrides import takes_overrides
+from mlm.cli._session import print_document, session
+from mlm.planning.types import Overrides
+
+
+@takes_overrides
+def generate(
+    ctx: typer.Context, ref: RefArg, as_json: JsonOpt = False, *, overrides: Overrides
+) -> None:
+    """Write the runtime config of a model, with the reason for each value.
+
+    The config that was there before stays beside it. For example:
+    mlm config generate qwen3-8b --ctx 16384
+    """
+    from mlm.cli._machine import planned_machine
+    from mlm.cli._model import find_subject
+    from mlm.cli.config._document import config_document
+    from mlm.planning.config_file import config_path, write_config
+    from mlm.planning.memory import plan_memory
+    from mlm.planning.runtime import plan_runtime
+
+    machine = planned_machine(session(ctx))
+    subject = find_subject(session(ctx), ref, machine)
+    config = plan_runtime(subject.shape, machine, overrides)
+    path = config_path(session(ctx).settings.home.config, subject.model_id)
+    write_config(path, config, subject.model_id)
+    if as_json:
+        print_document("config", config_document(subject.model_id, path, config))
+    else:
+        print(f"wrote {path}")
+    planned = plan_memory(subject.shape, config, machine)
+    if planned.verdict != "fits":
+        session(ctx).note(f"but {planned.reasons[0]}")

@@ -1,0 +1,36 @@
+"""``mlm config show``: the config of a model, as kept or as it would be chosen."""
+
+import typer
+
+from mlm.cli._options import JsonOpt, RefArg
+from mlm.cli._session import print_document, session
+
+
+def show(ctx: typer.Context, ref: RefArg, as_json: JsonOpt = False) -> None:
+    """Show the runtime config of a model.
+
+    Without a file of its own, it is what mlm would choose now. For example:
+    mlm config show qwen3-8b
+    """
+    from mlm.cli._machine import planned_machine
+    from mlm.cli._model import find_subject
+    from mlm.cli.config._document import config_document
+    from mlm.planning.config_file import config_path, format_config, read_config
+    from mlm.planning.runtime import plan_runtime
+    from mlm.planning.types import Overrides
+    from mlm.terminal import printable
+
+    machine = planned_machine(session(ctx))
+    subject = find_subject(session(ctx), ref, machine)
+    path = config_path(session(ctx).settings.home.config, subject.model_id)
+    is_kept = path.is_file()
+    if is_kept:
+        config = read_config(path)
+    else:
+        config = plan_runtime(subject.shape, machine, Overrides())
+        session(ctx).note(f"chosen now; keep it with: mlm config generate {ref}")
+    if as_json:
+        print_document("config", config_document(subject.model_id, path, config))
+        return
+    text = path.read_text(encoding="utf-8") if is_kept else format_config(config, subject.model_id)
+    print(printable(text), end="")

@@ -1,0 +1,116 @@
+"""``mlm plan``: what a model will need and how fast it will be, before it is downloaded."""
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from mlm.cli._options import JsonOpt, RefArg
+from mlm.cli._overrides import takes_overrides
+from mlm.cli._session import print_document, session
+from mlm.cli.recommend import HardwareOpt, MemoryOpt
+from mlm.planning.types import Overrides
+
+if TYPE_CHECKING:
+    from mlm.cli._model import Subject
+    from mlm.planning.types import MemoryPlan, RuntimeConfig, SpeedInterval
+
+
+@takes_overrides
+def plan(
+    ctx: typer.Context,
+    ref: RefArg,
+    memory: MemoryOpt = None,
+    hardware: HardwareOpt = None,
+    as_json: JsonOpt = False,
+    *,
+    overrides: Overrides,
+) -> None:
+    """Say what a model will need: disk, memory per device, speed.
+
+    It need not be downloaded: the header of the file is read from the hub. Exits with 4 if the
+    model does not fit. For example: mlm plan qwen3-8b --ctx 16384
+    """
+    from mlm.cli._machine import planned_machine
+    from mlm.cli._model import find_subject
+    from mlm.errors import DoesNotFitError
+    from mlm.planning.memory import plan_memory
+    from mlm.planning.runtime import plan_runtime
+    from mlm.planning.speed import predict_speed
+
+    machine = planned_machine(session(ctx), hardware, memory)
+    subject = find_subject(session(ctx), ref, machine)
+    config = plan_runtime(subject.shape, machine, overrides)
+    planned = plan_memory(subject.shape, config, machine)
+    speeds = predict_speed(subject.shape, config, machine)
+    if as_json:
+        print_document("plan", _document(subject, config, planned, speeds))
+    else:
+        print(_text(subject, config, planned, speeds))
+    if planned.verdict == "does_not_fit":
+        if not as_json:
+            session(ctx).note("hint: mlm recommend")
+        raise typer.Exit(DoesNotFitError.exit_code)
+
+
+def _document(
+    subject: "Subject",
+    config: "RuntimeConfig",
+    planned: "MemoryPlan",
+    speeds: "tuple[SpeedInterval, SpeedInterval]",
+) -> dict[str, Any]:
+    from mlm.cli._planned import context_fields, device_fields, interval_fields
+
+    decode, prefill = speeds
+    return {
+        "ref": subject.ref,
+        "grade": planned.grade,
+        "architecture": subject.shape.architecture,
+        "quant": subject.shape.quant,
+        "origin": subject.origin,
+        "context": context_fields(config),
+        "n_ctx_slot": config.n_ctx_slot,
+        "n_gpu_layers": config.n_gpu_layers,
+        "use_mmap": config.use_mmap,
+        "disk_bytes": subject.shape.disk_bytes,
+        "devices": [device_fields(device) for device in planned.devices],
+        "decode_tps": interval_fields(decode),
+        "prefill_tps": interval_fields(prefill),
+        "verdict": planned.verdict,
+        "reasons": list(planned.reasons),
+    }
+
+
+_VERDICTS = {"fits": "fits", "tight": "only just fits", "does_not_fit": "does not fit"}
+
+
+def _text(
+    subject: "Subject",
+    config: "RuntimeConfig",
+    planned: "MemoryPlan",
+    speeds: "tuple[SpeedInterval, SpeedInterval]",
+) -> str:
+    from mlm.cli._columns import align, wrap
+    from mlm.cli._plan_text import device_rows
+    from mlm.units import format_size
+
+    shape = subject.shape
+    decode, prefill = speeds
+    cache = config.type_k if config.type_k == config.type_v else f"{config.type_k}/{config.type_v}"
+    facts = [
+        ("model", f"{shape.architecture}, {shape.quant or 'mixed types'}, {shape.n_layer} layers"),
+        ("known from", f"{subject.origin}, so memory is {planned.grade}"),
+        ("disk", format_size(shape.disk_bytes)),
+        ("context", f"{config.n_parallel} slots of {config.n_ctx_slot} tokens, cache {cache}"),
+        ("GPU layers", f"{config.n_gpu_layers} of {shape.n_layer + 1}"),
+        ("decode", _speed(decode)),
+        ("prefill", _speed(prefill)),
+    ]
+    devices = device_rows(planned.devices)
+    right = range(1, len(devices[0]))
+    verdict = [f"{subject.ref} {_VERDICTS[planned.verdict]}"]
+    verdict += [wrap(reason, indent="- ") for reason in planned.reasons]
+    return "\n".join([align(facts), "", align(devices, right=tuple(right)), "", *verdict])
+
+
+def _speed(speed: "SpeedInterval") -> str:
+    return f"{speed.low:.0f} to {speed.high:.0f} tokens/s, about {speed.mid:.0f}"

@@ -1,0 +1,154 @@
+"""``mlm recommend``: which model, in which quantization, for this machine and this purpose."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from mlm.cli._options import JsonOpt
+from mlm.cli._session import print_document, session
+
+if TYPE_CHECKING:
+    from mlm.hardware.types import Hardware
+    from mlm.planning.recommend import Ranking, Recommendation, Wish
+
+_N_EXPLAINED = 3  # rows whose reasons are printed under the table
+
+UseOpt = Annotated[
+    Literal["chat", "code", "reasoning", "embedding", "vision"],
+    typer.Option("--use", help="What the model is for."),
+]
+CtxOpt = Annotated[
+    int | None,
+    typer.Option("--ctx", min=1, metavar="N", help="Tokens of one request.", show_default=False),
+]
+UsersOpt = Annotated[
+    int, typer.Option("--users", min=1, max=256, metavar="N", help="Requests at the same time.")
+]
+MinTpsOpt = Annotated[
+    float | None,
+    typer.Option("--min-tps", min=0, metavar="X", help="Tokens per second.", show_default=False),
+]
+MemoryOpt = Annotated[
+    str | None,
+    typer.Option("--memory", metavar="SIZE", help="Main memory to use.", show_default=False),
+]
+HardwareOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--hardware",
+        metavar="PRESET|FILE",
+        help="Another machine: 'RTX 4090', or a file of mlm hardware --json.",
+        show_default=False,
+    ),
+]
+TopOpt = Annotated[int, typer.Option("--top", min=1, metavar="N", help="How many to show.")]
+ExplainOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--explain",
+        metavar="REF",
+        help="Show the arithmetic for this model instead.",
+        show_default=False,
+    ),
+]
+
+
+def recommend(
+    ctx: typer.Context,
+    use: UseOpt = "chat",
+    n_ctx: CtxOpt = None,
+    users: UsersOpt = 1,
+    min_tps: MinTpsOpt = None,
+    memory: MemoryOpt = None,
+    hardware: HardwareOpt = None,
+    top: TopOpt = 5,
+    explain: ExplainOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Recommend models for this machine.
+
+    For example: mlm recommend --use code --users 2
+    """
+    from mlm.catalog.load import load_catalog
+    from mlm.cli._machine import planned_machine
+    from mlm.errors import DoesNotFitError
+    from mlm.planning.recommend import Wish
+    from mlm.planning.recommend import recommend as rank
+
+    home = session(ctx).settings.home
+    machine = planned_machine(session(ctx), hardware, memory)
+    catalog = load_catalog(home.catalog, home.cache)
+    wish = Wish(use, n_ctx, users, min_tps)
+    if explain is not None:
+        from mlm.cli._explain import explain_model
+
+        explain_model(catalog, machine, wish, explain, as_json=as_json)
+        return
+    ranking = rank(catalog.entries, machine, wish, top)
+    if as_json:
+        print_document("recommend", _document(ranking, machine, wish))
+    elif ranking.recommendations:
+        print(_table(ranking))
+        best = ranking.recommendations[0].label
+        session(ctx).note(f"get it with: mlm download {best}; see more with: mlm plan {best}")
+    if ranking.recommendations:
+        return
+    if as_json:
+        raise typer.Exit(DoesNotFitError.exit_code)
+    raise DoesNotFitError(
+        f"no model in the catalog will do for {use} here: {_last_reason(ranking)}",
+        remedy="ask for less: a smaller --ctx, fewer --users, a lower --min-tps",
+    )
+
+
+def _last_reason(ranking: "Ranking") -> str:
+    """Return why the least demanding model that was planned is out."""
+    planned = [rejection for rejection in ranking.rejected if rejection.quant is not None]
+    if not planned:
+        return "none is made for it"
+    return f"{planned[-1].model}:{planned[-1].quant}: {planned[-1].reason}"
+
+
+def _document(ranking: "Ranking", machine: "Hardware", wish: "Wish") -> dict[str, Any]:
+    from mlm.cli._planned import recommendation_fields
+    from mlm.hardware.document import to_document
+
+    return {
+        "hardware": to_document(machine),
+        "use": wish.use,
+        "recommendations": [
+            {"rank": rank, **recommendation_fields(found)}
+            for rank, found in enumerate(ranking.recommendations, start=1)
+        ],
+        "rejected": [
+            {"model": r.model, "quant": r.quant, "reason": r.reason} for r in ranking.rejected
+        ],
+    }
+
+
+def _table(ranking: "Ranking") -> str:
+    from mlm.cli._columns import align, wrap
+
+    shown = ranking.recommendations
+    rows: list[tuple[str, ...]] = [
+        ("", "MODEL", "SCORE", "QUALITY", "MEMORY", "TOKENS/S", "CONTEXT")
+    ]
+    rows += [(str(rank), *_cells(found)) for rank, found in enumerate(shown, start=1)]
+    lines = [align(rows, right=(2, 3, 4, 5, 6)), ""]
+    for rank, found in enumerate(shown[:_N_EXPLAINED], start=1):
+        lines.append(f"{rank}  {found.label}")
+        lines += [wrap(reason, indent="   - ") for reason in found.reasons]
+    return "\n".join(lines)
+
+
+def _cells(found: "Recommendation") -> tuple[str, ...]:
+    from mlm.units import format_size, format_tokens
+
+    return (
+        found.label,
+        f"{found.score:.0f}",
+        f"{found.quality:.0f}",
+        format_size(found.memory_bytes),
+        f"{found.speed.low:.0f}-{found.speed.high:.0f}",
+        format_tokens(found.config.n_ctx_slot),
+    )
