@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pexpect
 import pytest
 from fakes.openai_server import OpenAIServer
 
@@ -74,6 +75,15 @@ def test_control_characters_pass_only_when_asked_for_and_only_into_a_pipe(mlm, s
     server.says("a\x1b[31mb", "c\x1b[0m")
     assert mlm("run", "tiny", "Hi").stdout == "abc\n"
     assert mlm("run", "tiny", "Hi", "--raw").stdout == "a\x1b[31mbc\x1b[0m"
+
+
+def test_at_a_terminal_raw_is_not_raw(server):
+    server.says("a\x1b]0;pwned\x07b", "c")
+    words = ["-m", "mlm", "run", "tiny", "Hi", "--raw"]
+    child = pexpect.spawn(sys.executable, words, encoding="utf-8", timeout=30)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.before == "abc\r\n"
 
 
 def test_an_answer_that_was_cut_off_is_told(mlm, server, pipe):

@@ -118,7 +118,9 @@ def test_thinking_is_shown_to_a_person_only_and_not_remembered(openai_server, ch
 def test_a_hostile_answer_cannot_command_the_terminal(openai_server, chat, out):
     openai_server.says("a\x1b]0;pwn", "ed\x07b\x9b2", "Jc\u202e")
     openai_server.models = ["\x1b[2Jevil"]
+    chat.model = "\x1b[2Jevil"
     talk(chat, Typist("Hi", "/model"), terminal(out))
+    assert out.getvalue().startswith("evil listens.")
     assert "abc\n" in out.getvalue()
     assert "\x1b" not in out.getvalue()
-    assert "  evil\n" in out.getvalue()
+    assert "* evil\n" in out.getvalue()
