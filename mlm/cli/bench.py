@@ -64,7 +64,10 @@ def bench(
     *,
     overrides: Overrides,
 ) -> None:
-    """Measure how fast a model answers: three standard prompts, percentiles, a rating.
+    """Measure how fast a model or a server answers.
+
+    Three standard prompts are asked, of about 30, 250 and 1000 tokens; percentiles and a rating
+    from A to E come out.
 
     For example: mlm bench qwen3-8b --users 4 -o new.json --compare old.json --gate 10
     """

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def doctor(ctx: typer.Context, as_json: JsonOpt = False) -> None:
-    """Check the engine, GPUs, disks, catalog, store, hub and servers; say how to fix what fails."""
+    """Check the installation; say how to fix what fails.
+
+    Looked at are engine, GPUs, folders, disks, databases, models, catalog, configs, servers, hub.
+    """
     from mlm.cli.doctor._disk import check_databases, check_folders, check_store
     from mlm.cli.doctor._engine import check_engine
     from mlm.cli.doctor._finding import examine
