@@ -1,16 +1,17 @@
 """The documentation is true: generated pages are fresh, what exists is described, links lead on."""
 
+import dataclasses
 import re
-import sys
 from pathlib import Path
 
 import pytest
+from generate_reference import generated_files
+
+from mlm.cli.app import COMMANDS
+from mlm.engine.messages import SamplingParams
+from mlm.planning.types import RuntimeConfig
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from generate_reference import generated_files  # noqa: E402
-
 DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 
@@ -36,9 +37,33 @@ def test_every_environment_variable_is_documented():
 
 
 def test_every_command_in_the_docs_exists():
-    from mlm.cli.app import COMMANDS
-
     known = {module.removesuffix("_") for module in COMMANDS}
     text = "".join(path.read_text(encoding="utf-8") for path in DOCS)
-    typed = set(re.findall(r"^\$? ?mlm ([a-z]+)\b", text, re.MULTILINE))
+    typed = set(re.findall(r"(?:^\$ |^|`)mlm ([a-z]+)\b", text, re.MULTILINE))
     assert typed - known == set()
+
+
+def test_every_key_of_a_runtime_config_is_documented():
+    described = (ROOT / "docs/reference/runtime-config.md").read_text(encoding="utf-8")
+    keys = {field.name for field in dataclasses.fields(RuntimeConfig)} - {"reasons"}
+    assert sorted(key for key in keys if f"`{key}`" not in described) == []
+
+
+def test_every_field_of_a_request_is_documented():
+    described = (ROOT / "docs/reference/http.md").read_text(encoding="utf-8")
+    assert [name for name in SamplingParams.__struct_fields__ if f"`{name}`" not in described] == []
+
+
+def test_every_route_is_documented():
+    described = (ROOT / "docs/reference/http.md").read_text(encoding="utf-8")
+    source = (ROOT / "mlm/server/app.py").read_text(encoding="utf-8")
+    routes = [path.split("/{")[0] for path in re.findall(r"Route\(\"([^\"]+)\"", source)]
+    assert routes
+    assert [path for path in routes if path not in described] == []
+
+
+def test_every_json_document_is_documented():
+    described = (ROOT / "docs/reference/json.md").read_text(encoding="utf-8")
+    source = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "mlm/cli").rglob("*.py"))
+    emitted = set(re.findall(r"(?:emit|print_document)\(\s*\"([a-z.]+)\"", source))
+    assert sorted(name for name in emitted if f"`mlm.{name}/1`" not in described) == []
