@@ -8,8 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -81,19 +80,88 @@ def take_tour(announce: Callable[[int, Step], None], steps: tuple[Step, ...] = S
     Raises:
         StepFailed: a command failed, and has said why.
         EngineMissing: the steps that are left need the engine.
+        KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
-    with (
-        _sigterm_as_ctrl_c(),
-        TemporaryDirectory(prefix="mlm-demo-") as folder,
-        _Shell(_environment(Path(folder))) as shell,
-    ):
+    with _House() as house:
         for number, step in enumerate(steps, start=1):
             if step.needs_engine:
                 require_engine()
             announce(number, step)
-            exit_code = shell.start(step) if step.in_background else shell.run(step)
+            exit_code = house.start(step) if step.in_background else house.run(step)
             if exit_code:
                 raise StepFailed(step, number, exit_code)
+
+
+class _House:
+    """A temporary MLM_HOME and Hugging Face cache, and the commands that run in it.
+
+    A signal ends the running commands first and is raised only then: were it raised at once, it
+    could strike between the start of a process and the note that it has to be ended.
+    """
+
+    def __init__(self) -> None:
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._interrupted = False
+
+    def __enter__(self) -> "_House":
+        signals = (signal.SIGINT, signal.SIGTERM)
+        self._handlers = {number: signal.signal(number, self._interrupt) for number in signals}
+        self._folder = TemporaryDirectory(prefix="mlm-demo-")
+        self._environment = _environment(Path(self._folder.name))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            _end(process)
+        self._folder.cleanup()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def run(self, step: Step) -> int:
+        """Run a command to its end, on our own terminal; returns its exit code."""
+        process = self._open(step, output=None)
+        process.wait()
+        return self._exit_code(process)
+
+    def start(self, step: Step) -> int:
+        """Start a server and show what it prints until it is ready; returns 0, or its exit code."""
+        process = self._open(step, output=subprocess.PIPE)
+        assert process.stdout is not None
+        printed = b""
+        while chunk := os.read(process.stdout.fileno(), _CHUNK_BYTES):
+            printed += chunk
+            sys.stdout.write(chunk.decode("utf-8", "replace"))
+            sys.stdout.flush()
+            if _LAST_WORD_OF_SERVE in printed and printed.endswith(b"\n"):
+                return 0
+        process.wait()
+        return self._exit_code(process)
+
+    def _open(self, step: Step, output: int | None) -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlm", *step.words],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+        )
+        self._processes.append(process)
+        if self._interrupted:  # while it was being started
+            process.terminate()
+        return process
+
+    def _exit_code(self, process: "subprocess.Popen[bytes]") -> int:
+        if self._interrupted:
+            raise KeyboardInterrupt
+        return process.returncode
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        for process in self._processes:
+            if self._interrupted:  # for the second time: no more patience
+                process.kill()
+            else:
+                process.terminate()
+        self._interrupted = True
 
 
 def _environment(house: Path, outside: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -108,73 +176,11 @@ def _environment(house: Path, outside: Mapping[str, str] = os.environ) -> dict[s
     }
 
 
-class _Shell:
-    """Runs commands of this very mlm, at most one of them in the background."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._environment = environment
-        self._background: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> "_Shell":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._background is not None:
-            _end(self._background)
-
-    def run(self, step: Step) -> int:
-        """Run a command to its end, on our own terminal; returns its exit code."""
-        process = subprocess.Popen(
-            self._command(step), env=self._environment, stdin=subprocess.DEVNULL
-        )
-        try:
-            return process.wait()
-        except BaseException:
-            _end(process)
-            raise
-
-    def start(self, step: Step) -> int:
-        """Start a server and show what it prints until it is ready; returns 0, or its exit code."""
-        self._background = subprocess.Popen(
-            self._command(step),
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert self._background.stdout is not None
-        printed = b""
-        while chunk := os.read(self._background.stdout.fileno(), _CHUNK_BYTES):
-            printed += chunk
-            sys.stdout.write(chunk.decode("utf-8", "replace"))
-            sys.stdout.flush()
-            if _LAST_WORD_OF_SERVE in printed and printed.endswith(b"\n"):
-                return 0
-        return self._background.wait()
-
-    def _command(self, step: Step) -> list[str]:
-        return [sys.executable, "-m", "mlm", *step.words]
-
-
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Ask ``process`` to stop, insist if it does not, and forget it."""
+    """Ask ``process`` to stop, and insist if it does not."""
     process.terminate()
     try:
         process.communicate(timeout=_STOP_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM unwind the tour like Ctrl-C does, instead of leaving everything behind."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
