@@ -54,8 +54,8 @@ class Setbacks:
         return None
 
     def restart_at(self, now: float) -> float:
-        """Return when the next worker may be started: later after each crash, from 1 to 60 s."""
+        """Return when the next worker may be started: at once, then ever later, from 1 to 60 s."""
         recent = [t for t in self.crashed_at if now - t < CRASH_WINDOW_S]
-        if not recent:
+        if len(recent) < 2:
             return now
-        return max(now, recent[-1] + min(2.0 ** (len(recent) - 1), MAX_BACKOFF_S))
+        return max(now, recent[-1] + min(2.0 ** (len(recent) - 2), MAX_BACKOFF_S))

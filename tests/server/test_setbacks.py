@@ -8,13 +8,15 @@ def test_nothing_wrong_nothing_refused():
     assert Setbacks().restart_at(5) == 5
 
 
-def test_each_crash_doubles_the_wait_before_the_next_worker():
+def test_the_first_restart_is_immediate_and_each_further_one_waits_twice_as_long():
     setbacks = Setbacks()
     setbacks.note_crash(100, "SIGSEGV")
-    assert setbacks.restart_at(100) == 101
+    assert setbacks.restart_at(100) == 100
     assert setbacks.refusal(100) is None
     setbacks.note_crash(102, "SIGSEGV")
-    assert setbacks.restart_at(102) == 104
+    assert setbacks.restart_at(102) == 103
+    setbacks.note_crash(104, "SIGSEGV")
+    assert setbacks.restart_at(104) == 106
     assert setbacks.restart_at(110) == 110
 
 
