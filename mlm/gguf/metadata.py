@@ -27,18 +27,13 @@ def describe_model(header: GGUFHeader) -> GGUFMetadata:
     """
     values = header.values
     keys = Keys(_architecture(values), values)
-    n_layer = keys.count("block_count")
-    nextn = keys.count("nextn_predict_layers", 0)
-    if not 0 < n_layer <= MAX_LAYERS or nextn >= n_layer:
-        raise GGUFError(f"it claims {n_layer} layers, {nextn} of them for drafts")
+    n_layer, nextn = _count_layers(keys)
     n_embd = keys.count("embedding_length")
     n_head = keys.per_layer("attention.head_count", n_layer, (0,) * n_layer)
     n_head_kv = keys.per_layer("attention.head_count_kv", n_layer, n_head)
     n_ff = keys.per_layer("feed_forward_length", n_layer, (0,) * n_layer)
     layers = describe_layers(keys, n_layer, nextn, n_head_kv, n_ff)
-    head_dim = n_embd // n_head[0] if n_head[0] else 0
-    head_dim_k = keys.count("attention.key_length", head_dim) if n_head[0] else 0
-    head_dim_v = keys.count("attention.value_length", head_dim) if n_head[0] else 0
+    head_dim_k, head_dim_v = _head_sizes(keys, n_embd, n_head[0])
     state_r, state_s = recurrent_state(keys, n_embd, n_head[0])
     is_encoder = keys.architecture in ENCODERS
     return GGUFMetadata(
@@ -97,6 +92,23 @@ def _architecture(values: Mapping[str, Value]) -> str:
     if not isinstance(name, str) or not name:
         raise GGUFError("it does not say what model it is: it lacks general.architecture")
     return name
+
+
+def _count_layers(keys: Keys) -> tuple[int, int]:
+    """Return the layers in all, and those at the end that only draft tokens."""
+    n_layer = keys.count("block_count")
+    nextn = keys.count("nextn_predict_layers", 0)
+    if not 0 < n_layer <= MAX_LAYERS or nextn >= n_layer:
+        raise GGUFError(f"it claims {n_layer} layers, {nextn} of them for drafts")
+    return n_layer, nextn
+
+
+def _head_sizes(keys: Keys, n_embd: int, n_head: int) -> tuple[int, int]:
+    """Return the elements of a head of K and of V; models without attention have none."""
+    if not n_head:
+        return 0, 0
+    usual = n_embd // n_head
+    return keys.count("attention.key_length", usual), keys.count("attention.value_length", usual)
 
 
 def _n_vocab(header: GGUFHeader, keys: Keys) -> int:

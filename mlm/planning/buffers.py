@@ -4,12 +4,15 @@ The KV cache and the states follow llama.cpp's own allocation exactly. The compu
 ggml's graph allocator finds to be the peak; the formula below was found by dry runs (``no_alloc``)
 of llama-cpp-python 0.3.36 over n_ubatch 1-2048, n_ctx 1k-32k, 1-16 slots, flash attention on and
 off, with the shapes of Qwen2.5-0.5B, Llama-3.2-1B, Llama-3-8B, Qwen3-4B, Gemma-2-2B, Gemma-3-4B,
-Mixtral-8x7B and variants of Qwen3-30B-A3B. In 32-bit elements per token of the batch:
+Mixtral-8x7B, Qwen3.5-9B, LFM2-1.2B, Granite-4.0-H-Tiny, Mamba-2.8B, BERT and variants of
+Qwen3-30B-A3B. In 32-bit elements per token of the batch:
 
 - flash attention on, gated feed-forward: 3 n_embd + n_q + 3 n_ff, as gate, up and their product
   live at the same time beside residual, norm and attention output;
 - experts: the outputs of the used experts (n_used x n_embd) come on top when they do not fit into
   the hole that gate and up leave; n_ff of no more than n_embd fits into holes altogether;
+- a feed-forward part without a gate: 3 n_embd + n_ff (BERT);
+- recurrent layers: 6 n_inner + n_embd (Mamba);
 - flash attention off: the attention weights, n_kv x n_head, beside 3 n_embd + 3 n_q + 2 n_kv_dim;
 - the mask: n_kv cells of 16 bits (32 without flash attention), once more for sliding layers;
 - or the logits of n_outputs tokens, if that is more.
@@ -47,9 +50,7 @@ def kv_bytes(block: Block, shape: ModelShape, config: RuntimeConfig) -> int:
 
 
 def output_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
-    """Return the buffer for results: a row of logits (or an embedding) per slot."""
-    if config.embedding:
-        return config.n_batch * shape.n_embd * _F32
+    """Return the buffer for results: a row of logits per slot; encoders get one all the same."""
     return config.n_outputs_max * shape.n_vocab * _F32
 
 
@@ -57,7 +58,7 @@ def compute_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
     """Return the compute buffer of the device that holds the model."""
     tokens = min(config.n_ubatch, config.n_batch, config.n_ctx)
     inputs = tokens * _INPUT_BYTES_PER_TOKEN + mask_bytes(shape, config)
-    layer = tokens * _F32 * max(_feed_forward(shape), _attention(shape, config))
+    layer = tokens * _F32 * max(_feed_forward(shape), _attention(shape, config), _recurrent(shape))
     outputs = tokens if shape.is_encoder else config.n_outputs_max
     width = shape.n_embd if shape.is_encoder else shape.n_vocab
     logits = _F32 * (outputs * (width + shape.n_embd) + 2 * tokens * shape.n_embd)
@@ -78,7 +79,13 @@ def mask_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
     return cells * tokens * item
 
 
+def _recurrent(shape: ModelShape) -> int:
+    return 6 * shape.n_inner + shape.n_embd if shape.n_inner else 0
+
+
 def _feed_forward(shape: ModelShape) -> int:
+    if not shape.is_gated:
+        return 3 * shape.n_embd + shape.n_ff
     base = 3 * shape.n_embd + shape.n_q
     gate = shape.n_ff
     if gate > shape.n_embd:

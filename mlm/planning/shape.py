@@ -22,6 +22,8 @@ _UNUSUAL = frozenset((
     "deepseek32", "deepseek4", "dflash", "dots3note", "eagle3", "glm-dsa", "glm5-next", "hrm_text",
     "hy_v4", "minimax-m3", "nanbeige", "qwen4exp", "t5", "t5encoder", "wavtokenizer-dec",
 ))  # fmt: skip
+# Feed-forward parts of two matrices instead of three.
+_UNGATED = frozenset(("bert", "bloom", "falcon", "gpt2", "gptneox", "mpt", "phi2", "starcoder2"))
 _MLA_K = 576  # DeepSeek 2 and its kin: 512 compressed + 64 rotated elements per token
 _STATE_PER_EMBD = 2 * 128 * 4  # bytes; Mamba 2: inner size 2 x n_embd, state size 128, 32-bit
 
@@ -51,6 +53,8 @@ def shape_from_metadata(metadata: "GGUFMetadata") -> ModelShape:
         n_head=max(metadata.n_head),
         n_q=max(metadata.n_head) * metadata.head_dim_k,
         n_ff=_active_ff(metadata, layers),
+        is_gated=_is_gated(metadata),
+        n_inner=_n_inner(metadata),
         n_vocab=metadata.n_vocab,
         n_ctx_train=metadata.n_ctx_train,
         n_expert=metadata.n_expert,
@@ -125,6 +129,21 @@ def _active_ff(metadata: "GGUFMetadata", layers: list[list[Weight]]) -> int:
     return (metadata.n_ff or 0) * max(metadata.n_expert_used, 1)
 
 
+def _is_gated(metadata: "GGUFMetadata") -> bool:
+    """Return whether there is a gate, as a tensor of its own or as half of ``ffn_up``."""
+    names = {t.name.split(".", 2)[-1]: t for t in metadata.tensors if t.name.startswith("blk.")}
+    up = names.get("ffn_up.weight")
+    is_fused = up is not None and len(up.shape) > 1 and up.shape[1] == 2 * (metadata.n_ff or 0)
+    return is_fused or any(name.startswith("ffn_gate") for name in names)
+
+
+def _n_inner(metadata: "GGUFMetadata") -> int:
+    if not any(metadata.is_recurrent):
+        return 0
+    inner = metadata.values.get(f"{metadata.architecture}.ssm.inner_size")
+    return inner if isinstance(inner, int) else metadata.n_embd
+
+
 def _block(metadata: "GGUFMetadata", index: int, weights: tuple[Weight, ...]) -> Block:
     sliding = metadata.is_sliding[index]
     heads = metadata.n_head_kv[index] if metadata.has_kv[index] else 0
@@ -148,6 +167,8 @@ def shape_from_catalog(entry: "CatalogEntry", quant: "Quant") -> ModelShape:
         n_head=facts.n_head,
         n_q=facts.n_head * facts.head_dim,
         n_ff=(facts.n_ff or 4 * facts.n_embd) * (facts.n_expert_used or 1),
+        is_gated=facts.name not in _UNGATED,
+        n_inner=0 if facts.n_layer_attention is None else 2 * facts.n_embd,
         n_vocab=facts.n_vocab,
         n_ctx_train=facts.n_ctx_train,
         n_expert=facts.n_expert or 0,

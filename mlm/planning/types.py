@@ -164,6 +164,8 @@ class ModelShape:
     n_head: int
     n_q: int  # elements of the queries of one token: heads x head size
     n_ff: int  # elements inside the feed-forward part for one token: of all experts it uses
+    is_gated: bool  # the feed-forward part has a gate beside it, as wide
+    n_inner: int  # elements inside a recurrent layer for one token; 0 without such layers
     n_vocab: int
     n_ctx_train: int
     n_expert: int
