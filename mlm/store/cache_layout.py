@@ -66,34 +66,49 @@ class RepoCache:
         sync_folder(self.blobs)
         return blob
 
-    def link(self, commit: str, filename: str, blob: Path) -> Path:
-        """Make ``filename`` at ``commit`` lead to ``blob`` and return its path."""
+    def is_linked(self, commit: str, filename: str, blob: Path) -> bool:
+        """Whether ``filename`` at ``commit`` leads to ``blob``, which exists."""
         path = self.snapshot(commit, filename)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        target = os.path.relpath(blob, path.parent)
-        if path.is_symlink() and str(path.readlink()) == target:
+        return path.exists() and self.blob_of(path) == blob
+
+    def link(self, commit: str, filename: str, blob: Path) -> Path:
+        """Make ``filename`` at ``commit`` lead to ``blob`` and return its path.
+
+        The caller holds the lock of the blob.
+        """
+        path = self.snapshot(commit, filename)
+        if self.is_linked(commit, filename, blob):
             return path
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self._unfinished(blob.name)
         try:
-            temporary.symlink_to(target)
+            unfinished.symlink_to(os.path.relpath(blob, path.parent))
         except OSError:  # Windows without the right to make links
-            _link_or_copy(blob, temporary)
-        temporary.replace(path)
+            _link_or_copy(blob, unfinished)
+        unfinished.replace(path)
         sync_folder(path.parent)
         return path
 
-    def set_ref(self, revision: str, commit: str) -> None:
-        """Remember that ``revision`` (a branch or tag) is ``commit``; a commit is itself."""
-        if revision == commit:
+    def knows_ref(self, revision: str, commit: str) -> bool:
+        """Whether ``revision`` (a branch or tag) is recorded as ``commit``; a commit is itself."""
+        path = self.refs / revision
+        return revision == commit or (path.is_file() and path.read_text("utf-8") == commit)
+
+    def set_ref(self, revision: str, commit: str, blob: Path) -> None:
+        """Record that ``revision`` is ``commit``. The caller holds the lock of ``blob``."""
+        if self.knows_ref(revision, commit):
             return
         path = self.refs / revision
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file() and path.read_text(encoding="utf-8") == commit:
-            return
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(commit, encoding="utf-8")
-        temporary.replace(path)
+        unfinished = self._unfinished(blob.name)
+        unfinished.write_text(commit, encoding="utf-8")
+        unfinished.replace(path)
+
+    def _unfinished(self, name: str) -> Path:
+        """Return a free place for what only the holder of a lock makes, out of others' sight."""
+        path = self.lock(name).with_suffix(".unfinished")
+        path.unlink(missing_ok=True)
+        return path
 
     def remove(self, commit: str, filename: str) -> int:
         """Delete a file of a commit, its blob unless another commit uses it, and empty folders.

@@ -17,7 +17,7 @@ from mlm.store.digest import Digest, hash_file
 from mlm.store.hub import Hub
 from mlm.store.listener import Listener, Phase, Progress
 from mlm.store.lock import locked
-from mlm.store.partial import Partial
+from mlm.store.partial import Partial, discard_leftovers
 from mlm.store.remote import SpoiledError
 from mlm.store.space import check_space, explain_write_error
 from mlm.store.transfer import Transfer
@@ -58,13 +58,22 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the cache the files belong: a repository, and the commit that a revision is."""
+
+    cache: RepoCache
+    revision: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fetched:
     """A verified blob, and how it came to be there."""
 
     blob: Path
     sha256: str
     status: DownloadStatus
-    fetched_bytes: int
+    fetched_bytes: int = 0
 
 
 class Download:
@@ -76,21 +85,21 @@ class Download:
     def __init__(
         self,
         hub: Hub,
-        cache: RepoCache,
-        commit: str,
+        place: Place,
         terms: Terms,
         listener: Listener,
         is_trusted: Callable[[Path], bool],
     ) -> None:
         self._hub = hub
-        self._cache = cache
-        self._commit = commit
+        self._cache = place.cache
+        self._revision = place.revision
+        self._commit = place.commit
         self._terms = terms
         self._listener = listener
         self._is_trusted = is_trusted
 
     def fetch(self, file: RemoteFile) -> Fetched:
-        """Return the blob of ``file``, complete and verified.
+        """Return the blob of ``file``, complete, verified, and linked into its snapshot.
 
         Raises:
             UnverifiableError: there is no checksum to verify it by.
@@ -100,12 +109,17 @@ class Download:
         """
         if file.sha256 is None and not self._terms.allow_unverified:
             raise UnverifiableError(file.filename)
-        if (found := self.find_trusted(file)) is not None:
+        found = self.find_trusted(file)
+        if found is not None and self._is_linked(file, found.blob):
             return found
         try:
             self._cache.prepare()
             with locked(self._cache.lock(self._name(file)), lambda: self._tell_waiting(file)):
-                return self.find_trusted(file) or self._adopt(file) or self._fetch(file)
+                found = self.find_trusted(file) or self._adopt(file) or self._fetch(file)
+                discard_leftovers(self._cache.partial(self._name(file)))
+                self._cache.link(self._commit, file.filename, found.blob)
+                self._cache.set_ref(self._revision, self._commit, found.blob)
+                return found
         except OSError as error:
             raise explain_write_error(error, self._cache.root, file.size_bytes) from error
 
@@ -147,7 +161,11 @@ class Download:
         blob = self._cache.blob(self._name(file))
         if self._terms.force or file.sha256 is None or not self._is_trusted(blob):
             return None
-        return Fetched(blob, file.sha256, "present", 0)
+        return Fetched(blob, file.sha256, "present")
+
+    def _is_linked(self, file: RemoteFile, blob: Path) -> bool:
+        linked = self._cache.is_linked(self._commit, file.filename, blob)
+        return linked and self._cache.knows_ref(self._revision, self._commit)
 
     def _adopt(self, file: RemoteFile) -> Fetched | None:
         """Return the blob if somebody has put it there already, and it is right."""
@@ -161,7 +179,7 @@ class Download:
             return None
         with contextlib.suppress(OSError):  # somebody else's file: reading it is enough
             blob.chmod(BLOB_MODE)
-        return Fetched(blob, file.sha256, "adopted", 0)
+        return Fetched(blob, file.sha256, "adopted")
 
     def _fetch(self, file: RemoteFile) -> Fetched:
         fetched = 0
@@ -182,7 +200,6 @@ class Download:
                 fetched += transfer.fetched
             name = file.sha256 or file.git_oid or digest.sha256
             blob = self._cache.publish(partial.path, name)
-            partial.forget_sidecar()
             return Fetched(blob, digest.sha256, "resumed" if resumed else "downloaded", fetched)
         raise AssertionError("the last attempt returns or raises")
 

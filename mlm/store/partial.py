@@ -123,21 +123,12 @@ class Partial:
     def discard(self) -> None:
         """Close and delete it."""
         self._close()
-        self.path.unlink(missing_ok=True)
-        self.forget_sidecar()
-
-    def forget_sidecar(self) -> None:
-        """Delete the sidecar: the bytes have got their final name, or are gone."""
-        self._sidecar_path.unlink(missing_ok=True)
+        discard_leftovers(self.path)
 
     def _close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-    @property
-    def _sidecar_path(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.json")
 
     def _new_digest(self) -> Digest:
         return Digest(self.expected.size_bytes, with_git_oid=self.expected.sha256 is None)
@@ -169,11 +160,26 @@ class Partial:
 
     def _read_sidecar(self) -> Sidecar | None:
         try:
-            return Sidecar(**json.loads(self._sidecar_path.read_bytes()))
+            left = Sidecar(**json.loads(_sidecar_path(self.path).read_bytes()))
+            return left if 0 <= left.synced <= left.size else None
         except (OSError, ValueError, TypeError):
             return None  # none, or not one of ours: the bytes cannot be placed
 
     def _write_sidecar(self) -> None:
-        temporary = self.path.with_name(f"{self.path.name}.json.new")
-        temporary.write_text(json.dumps(asdict(self._facts)), encoding="utf-8")
-        temporary.replace(self._sidecar_path)
+        unfinished = _unfinished_sidecar_path(self.path)
+        unfinished.write_text(json.dumps(asdict(self._facts)), encoding="utf-8")
+        unfinished.replace(_sidecar_path(self.path))
+
+
+def discard_leftovers(path: Path) -> None:
+    """Delete the partial file ``path`` and all that belongs to it, as far as it is there."""
+    for leftover in (path, _sidecar_path(path), _unfinished_sidecar_path(path)):
+        leftover.unlink(missing_ok=True)
+
+
+def _sidecar_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _unfinished_sidecar_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json.unfinished")

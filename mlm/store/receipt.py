@@ -52,10 +52,8 @@ class Receipts:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(receipt.file.path)
         document = asdict(receipt.file) | {"path": str(receipt.file.path)}
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
         text = json.dumps({"file": document, "mtime_ns": receipt.mtime_ns}, indent=1)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        path.write_text(text, encoding="utf-8")  # a torn one only means hashing the file again
 
     def forget(self, path: Path) -> None:
         """Throw away the receipt for ``path``."""

@@ -26,9 +26,10 @@ def check_space(folder: Path, needed: int) -> None:
 def disk_full(folder: Path, needed: int, free: int | None = None) -> DiskSpaceError:
     """Return the error for a disk that cannot take ``needed`` more bytes."""
     free = shutil.disk_usage(folder).free if free is None else free
+    limit = ", but a quota or limit of yours stops it" if free > needed else ""
     return DiskSpaceError(
         f"{folder} needs {format_size(needed)} ({needed} bytes) more,"
-        f" and {format_size(free)} ({free} bytes) are free",
+        f" and {format_size(free)} ({free} bytes) are free{limit}",
         remedy="make room (mlm list, mlm rm REF), or export HF_HUB_CACHE=/a/larger/disk",
     )
 
@@ -39,5 +40,5 @@ def explain_write_error(error: OSError, folder: Path, needed: int) -> MlmError:
         return disk_full(folder, needed)
     return UsageError(
         f"{folder} cannot be written: {(error.strerror or str(error)).lower()}",
-        remedy="export HF_HUB_CACHE=/a/folder/you/may/write",
+        remedy="name a folder you may write: HF_HUB_CACHE or MLM_HOME",
     )

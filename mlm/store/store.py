@@ -13,7 +13,7 @@ from mlm.gguf.reader import read_metadata, shard_paths
 from mlm.paths import Home
 from mlm.store.cache_layout import RepoCache
 from mlm.store.digest import hash_file
-from mlm.store.download import Download, Fetched, Terms
+from mlm.store.download import Download, Fetched, Place, Terms
 from mlm.store.hub import Hub
 from mlm.store.index import Index
 from mlm.store.inventory import group_shards, scan_cache
@@ -94,10 +94,10 @@ class Store:
             MlmError: see `mlm.store.order.look_up` and `mlm.store.download.Download.fetch`.
         """
         shipment = look_up(hub, order, listener)
-        cache = RepoCache(self._hub_cache, order.ref.repo_id)
-        download = Download(hub, cache, shipment.commit, terms, listener, self._is_trusted)
+        place = self._place(shipment)
+        download = Download(hub, place, terms, listener, self._is_trusted)
         download.check_space(shipment.files)
-        return [self._bring(download, cache, shipment, file) for file in shipment.files]
+        return [self._bring(download, place, shipment, file) for file in shipment.files]
 
     def preview(self, hub: Hub, order: Order, terms: Terms, listener: Listener) -> list[Downloaded]:
         """Return what `download` would do, having asked the hub but fetched and written nothing.
@@ -106,12 +106,12 @@ class Store:
             MlmError: see `mlm.store.order.look_up`.
         """
         shipment = look_up(hub, order, listener)
-        cache = RepoCache(self._hub_cache, order.ref.repo_id)
-        download = Download(hub, cache, shipment.commit, terms, listener, self._is_trusted)
+        place = self._place(shipment)
+        download = Download(hub, place, terms, listener, self._is_trusted)
         results = []
         for file in shipment.files:
-            path = cache.snapshot(shipment.commit, file.filename)
-            found = download.find_trusted(file) or Fetched(path, file.sha256 or "", "planned", 0)
+            path = place.cache.snapshot(place.commit, file.filename)
+            found = download.find_trusted(file) or Fetched(path, file.sha256 or "", "planned")
             results.append(_result(shipment, file, found, path, elapsed_s=0.0))
         return results
 
@@ -182,19 +182,22 @@ class Store:
     ) -> None:
         self.close()
 
+    def _place(self, shipment: Shipment) -> Place:
+        cache = RepoCache(self._hub_cache, shipment.order.ref.repo_id)
+        return Place(cache, shipment.order.revision, shipment.commit)
+
     def _bring(
-        self, download: Download, cache: RepoCache, shipment: Shipment, file: RemoteFile
+        self, download: Download, place: Place, shipment: Shipment, file: RemoteFile
     ) -> Downloaded:
-        """Fetch one file, then make it known: snapshot, ref, receipt, row, in this order."""
+        """Fetch one file, then make it known: first the receipt, then the row."""
         started = time.monotonic()
         fetched = download.fetch(file)
-        try:
-            path = cache.link(shipment.commit, file.filename, fetched.blob)
-            cache.set_ref(shipment.order.revision, shipment.commit)
-            if fetched.status != "present" or not self._is_registered(path):
+        path = place.cache.snapshot(place.commit, file.filename)
+        if fetched.status != "present" or not self._is_registered(path):
+            try:
                 self._replace(_describe(shipment, file, fetched, path))
-        except OSError as error:
-            raise explain_write_error(error, cache.root, 0) from error
+            except OSError as error:
+                raise explain_write_error(error, self._home.root, 0) from error
         return _result(shipment, file, fetched, path, elapsed_s=time.monotonic() - started)
 
     def _replace(self, file: ModelFile) -> None:

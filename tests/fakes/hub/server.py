@@ -100,7 +100,7 @@ class FakeHub:
     def handle(self, handler: BaseHTTPRequestHandler, *, is_cdn: bool) -> None:
         """Answer one request."""
         headers = {name.lower(): value for name, value in handler.headers.items()}
-        path = unquote(urlsplit(handler.path).path).removeprefix("" if is_cdn else self.prefix)
+        path = urlsplit(handler.path).path.removeprefix("" if is_cdn else self.prefix)
         where: Where = "cdn" if is_cdn else "api" if path.startswith("/api/") else "resolve"
         with self._lock:
             fault = next((f for f in self.faults if f.strikes(where, handler.path)), None)
@@ -157,10 +157,10 @@ class FakeHub:
     ) -> Answer:
         if match is None or repo is None:
             return _refuse(404, "RepoNotFound", "Repository not found")
-        commit = repo.find(match[2])
+        commit = repo.find(unquote(match[2]))
         if commit is None:
             return _refuse(404, "RevisionNotFound", "Invalid rev id")
-        file = repo.commits[commit].get(match[3])
+        file = repo.commits[commit].get(unquote(match[3]))
         about = {"X-Repo-Commit": commit}
         if file is None:
             return _refuse(404, "EntryNotFound", "Entry not found", about)
