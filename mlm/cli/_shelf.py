@@ -1,20 +1,26 @@
 """From what a person wants served to what the server needs to know of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlm.errors import DoesNotFitError, NotFoundError
-from mlm.planning.types import MemoryPlan, Overrides
+from mlm.planning.types import MemoryPlan, Overrides, RuntimeConfig
 from mlm.store.ref import LocalRef, parse_ref
 from mlm.store.store import Store
 from mlm.units import format_size
 
 if TYPE_CHECKING:
     from mlm.hardware.types import Hardware
+    from mlm.planning.types import ModelShape
     from mlm.server.model import ServedModel
     from mlm.server.shelf import Shelf
     from mlm.settings import Settings
+
+
+# What no option of the command line overrides: it stays as the config file has it.
+_FILE_ONLY = ("use_mmap", "use_mlock", "kv_unified", "swa_full", "max_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,7 @@ class Planner:
     settings: "Settings"
     hardware: "Hardware"
     overrides: Overrides
+    config_file: Path | None = None  # instead of the model's own in MLM_HOME/config
 
     def plan(self, ref: str) -> "ServedModel":
         """Return the model that ``ref`` names, with its runtime config and memory plan.
@@ -31,11 +38,11 @@ class Planner:
         Raises:
             NotFoundError: it is not installed.
             GGUFError: the file is not a sound model.
+            ConfigError: its config file cannot be meant.
             DoesNotFitError: this machine has too little memory for it.
         """
         from mlm.gguf.reader import read_metadata
         from mlm.planning.memory import plan_memory
-        from mlm.planning.runtime import plan_runtime
         from mlm.planning.shape import shape_from_metadata
         from mlm.server.model import ServedModel
 
@@ -43,7 +50,7 @@ class Planner:
             file = store.find(ref)
             store.note_use(file)
         shape = shape_from_metadata(read_metadata(file.path))
-        config = plan_runtime(shape, self.hardware, self.overrides)
+        config = self._choose_config(file.model_id, shape)
         memory = plan_memory(shape, config, self.hardware)
         if memory.verdict == "does_not_fit":
             raise DoesNotFitError(
@@ -51,6 +58,21 @@ class Planner:
                 remedy=f"mlm plan {ref}, a smaller --ctx, or `mlm recommend`",
             )
         return ServedModel(file.model_id, file.path, file.sha256, config, memory)
+
+    def _choose_config(self, model_id: str, shape: "ModelShape") -> RuntimeConfig:
+        """Return the config from the model's file, where there is one, else a planned one."""
+        from mlm.planning.config_file import config_path, read_config
+        from mlm.planning.runtime import plan_runtime
+
+        path = self.config_file or config_path(self.settings.home.config, model_id)
+        if self.config_file is None and not path.exists():
+            return plan_runtime(shape, self.hardware, self.overrides)
+        saved = read_config(path)
+        if self.overrides == Overrides():
+            return saved
+        merged = plan_runtime(shape, self.hardware, _fill(self.overrides, saved))
+        kept = {name: getattr(saved, name) for name in _FILE_ONLY}
+        return replace(merged, **kept)
 
     def find_installed(self, model_id: str) -> "ServedModel":
         """Return an installed model by a name that came from a client: never by a path.
@@ -62,20 +84,36 @@ class Planner:
             raise NotFoundError(f"{model_id} is not the name of an installed model")
         return self.plan(model_id)
 
-    def list_installed(self) -> list[str]:
-        """Return the ids of all models on this machine."""
+    def list_installed(self) -> dict[str, Path]:
+        """Return the ids and files of all models on this machine."""
         with Store(self.settings.home, self.settings.hub_cache) as store:
-            return [model.model_id for model in store.models()]
+            return {model.model_id: model.path for model in store.models()}
 
 
-def make_shelf(settings: "Settings", refs: Sequence[str], overrides: Overrides) -> "Shelf":
+def make_shelf(
+    settings: "Settings",
+    refs: Sequence[str],
+    overrides: Overrides,
+    config_file: Path | None = None,
+) -> "Shelf":
     """Return what a server can be asked for, ``refs`` first."""
+    from mlm.cli._machine import without_unusable_amx
     from mlm.hardware.detect import survey_hardware
     from mlm.server.shelf import Shelf
 
-    planner = Planner(settings, survey_hardware(), overrides)
-    served = [planner.plan(ref) for ref in refs]
-    return Shelf(served, planner.find_installed, planner.list_installed)
+    hardware = without_unusable_amx(survey_hardware())
+    named = Planner(settings, hardware, overrides, config_file)
+    others = Planner(settings, hardware, Overrides())
+    served = [named.plan(ref) for ref in refs]
+    return Shelf(served, others.find_installed, others.list_installed)
+
+
+def _fill(overrides: Overrides, saved: RuntimeConfig) -> Overrides:
+    """Return ``overrides`` with everything that was not typed as ``saved`` has it."""
+    typed = {name: value for name, value in asdict(overrides).items() if value is not None}
+    return Overrides(
+        **{field.name: getattr(saved, field.name) for field in fields(Overrides)} | typed
+    )
 
 
 def _describe(memory: MemoryPlan) -> str:

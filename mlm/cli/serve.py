@@ -7,6 +7,7 @@ import typer
 
 from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import session
+from mlm.errors import UsageError
 from mlm.planning.types import Overrides
 
 RefsArg = Annotated[
@@ -18,6 +19,9 @@ RefsArg = Annotated[
     ),
 ]
 PortOpt = Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0 takes a free one.")]
+ConfigOpt = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Runtime config of the one model named.")
+]
 KeyFileOpt = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="API keys, one per line; needed beyond loopback."),
@@ -39,6 +43,7 @@ def serve(
     refs: RefsArg = None,
     host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
     port: PortOpt = 8000,
+    config: ConfigOpt = None,
     api_key_file: KeyFileOpt = None,
     max_models: MaxModelsOpt = 2,
     max_queue: MaxQueueOpt = 32,
@@ -71,6 +76,8 @@ def serve(
         private=until_eof,
     )
     settings = session(ctx).settings
-    shelf = make_shelf(settings, refs or (), overrides)
+    if config is not None and len(refs or ()) != 1:
+        raise UsageError("--config is for exactly one model", remedy="mlm serve REF --config FILE")
+    shelf = make_shelf(settings, refs or (), overrides, config)
     with open_log(session(ctx), as_json=as_json) as tell:
         run_server(shelf, options, settings.home, tell)

@@ -3,7 +3,8 @@
 import asyncio
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from mlm.errors import NotFoundError, UsageError
 from mlm.server.errors import ApiError
@@ -13,13 +14,16 @@ _NAME = re.compile(r"[\w.:/-]{1,128}", re.ASCII)
 
 
 class Shelf:
-    """The models given on the command line, then whatever else is installed."""
+    """The models given on the command line, then whatever else is installed.
+
+    ``find_model`` and ``list_models`` look on the disk; the latter returns the path of each id.
+    """
 
     def __init__(
         self,
         served: Sequence[ServedModel],
         find_model: FindModel,
-        list_models: Callable[[], Sequence[str]],
+        list_models: Callable[[], Mapping[str, Path]],
     ) -> None:
         self.served = tuple(served)
         self._known = {model.model_id: model for model in served}
@@ -49,9 +53,10 @@ class Shelf:
 
     async def ids(self) -> list[str]:
         """Return the served models in command-line order, then the other installed ones."""
-        served = [model.model_id for model in self.served]
         installed = await asyncio.to_thread(self._list_models)
-        return list(dict.fromkeys([*served, *installed]))
+        served = {model.path for model in self.served}
+        others = [model_id for model_id, path in installed.items() if path not in served]
+        return list(dict.fromkeys([*(model.model_id for model in self.served), *others]))
 
     def _unknown(self, model_id: str, ids: list[str]) -> ApiError:
         near = difflib.get_close_matches(model_id, ids, n=3, cutoff=0.4) or ids[:3]

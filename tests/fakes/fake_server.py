@@ -3,7 +3,6 @@
 import hashlib
 import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -24,6 +23,7 @@ from mlm.server.run import ServeOptions, serve
 from mlm.server.shelf import Shelf
 
 FAKE_WORKER = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
+FAKE_SERVER = (sys.executable, __file__)
 GIB = 1024**3
 
 
@@ -232,13 +232,11 @@ def serving(
     given = {"models": models or {"alpha": {}}, "folder": str(folder), **options}
     with (folder / "stderr").open("a") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fakes.fake_server", json.dumps(given)],
+            [*FAKE_SERVER, json.dumps(given)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            cwd=Path(__file__).parents[2],
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         )
     try:
         yield FakeServer(process, folder)
@@ -275,6 +273,9 @@ def _main(given: dict[str, Any]) -> int:
             raise NotFoundError(f"no {model_id}")
         return installed[model_id]
 
+    def list_installed() -> dict[str, Path]:
+        return {model_id: model.path for model_id, model in sorted(installed.items())}
+
     keys = Keys.from_file(Path(given["key_file"])) if "key_file" in given else Keys()
     names = ("host", "max_models", "max_queue", "private", "port")
     chosen = {name: given[name] for name in names if name in given}
@@ -285,7 +286,7 @@ def _main(given: dict[str, Any]) -> int:
         worker_command=FAKE_WORKER,
     )
     try:
-        serve(Shelf(served, find, lambda: sorted(installed)), options, Home(folder / "home"), _tell)
+        serve(Shelf(served, find, list_installed), options, Home(folder / "home"), _tell)
     except MlmError as error:
         _say({"kind": "failed", "code": error.code, "message": error.message})
         return error.exit_code

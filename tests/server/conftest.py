@@ -5,8 +5,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
-
-from tests.fakes.fake_server import FakeServer, serving
+from fakes.fake_server import FakeServer, serving
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
-from tests.fakes.fake_server import FakeServer, serving
+from fakes.fake_server import FakeServer, serving
 
 Diary = Callable[[], list[str]]
 DEADLINE_S = 10.0

@@ -6,13 +6,13 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from fakes.asgi import Answer, call, no_models
 from starlette.routing import Route
 
 from mlm.errors import UsageError
 from mlm.server.app import make_app, make_router
 from mlm.server.guard import Keys
 from mlm.server.services import Services
-from tests.server.asgi import Answer, call, no_models
 
 OUR_HOSTS = [b"127.0.0.1", b"localhost:8000", b"[::1]:8000", b"LOCALHOST", b"127.0.0.1:1"]
 FOREIGN_HOSTS = [

@@ -14,9 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
+from fakes.fake_server import FAKE_SERVER, FakeServer, serving
 
 from mlm.server.registry import Registry
-from tests.fakes.fake_server import FakeServer, serving
 
 
 def wait_until(happened: Callable[[], Any]) -> Any:
@@ -178,7 +178,7 @@ def test_a_private_server_dies_with_a_killed_parent(tmp_path: Path):
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from tests.fakes.fake_server import serving\n"
+        "from fakes.fake_server import serving\n"
         f"with serving(Path({str(tmp_path)!r}), private=True) as server:\n"
         "    server.wait_for('Loaded')\n"
         "    print(server.process.pid, flush=True)\n"
@@ -188,7 +188,7 @@ def test_a_private_server_dies_with_a_killed_parent(tmp_path: Path):
         [sys.executable, "-c", script],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[2],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
     )
     assert parent.stdout is not None
     server = psutil.Process(int(parent.stdout.readline()))
@@ -212,10 +212,9 @@ def test_a_port_in_use_is_a_conflict_that_names_its_owner(tmp_path: Path):
     with serving(tmp_path / "a") as first:
         given = {"models": {"alpha": {}}, "folder": str(tmp_path / "a"), "port": first.port}
         second = subprocess.run(
-            [sys.executable, "-m", "tests.fakes.fake_server", json.dumps(given)],
+            [*FAKE_SERVER, json.dumps(given)],
             capture_output=True,
             text=True,
-            cwd=Path(__file__).parents[2],
         )
         assert second.returncode == 10
         assert f"by process {first.process.pid}" in json.loads(second.stdout)["message"]
@@ -225,10 +224,9 @@ def test_a_port_in_use_is_a_conflict_that_names_its_owner(tmp_path: Path):
 def test_nobody_listens_beyond_loopback_without_keys(tmp_path: Path, host: str):
     given = {"models": {"alpha": {}}, "folder": str(tmp_path), "host": host}
     refused = subprocess.run(
-        [sys.executable, "-m", "tests.fakes.fake_server", json.dumps(given)],
+        [*FAKE_SERVER, json.dumps(given)],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[2],
     )
     assert refused.returncode == 2
     assert host in json.loads(refused.stdout)["message"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.fake_server import FAKE_WORKER, GIB, fake_model
 
 from mlm.engine.messages import Generate
 from mlm.server.errors import ApiError
@@ -15,7 +16,6 @@ from mlm.server.model import ServedModel
 from mlm.server.pool import Pool, PoolOptions
 from mlm.server.resident import Resident
 from mlm.stats.types import LoadStats
-from tests.fakes.fake_server import FAKE_WORKER, GIB, fake_model
 
 
 class House:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.fake_server import FakeServer, serving
 
 from mlm.errors import ConflictError
 from mlm.server.cache import (
@@ -22,7 +23,6 @@ from mlm.server.cache import (
     edit_cache,
     read_cache,
 )
-from tests.fakes.fake_server import FakeServer, serving
 
 ANSWER = StoredAnswer(("Hel", "lo"), "stop", 7, 2, "fake")
 SIZE = len(json.dumps(asdict(ANSWER)))

@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
-
-from tests.fakes.fake_server import FakeServer
+from fakes.fake_server import FakeServer
 
 Diary = Callable[[], list[str]]
 

@@ -6,12 +6,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from fakes.request_stats import request
 
 from mlm.stats.database import Writer, open_database
 from mlm.stats.history import KEEP_S, SCHEMA, read_history
 from mlm.stats.recorder import Recorder
 from mlm.stats.types import LoadStats
-from tests.stats.events import request
 
 NOW = 4e9  # far in the future, so that nothing is too old to keep
 

@@ -3,12 +3,12 @@
 import statistics
 
 import pytest
+from fakes.request_stats import request
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlm.stats.summary import percentile, summarise_cache, summarise_models
 from mlm.stats.types import LoadStats
-from tests.stats.events import request
 
 
 def test_percentiles_are_interpolated_between_neighbours():

@@ -71,7 +71,7 @@ def no_models(folder: Path) -> Iterator[Services]:
     recorder = Recorder(folder / "stats.sqlite")
     cache = ResponseCache(folder / "responses.sqlite")
     try:
-        yield Services(Shelf((), find, list), Pool(PoolOptions()), cache, recorder)
+        yield Services(Shelf((), find, dict), Pool(PoolOptions()), cache, recorder)
     finally:
         cache.close()
         recorder.close()
