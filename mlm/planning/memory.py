@@ -18,9 +18,9 @@ from mlm.planning.types import (
 )
 from mlm.units import MIB, format_size
 
-# A worker process without a model, and what llama.cpp keeps per token of the vocabulary.
-PROCESS_BYTES = 90 * MIB
-BYTES_PER_TOKEN = 250
+# A warm worker without a model, and what llama.cpp keeps per token of the vocabulary (measured).
+PROCESS_BYTES = 80 * MIB
+BYTES_PER_TOKEN = 280
 # Contexts and libraries of a GPU runtime, as commonly seen in nvidia-smi and its kin.
 _RUNTIME_BYTES = {
     "cuda": 450 * MIB, "rocm": 400 * MIB, "vulkan": 150 * MIB, "sycl": 300 * MIB, "metal": 64 * MIB,
