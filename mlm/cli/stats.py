@@ -29,7 +29,7 @@ def stats(ctx: typer.Context, since: SinceOpt = None, as_json: JsonOpt = False) 
     from mlm.stats.history import read_history
     from mlm.stats.summary import summarise_cache, summarise_models
 
-    start = time.time() - _parse_age(since) if since else None
+    start = None if since is None else time.time() - _parse_age(since)
     home = session(ctx).settings.home
     requests, loads = read_history(home.stats_db, since=start)
     stored = read_cache(home.response_cache_db)

@@ -41,7 +41,7 @@ def stop(
     running = Registry(session(ctx).settings.home.run).servers()
     servers = running if everything else _choose(running, pids or [])
     for server in servers:
-        _signal(server.pid, times=2 if now else 1)
+        _signal(server.pid, now=now)
     stopped = [server.pid for server in servers if _wait(server)]
     session(ctx).emit(
         "stop",
@@ -73,10 +73,11 @@ def _choose(running: "list[RunningServer]", pids: list[int]) -> "list[RunningSer
     return public
 
 
-def _signal(pid: int, *, times: int) -> None:
-    for _ in range(times):
+def _signal(pid: int, *, now: bool) -> None:
+    # A second signal means "at once"; two of the same kind might arrive as one.
+    for number in (signal.SIGTERM, signal.SIGINT) if now else (signal.SIGTERM,):
         try:
-            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, number)
         except ProcessLookupError:
             return
         except PermissionError as error:
