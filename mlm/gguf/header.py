@@ -74,9 +74,9 @@ def _check_version(version: int) -> None:
 
 
 def _alignment(pairs: Pairs) -> int:
-    alignment = pairs.values.get(_ALIGNMENT)
-    if alignment is None and _ALIGNMENT not in pairs.kinds:
+    if _ALIGNMENT not in pairs.kinds:
         return DEFAULT_ALIGNMENT
+    alignment = pairs.values.get(_ALIGNMENT)
     if pairs.kinds[_ALIGNMENT] != _UINT32 or not isinstance(alignment, int):
         raise GGUFError(f"{_ALIGNMENT} is not a 32-bit number")
     if alignment == 0 or alignment & (alignment - 1):

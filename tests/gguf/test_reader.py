@@ -55,6 +55,14 @@ def test_what_the_gguf_package_writes_is_read(tmp_path: Path):
     assert model.tensors[0].shape == (128, 3)
 
 
+def test_tensor_data_may_be_aligned_otherwise():
+    made = g.llama().set("general.alignment", g.U32, 128)
+    made.alignment = 128
+    model = read(made)
+    assert model.header_bytes % 128 == 0
+    assert model.tensors[2].offset % 128 == 0
+
+
 def test_a_long_vocabulary_is_counted_and_not_kept():
     made = g.vocabulary(g.model(), [f"t{i}" for i in range(5000)])
     model = read(made)
