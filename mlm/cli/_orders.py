@@ -34,7 +34,7 @@ def make_order(
     catalog = load_catalog(home.catalog, home.cache)
     if isinstance(ref, HubRef):
         return _order_from_hub(catalog, ref, revision)
-    return _order_from_catalog(catalog, ref, revision)
+    return _order_from_catalog(session, catalog, ref, revision)
 
 
 def _with_quant(ref: "HubRef | NameRef", quant: str) -> "HubRef | NameRef":
@@ -61,12 +61,17 @@ def _order_from_hub(catalog: "Catalog", ref: "HubRef", revision: str | None) -> 
     )
 
 
-def _order_from_catalog(catalog: "Catalog", ref: "NameRef", revision: str | None) -> "Order":
+def _order_from_catalog(
+    session: "Session", catalog: "Catalog", ref: "NameRef", revision: str | None
+) -> "Order":
     from mlm.store.order import Order
     from mlm.store.ref import HubRef
 
     entry = catalog.find(ref.name)
-    pinned = catalog.find_quant(entry, ref.quant) if ref.quant else _best_quant(entry)
+    if ref.quant:
+        pinned = catalog.find_quant(entry, ref.quant)
+    else:
+        pinned = _installed_quant(session, entry) or _best_quant(session, entry)
     return Order(
         HubRef(pinned.repo_id, pinned.quant, pinned.filename),
         revision=revision or pinned.revision,
@@ -76,7 +81,20 @@ def _order_from_catalog(catalog: "Catalog", ref: "NameRef", revision: str | None
     )
 
 
-def _best_quant(entry: "CatalogEntry") -> "Quant":
-    """Return the quantization to take when nobody said which."""
-    usual = [quant for quant in entry.quants if quant.quant == "Q4_K_M"]
-    return usual[0] if usual else entry.quants[-1]
+def _installed_quant(session: "Session", entry: "CatalogEntry") -> "Quant | None":
+    """Return the quantization that is here already: asking again must not bring another one."""
+    from mlm.store.store import Store
+
+    with Store(session.settings.home, session.settings.hub_cache) as store:
+        installed = store.find_all(entry.model_id)
+    quants = {quant.quant: quant for quant in entry.quants}
+    return next((quants[file.quant] for file in installed if file.quant in quants), None)
+
+
+def _best_quant(session: "Session", entry: "CatalogEntry") -> "Quant":
+    from mlm.cli._machine import planned_machine
+    from mlm.planning.recommend import choose_quant
+
+    if len(entry.quants) == 1:
+        return entry.quants[0]
+    return choose_quant(entry, planned_machine(session))

@@ -88,6 +88,8 @@ def _fetch(
         Store(run.settings.home, run.settings.hub_cache) as store,
         open_hub(run, order.ref.repo_id) as hub,
     ):
+        if hub.offline and (kept := store.already_here(order)):
+            return kept
         act = store.preview if dry_run else store.download
         return act(hub, order, terms, listener)
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlm.store.names import is_filename, is_sha256, split_shard
-from mlm.store.types import ModelFile
+from mlm.store.order import Shipment
+from mlm.store.types import ModelFile, RemoteFile
 from mlm.store.variant import read_quant
 
 
@@ -61,5 +62,44 @@ def _unverified(path: Path, repo_id: str, commit: str, filename: str) -> ModelFi
         sha256=blob if is_sha256(blob) else None,
         verified_at=None,
         origin="adopted",
+        last_used_at=None,
+    )
+
+
+def describe_shipped(shipment: Shipment, file: RemoteFile, path: Path) -> ModelFile:
+    """Return what a file of ``shipment`` will be once it is at ``path`` and verified."""
+    model, quant = shipment.order.model, shipment.quant
+    return ModelFile(
+        ref=shipment.ref,
+        model_id=f"{model}:{quant}" if model and quant else shipment.ref,
+        model=model,
+        quant=quant,
+        repo_id=shipment.order.ref.repo_id,
+        commit=shipment.commit,
+        filename=file.filename,
+        path=path,
+        size_bytes=file.size_bytes,
+        sha256=file.sha256,
+        verified_at=None,
+        origin="hub",
+        last_used_at=None,
+    )
+
+
+def describe_local(path: Path, quant: str | None) -> ModelFile:
+    """Return what is known of a local file without reading it; ``quant`` as its header says."""
+    return ModelFile(
+        ref=str(path),
+        model_id=split_shard(path.name)[0],
+        model=None,
+        quant=quant or read_quant(path.name),
+        repo_id=None,
+        commit=None,
+        filename=path.name,
+        path=path,
+        size_bytes=path.stat().st_size,
+        sha256=None,
+        verified_at=None,
+        origin="import",
         last_used_at=None,
     )

@@ -25,7 +25,7 @@ def match_models(text: str, models: Iterable[ModelFile]) -> list[ModelFile]:
         path = ref.path.resolve()
         found = [model for model in models if model.path.resolve() == path]
     elif isinstance(ref, HubRef):
-        found = [replace(model, model_id=str(ref)) for model in models if _is_from(model, ref)]
+        found = [replace(model, model_id=str(ref)) for model in models if meets(model, ref)]
     else:
         found = _match_name(ref, list(models))
     return sorted(found, key=_freshness, reverse=True)
@@ -56,7 +56,8 @@ def _match_name(ref: NameRef, models: list[ModelFile]) -> list[ModelFile]:
     return []
 
 
-def _is_from(model: ModelFile, ref: HubRef) -> bool:
+def meets(model: ModelFile, ref: HubRef) -> bool:
+    """Whether ``model`` is what ``ref`` names."""
     if (model.repo_id or "").casefold() != ref.repo_id.casefold():
         return False
     if ref.filename is not None:

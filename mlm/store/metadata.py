@@ -16,7 +16,15 @@ from mlm.store.names import is_commit, is_filename, is_sha256
 from mlm.store.proxy import find_proxy
 from mlm.store.refusal import Asked, HubProtocolError, explain_refusal
 from mlm.store.types import RemoteFile, RepoFiles
-from mlm.store.wire import Interrupted, Wire, host_of, may_redirect, trusted_tls, unreachable
+from mlm.store.wire import (
+    Interrupted,
+    Wire,
+    describe_failure,
+    host_of,
+    may_redirect,
+    trusted_tls,
+    unreachable,
+)
 from mlm.units import MIB, format_size
 
 if TYPE_CHECKING:
@@ -121,12 +129,18 @@ def _transport_error(endpoint: str, error: "httpx2.HTTPError", wire: Wire) -> Ne
     import httpx2
 
     proxy = find_proxy(endpoint) if wire.use_proxies else None
+    why = describe_failure(_root_of(error))
     if isinstance(error, httpx2.TimeoutException):
         return unreachable(endpoint, proxy, "no answer in time")
     if isinstance(error, httpx2.ConnectError | httpx2.ProxyError):
-        refused = "refused" in str(error).lower()
-        return unreachable(endpoint, proxy, "connection refused" if refused else str(error).lower())
-    return Interrupted(f"the connection to {host_of(endpoint)} broke: {str(error).lower()}")
+        return unreachable(endpoint, proxy, why)
+    return Interrupted(f"the connection to {host_of(endpoint)} broke: {why}")
+
+
+def _root_of(error: BaseException) -> BaseException:
+    """Return the failure of the operating system that ``error`` wraps, else ``error`` itself."""
+    inner = error.__cause__ or error.__context__
+    return _root_of(inner) if inner is not None else error
 
 
 def _read_listing(

@@ -13,19 +13,18 @@ from mlm.gguf.reader import read_metadata, shard_paths
 from mlm.paths import Home
 from mlm.store.cache_layout import RepoCache
 from mlm.store.digest import hash_file
-from mlm.store.download import Download, Fetched, Place, Terms
+from mlm.store.download import Download, Place, Terms
 from mlm.store.hub import Hub
 from mlm.store.index import Index
-from mlm.store.inventory import group_shards, scan_cache
+from mlm.store.inventory import describe_local, describe_shipped, group_shards, scan_cache
 from mlm.store.listener import Listener, Progress
-from mlm.store.lookup import match_models, unknown_model
+from mlm.store.lookup import match_models, meets, unknown_model
 from mlm.store.names import split_shard
 from mlm.store.order import Order, Shipment, look_up
 from mlm.store.receipt import Receipt, Receipts
 from mlm.store.ref import LocalRef, parse_ref
 from mlm.store.space import explain_write_error
-from mlm.store.types import Downloaded, ModelFile, RemoteFile, Verified
-from mlm.store.variant import read_quant
+from mlm.store.types import Downloaded, DownloadStatus, ModelFile, RemoteFile, Verified
 from mlm.store.verify import verify_file
 
 
@@ -70,7 +69,7 @@ class Store:
         found = match_models(text, self.models())
         ref = parse_ref(text)
         if not found and isinstance(ref, LocalRef) and ref.path.is_file():
-            return [_describe_local(ref.path.resolve(), None)]
+            return [describe_local(ref.path.resolve(), None)]
         return found
 
     def files(self, model: ModelFile) -> list[ModelFile]:
@@ -111,9 +110,20 @@ class Store:
         results = []
         for file in shipment.files:
             path = place.cache.snapshot(place.commit, file.filename)
-            found = download.find_trusted(file) or Fetched(path, file.sha256 or "", "planned")
-            results.append(_result(shipment, file, found, path, elapsed_s=0.0))
+            status: DownloadStatus = "present" if download.find_trusted(file) else "planned"
+            results.append(_report(order, describe_shipped(shipment, file, path), status))
         return results
+
+    def already_here(self, order: Order) -> list[Downloaded]:
+        """Return the files of ``order`` that can be trusted without asking a hub; perhaps none."""
+        found = [
+            model for model in self.models() if model.path.exists() and meets(model, order.ref)
+        ]
+        files = [file for model in found[:1] for file in self.files(model)]
+        receipts = {receipt.file.path: receipt for receipt in self._index.receipts()}
+        if not all(receipts[file.path].is_current() for file in files):
+            return []
+        return [_report(order, file, "present") for file in files]
 
     def verify(self, model: ModelFile, listener: Listener) -> list[Verified]:
         """Hash all files of a model again, and remember of each whether it is right."""
@@ -142,7 +152,7 @@ class Store:
                 listener.progress(Progress(name, "checking", done, size))
 
             sha256 = hash_file(part, tell)
-            described = _describe_local(part, metadata.quant)
+            described = describe_local(part, metadata.quant)
             files.append(replace(described, sha256=sha256, verified_at=time.time()))
         for file in files:
             self._register(file)
@@ -193,12 +203,19 @@ class Store:
         started = time.monotonic()
         fetched = download.fetch(file)
         path = place.cache.snapshot(place.commit, file.filename)
+        model = replace(
+            describe_shipped(shipment, file, path),
+            sha256=fetched.sha256,
+            verified_at=time.time() if file.sha256 else None,
+            origin="adopted" if fetched.status == "adopted" else "hub",
+        )
         if fetched.status != "present" or not self._is_registered(path):
             try:
-                self._replace(_describe(shipment, file, fetched, path))
+                self._replace(model)
             except OSError as error:
                 raise explain_write_error(error, self._home.root, 0) from error
-        return _result(shipment, file, fetched, path, elapsed_s=time.monotonic() - started)
+        elapsed_s = time.monotonic() - started
+        return _report(shipment.order, model, fetched.status, fetched.fetched_bytes, elapsed_s)
 
     def _replace(self, file: ModelFile) -> None:
         """Register ``file`` and forget what an older commit called the same bytes."""
@@ -233,55 +250,18 @@ class Store:
                 yield Receipt.of(file)
 
 
-def _describe(shipment: Shipment, file: RemoteFile, fetched: Fetched, path: Path) -> ModelFile:
-    model, quant = shipment.order.model, shipment.quant
-    return ModelFile(
-        ref=shipment.ref,
-        model_id=f"{model}:{quant}" if model and quant else shipment.ref,
-        model=model,
-        quant=quant,
-        repo_id=shipment.order.ref.repo_id,
-        commit=shipment.commit,
-        filename=file.filename,
-        path=path,
-        size_bytes=file.size_bytes,
-        sha256=fetched.sha256,
-        verified_at=time.time() if file.sha256 else None,
-        origin="adopted" if fetched.status == "adopted" else "hub",
-        last_used_at=None,
-    )
-
-
-def _describe_local(path: Path, quant: str | None) -> ModelFile:
-    return ModelFile(
-        ref=str(path),
-        model_id=split_shard(path.name)[0],
-        model=None,
-        quant=quant or read_quant(path.name),
-        repo_id=None,
-        commit=None,
-        filename=path.name,
-        path=path,
-        size_bytes=path.stat().st_size,
-        sha256=None,
-        verified_at=None,
-        origin="import",
-        last_used_at=None,
-    )
-
-
-def _result(
-    shipment: Shipment, file: RemoteFile, fetched: Fetched, path: Path, *, elapsed_s: float
+def _report(
+    order: Order, file: ModelFile, status: DownloadStatus, fetched: int = 0, elapsed_s: float = 0.0
 ) -> Downloaded:
     return Downloaded(
-        repo_id=shipment.order.ref.repo_id,
-        revision=shipment.order.revision,
-        commit=shipment.commit,
+        repo_id=order.ref.repo_id,
+        revision=order.revision,
+        commit=str(file.commit),
         filename=file.filename,
-        path=path,
+        path=file.path,
         size_bytes=file.size_bytes,
-        sha256=fetched.sha256 or None,
-        status=fetched.status,
-        fetched_bytes=fetched.fetched_bytes,
+        sha256=file.sha256,
+        status=status,
+        fetched_bytes=fetched,
         elapsed_s=elapsed_s,
     )

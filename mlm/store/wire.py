@@ -117,7 +117,9 @@ class Reply:
         except TimeoutError as error:
             raise Interrupted(f"{host} stopped sending") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise Interrupted(f"the connection to {host} broke: {_describe(error)}") from error
+            raise Interrupted(
+                f"the connection to {host} broke: {describe_failure(error)}"
+            ) from error
 
     def close(self) -> None:
         """Give the connection back."""
@@ -161,7 +163,7 @@ class Wire:
             sock.settimeout(self.timeouts.stall_s)
         except (OSError, http.client.HTTPException, ValueError) as error:
             connection.close()
-            raise unreachable(url, proxy, _describe(error)) from error
+            raise unreachable(url, proxy, describe_failure(error)) from error
         return Reply(url, connection, response)
 
 
@@ -216,7 +218,8 @@ def trusted_tls() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-def _describe(error: Exception) -> str:
+def describe_failure(error: BaseException) -> str:
+    """Return in a few words why a connection failed."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -88,7 +88,14 @@ def assert_nothing_is_left_over(hub_cache: Path) -> None:
     assert [name for name in names if "partial" in name or "unfinished" in name] == []
 
 
-@pytest.mark.parametrize("count", [100, SYNC_BYTES + 5, 3 * SYNC_BYTES - 1])
+@pytest.mark.parametrize(
+    "count",
+    [
+        pytest.param(100, marks=pytest.mark.slow),
+        2 * SYNC_BYTES + 5,
+        pytest.param(3 * SYNC_BYTES - 1, marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_download_goes_on_where_it_was(
     count: int, hub: FakeHub, big: File, hub_cache: Path
 ):
@@ -165,6 +172,7 @@ def test_a_disk_that_fills_up_is_named_and_nothing_is_lost(
     assert Path(str(file["path"])).read_bytes() == BIG
 
 
+@pytest.mark.slow
 def test_memory_stays_small_however_large_the_file(hub: FakeHub):
     hub.add(REPO, File(NAME, model_bytes(96 * MIB)))
     done = subprocess.run(
