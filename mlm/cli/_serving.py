@@ -112,9 +112,9 @@ class _PrivateServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._log_path.unlink(missing_ok=True)
         self._stop()
+        if self._process.returncode == 0:
+            self._log_path.unlink(missing_ok=True)
 
     def _command(self) -> list[str]:
         settings = self._session.settings
