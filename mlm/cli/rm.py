@@ -72,13 +72,16 @@ def _refuse_what_is_served(run: Session, store: "Store", models: "list[ModelFile
 
     paths = {model.path for model in models}
     for server in Registry(run.settings.home.run).servers():
-        ids = {*server.models, *(str(resident.get("model")) for resident in server.resident)}
-        for model_id in sorted(ids):
-            if any(served.path in paths for served in store.find_all(model_id)[:1]):
-                raise ConflictError(
-                    f"{model_id} is in use by the server at {server.url} (pid {server.pid})",
-                    remedy="mlm stop",
-                )
+        used = {model_id: Path(path) for model_id, path in server.models.items()}
+        for model_id in (str(resident.get("model")) for resident in server.resident):
+            if model_id not in used and (found := store.find_all(model_id)):
+                used[model_id] = found[0].path
+        taken = [model_id for model_id, path in used.items() if path in paths]
+        if taken:
+            raise ConflictError(
+                f"{taken[0]} is in use by the server at {server.url} (pid {server.pid})",
+                remedy="mlm stop",
+            )
 
 
 def _ask(models: "list[ModelFile]") -> None:

@@ -19,7 +19,7 @@ from mlm.store.listener import Listener, Phase, Progress
 from mlm.store.lock import locked
 from mlm.store.partial import Partial, discard_leftovers
 from mlm.store.remote import SpoiledError
-from mlm.store.space import check_space, explain_write_error
+from mlm.store.space import check_space, writing_to
 from mlm.store.transfer import Transfer
 from mlm.store.types import DownloadStatus, RemoteFile
 
@@ -76,11 +76,16 @@ class Fetched:
     fetched_bytes: int = 0
 
 
-class Download:
-    """Fetches files of one repository at one commit.
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What is known of blobs: asked before a download, told after it."""
 
-    ``is_trusted`` tells whether a blob has been verified before and not been touched since.
-    """
+    is_trusted: Callable[[Path], bool]  # verified before, and not touched since
+    enter: Callable[[RemoteFile, Fetched], None]
+
+
+class Download:
+    """Fetches files of one repository at one commit, one process at a time."""
 
     def __init__(
         self,
@@ -88,7 +93,7 @@ class Download:
         place: Place,
         terms: Terms,
         listener: Listener,
-        is_trusted: Callable[[Path], bool],
+        ledger: Ledger,
     ) -> None:
         self._hub = hub
         self._cache = place.cache
@@ -96,10 +101,10 @@ class Download:
         self._commit = place.commit
         self._terms = terms
         self._listener = listener
-        self._is_trusted = is_trusted
+        self._ledger = ledger
 
     def fetch(self, file: RemoteFile) -> Fetched:
-        """Return the blob of ``file``, complete, verified, and linked into its snapshot.
+        """Return the blob of ``file``, complete, verified, linked into its snapshot, known.
 
         Raises:
             UnverifiableError: there is no checksum to verify it by.
@@ -111,17 +116,17 @@ class Download:
             raise UnverifiableError(file.filename)
         found = self.find_trusted(file)
         if found is not None and self._is_linked(file, found.blob):
+            self._ledger.enter(file, found)
             return found
-        try:
+        with writing_to(self._cache.root, file.size_bytes):
             self._cache.prepare()
             with locked(self._cache.lock(self._name(file)), lambda: self._tell_waiting(file)):
                 found = self.find_trusted(file) or self._adopt(file) or self._fetch(file)
                 discard_leftovers(self._cache.partial(self._name(file)))
                 self._cache.link(self._commit, file.filename, found.blob)
                 self._cache.set_ref(self._revision, self._commit, found.blob)
-                return found
-        except OSError as error:
-            raise explain_write_error(error, self._cache.root, file.size_bytes) from error
+                self._ledger.enter(file, found)
+        return found
 
     def check_space(self, files: Iterable[RemoteFile]) -> None:
         """Make sure that all of ``files`` that are not here yet fit on the disk together.
@@ -159,7 +164,7 @@ class Download:
     def find_trusted(self, file: RemoteFile) -> Fetched | None:
         """Return the blob of ``file`` if it is there and was verified; nothing is read or asked."""
         blob = self._cache.blob(self._name(file))
-        if self._terms.force or file.sha256 is None or not self._is_trusted(blob):
+        if self._terms.force or file.sha256 is None or not self._ledger.is_trusted(blob):
             return None
         return Fetched(blob, file.sha256, "present")
 

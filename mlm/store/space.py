@@ -2,6 +2,8 @@
 
 import errno
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mlm.errors import DiskSpaceError, MlmError, UsageError
@@ -34,8 +36,21 @@ def disk_full(folder: Path, needed: int, free: int | None = None) -> DiskSpaceEr
     )
 
 
-def explain_write_error(error: OSError, folder: Path, needed: int) -> MlmError:
-    """Return what it means that writing into ``folder`` failed with ``needed`` bytes to go."""
+@contextmanager
+def writing_to(folder: Path, needed: int = 0) -> Iterator[None]:
+    """Raise what a failure of the block to write into ``folder`` means.
+
+    Raises:
+        DiskSpaceError: the disk is full; ``needed`` bytes were still to be written.
+        UsageError: the folder may not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _explain(error, folder, needed) from error
+
+
+def _explain(error: OSError, folder: Path, needed: int) -> MlmError:
     if error.errno in _FULL:
         return disk_full(folder, needed)
     return UsageError(

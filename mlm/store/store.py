@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mlm.errors import NotFoundError
+from mlm.errors import NotFoundError, UsageError
 from mlm.gguf.reader import read_metadata, shard_paths
 from mlm.paths import Home
 from mlm.store.cache_layout import RepoCache
 from mlm.store.digest import hash_file
-from mlm.store.download import Download, Place, Terms
+from mlm.store.download import Download, Fetched, Ledger, Place, Terms
 from mlm.store.hub import Hub
 from mlm.store.index import Index
 from mlm.store.inventory import describe_local, describe_shipped, group_shards, scan_cache
@@ -23,8 +23,8 @@ from mlm.store.names import split_shard
 from mlm.store.order import Order, Shipment, look_up
 from mlm.store.receipt import Receipt, Receipts
 from mlm.store.ref import LocalRef, parse_ref
-from mlm.store.space import explain_write_error
-from mlm.store.types import Downloaded, DownloadStatus, ModelFile, RemoteFile, Verified
+from mlm.store.space import writing_to
+from mlm.store.types import Downloaded, DownloadStatus, ModelFile, Origin, RemoteFile, Verified
 from mlm.store.verify import verify_file
 
 
@@ -93,10 +93,16 @@ class Store:
             MlmError: see `mlm.store.order.look_up` and `mlm.store.download.Download.fetch`.
         """
         shipment = look_up(hub, order, listener)
-        place = self._place(shipment)
-        download = Download(hub, place, terms, listener, self._is_trusted)
+        download = self._prepare(hub, shipment, terms, listener)
         download.check_space(shipment.files)
-        return [self._bring(download, place, shipment, file) for file in shipment.files]
+        results = []
+        for file in shipment.files:
+            started = time.monotonic()
+            fetched = download.fetch(file)
+            model = replace(self._describe(shipment, file), sha256=fetched.sha256)
+            elapsed_s = time.monotonic() - started
+            results.append(_report(order, model, fetched.status, fetched.fetched_bytes, elapsed_s))
+        return results
 
     def preview(self, hub: Hub, order: Order, terms: Terms, listener: Listener) -> list[Downloaded]:
         """Return what `download` would do, having asked the hub but fetched and written nothing.
@@ -105,13 +111,11 @@ class Store:
             MlmError: see `mlm.store.order.look_up`.
         """
         shipment = look_up(hub, order, listener)
-        place = self._place(shipment)
-        download = Download(hub, place, terms, listener, self._is_trusted)
+        download = self._prepare(hub, shipment, terms, listener)
         results = []
         for file in shipment.files:
-            path = place.cache.snapshot(place.commit, file.filename)
             status: DownloadStatus = "present" if download.find_trusted(file) else "planned"
-            results.append(_report(order, describe_shipped(shipment, file, path), status))
+            results.append(_report(order, self._describe(shipment, file), status))
         return results
 
     def already_here(self, order: Order) -> list[Downloaded]:
@@ -130,7 +134,7 @@ class Store:
         results = [verify_file(file, listener) for file in self.files(model)]
         for result in results:
             verified_at = time.time() if result.ok else None
-            with contextlib.suppress(OSError):  # it is gone, or the home cannot be written
+            with contextlib.suppress(OSError, UsageError):  # it is gone, or the home is read-only
                 self._register(replace(result.file, verified_at=verified_at))
         return results
 
@@ -167,9 +171,9 @@ class Store:
         for file in self.files(model):
             if file.origin != "import" and file.repo_id and file.commit:
                 cache = RepoCache(self._hub_cache, file.repo_id)
-                freed += cache.remove(file.commit, file.filename)
-            self._receipts.forget(file.path)
-            self._index.forget(file.path)
+                with writing_to(cache.root):
+                    freed += cache.remove(file.commit, file.filename)
+            self._forget(file)
         return freed
 
     def note_use(self, model: ModelFile) -> None:
@@ -192,30 +196,28 @@ class Store:
     ) -> None:
         self.close()
 
-    def _place(self, shipment: Shipment) -> Place:
-        cache = RepoCache(self._hub_cache, shipment.order.ref.repo_id)
-        return Place(cache, shipment.order.revision, shipment.commit)
+    def _prepare(self, hub: Hub, shipment: Shipment, terms: Terms, listener: Listener) -> Download:
+        place = Place(self._cache_of(shipment), shipment.order.revision, shipment.commit)
 
-    def _bring(
-        self, download: Download, place: Place, shipment: Shipment, file: RemoteFile
-    ) -> Downloaded:
-        """Fetch one file, then make it known: first the receipt, then the row."""
-        started = time.monotonic()
-        fetched = download.fetch(file)
-        path = place.cache.snapshot(place.commit, file.filename)
-        model = replace(
-            describe_shipped(shipment, file, path),
-            sha256=fetched.sha256,
-            verified_at=time.time() if file.sha256 else None,
-            origin="adopted" if fetched.status == "adopted" else "hub",
-        )
-        if fetched.status != "present" or not self._is_registered(path):
-            try:
-                self._replace(model)
-            except OSError as error:
-                raise explain_write_error(error, self._home.root, 0) from error
-        elapsed_s = time.monotonic() - started
-        return _report(shipment.order, model, fetched.status, fetched.fetched_bytes, elapsed_s)
+        def enter(file: RemoteFile, fetched: Fetched) -> None:
+            model = replace(self._describe(shipment, file), sha256=fetched.sha256)
+            if fetched.status != "present":
+                verified_at = time.time() if file.sha256 else None
+                origin: Origin = "adopted" if fetched.status == "adopted" else "hub"
+                self._replace(replace(model, verified_at=verified_at, origin=origin))
+            elif (known := self._trusted(fetched.blob)) and known.path != model.path:
+                verified_at, origin = known.verified_at, known.origin
+                self._replace(replace(model, verified_at=verified_at, origin=origin))
+
+        ledger = Ledger(lambda blob: self._trusted(blob) is not None, enter)
+        return Download(hub, place, terms, listener, ledger)
+
+    def _cache_of(self, shipment: Shipment) -> RepoCache:
+        return RepoCache(self._hub_cache, shipment.order.ref.repo_id)
+
+    def _describe(self, shipment: Shipment, file: RemoteFile) -> ModelFile:
+        path = self._cache_of(shipment).snapshot(shipment.commit, file.filename)
+        return describe_shipped(shipment, file, path)
 
     def _replace(self, file: ModelFile) -> None:
         """Register ``file`` and forget what an older commit called the same bytes."""
@@ -223,24 +225,28 @@ class Store:
             old = receipt.file
             same_bytes = (old.repo_id, old.filename, old.sha256)
             if same_bytes == (file.repo_id, file.filename, file.sha256) and old.path != file.path:
-                self._receipts.forget(old.path)
-                self._index.forget(old.path)
+                self._forget(old)
         self._register(file)
 
     def _register(self, file: ModelFile) -> None:
         receipt = Receipt.of(file)
-        self._receipts.write(receipt)
+        with writing_to(self._home.root):
+            self._receipts.write(receipt)
         self._index.put(receipt)
 
-    def _is_registered(self, path: Path) -> bool:
-        return any(receipt.file.path == path for receipt in self._index.receipts())
+    def _forget(self, file: ModelFile) -> None:
+        with writing_to(self._home.root):
+            self._receipts.forget(file.path)
+        self._index.forget(file.path)
 
-    def _is_trusted(self, blob: Path) -> bool:
-        """Whether ``blob`` was verified and has not been touched since."""
-        return blob.exists() and any(
-            receipt.is_current() and receipt.file.path.samefile(blob)
-            for receipt in self._index.receipts()
-        )
+    def _trusted(self, blob: Path) -> ModelFile | None:
+        """Return the file that ``blob`` was verified as, if it has not been touched since."""
+        if not blob.exists():
+            return None
+        for receipt in self._index.receipts():
+            if receipt.is_current() and receipt.file.path.samefile(blob):
+                return receipt.file
+        return None
 
     def _read_disk(self) -> Iterator[Receipt]:
         """Yield what is on disk: what there is a receipt for, then what else the cache holds."""

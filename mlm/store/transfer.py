@@ -8,7 +8,7 @@ from mlm.store.listener import Listener, Progress
 from mlm.store.partial import Partial
 from mlm.store.remote import Body, RemoteSource, SpoiledError
 from mlm.store.retry import Retry
-from mlm.store.space import check_space, explain_write_error
+from mlm.store.space import check_space, writing_to
 from mlm.store.wire import TRICKLE_BYTES_PER_S, Interrupted
 from mlm.units import KIB, MIB
 
@@ -99,10 +99,8 @@ class Transfer:
         if partial.size >= self._next_space_check:
             check_space(folder, partial.missing)
             self._next_space_check = partial.size + _SPACE_CHECK_BYTES
-        try:
+        with writing_to(folder, partial.missing):
             partial.append(chunk)
-        except OSError as error:
-            raise explain_write_error(error, folder, partial.missing) from error
         if partial.head[:4] != _MAGIC[: len(partial.head)]:
             kind = describe(partial.head)
             raise SpoiledError(self._source.filename, f"it is no GGUF file but {kind}")

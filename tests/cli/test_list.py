@@ -1,0 +1,78 @@
+"""``mlm list``."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fakes.hub import FakeHub, File
+from fakes.hub.tiny import NAME, REPO, TINY, model_bytes
+
+from mlm.errors import ExitCode
+
+
+@pytest.fixture
+def tiny(hub: FakeHub) -> File:
+    file = File(NAME, TINY)
+    hub.add(REPO, file)
+    return file
+
+
+def test_nothing_is_listed_with_a_hint(mlm):
+    done = mlm("list")
+    assert (done.exit_code, done.stdout) == (ExitCode.OK, "no models yet\n")
+    assert "mlm download" in done.stderr
+
+
+def test_the_document_has_every_field(mlm, tiny: File, hub: FakeHub):
+    mlm("download", f"{REPO}:Q4_K_M")
+    document = mlm("list", "--json").json
+    assert document["schema"] == "mlm.list/1"
+    (model,) = document["models"]
+    assert model["ref"] == f"{REPO}:Q4_K_M"
+    assert (model["model"], model["quant"]) == (None, "Q4_K_M")
+    assert (model["repo_id"], model["commit"]) == (REPO, hub.repos[REPO].refs["main"])
+    assert (model["filename"], model["size_bytes"]) == (NAME, len(TINY))
+    assert Path(model["path"]).read_bytes() == TINY
+    assert model["sha256"] == tiny.sha256
+    assert model["verified_at"] > 0
+    assert (model["origin"], model["last_used_at"]) == ("hub", None)
+
+
+def test_a_model_of_the_catalog_goes_by_its_name(mlm):
+    mlm("download", "mlm-demo")
+    (model,) = mlm("list", "--json").json["models"]
+    assert (model["model"], model["ref"]) == ("mlm-demo", "mlm/mlm-demo-GGUF:Q8_0")
+    assert "mlm-demo:Q8_0" in mlm("list").stdout
+
+
+def test_shards_are_one_model(mlm, hub: FakeHub):
+    parts = [File(f"m-Q8_0-0000{n}-of-00002.gguf", model_bytes(9000, n)) for n in (1, 2)]
+    hub.add(REPO, *parts)
+    mlm("download", f"{REPO}:Q8_0")
+    (model,) = mlm("list", "--json").json["models"]
+    assert (model["n_files"], model["size_bytes"]) == (2, 18_000)
+
+
+def test_the_table_fits_the_screen(mlm, hub: FakeHub):
+    name = "a-model-with-a-rather-long-name-as-they-often-have-it-Instruct-v0.3.Q4_K_M.gguf"
+    hub.add("an-organisation/a-repository-with-a-long-name-GGUF", File(name, TINY))
+    mlm("download", f"an-organisation/a-repository-with-a-long-name-GGUF/{name}")
+    assert max(map(len, mlm("list").stdout.splitlines())) <= 80
+
+
+def test_a_model_that_another_tool_deleted_is_gone(mlm, tiny: File):
+    (file,) = mlm("download", f"{REPO}:Q4_K_M", "--json").json["files"]
+    Path(file["path"]).resolve().unlink()
+    assert mlm("list", "--json").json["models"] == []
+
+
+def test_listing_and_showing_do_without_the_hub_library(mlm, tiny: File):
+    mlm("download", f"{REPO}:Q4_K_M")
+    code = (
+        "import sys; from mlm.cli.app import run;"
+        f"run(['list']); run(['show', '{REPO}']);"
+        "print([m for m in ('huggingface_hub', 'httpx2', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,94 @@
+"""``mlm rm``."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from fakes import gguf_files
+from fakes.hub import FakeHub, File
+from fakes.hub.tiny import NAME, REPO, TINY, model_bytes
+
+from mlm.errors import ExitCode
+from mlm.server.registry import Registry, RunningServer
+
+
+@pytest.fixture
+def installed(mlm, hub: FakeHub) -> Path:
+    """The path of an installed model; a second one stands beside it."""
+    hub.add(REPO, File(NAME, TINY), File("tiny.Q8_0.gguf", model_bytes(5000)))
+    mlm("download", f"{REPO}:Q8_0")
+    return Path(mlm("download", f"{REPO}:Q4_K_M", "--json").json["files"][0]["path"])
+
+
+def announce(home: Path, **facts: object) -> None:
+    """Let this process look like a running server."""
+    server = RunningServer(
+        pid=os.getpid(),
+        started_at=psutil.Process().create_time(),
+        url="http://127.0.0.1:8000",
+        models={},
+        needs_key=False,
+        private=False,
+    )
+    Registry(home / "run").announce(replace(server, **facts))  # type: ignore[arg-type]
+
+
+def test_a_model_is_deleted_and_the_others_stay(mlm, installed: Path):
+    blob = installed.resolve()
+    done = mlm("rm", f"{REPO}:Q4_K_M", "--yes", "--json")
+    assert done.exit_code == ExitCode.OK
+    assert done.json["schema"] == "mlm.rm/1"
+    assert done.json["freed_bytes"] == len(TINY)
+    assert not blob.exists() and not installed.is_symlink()
+    assert [model["quant"] for model in mlm("list", "--json").json["models"]] == ["Q8_0"]
+
+
+def test_a_repository_means_all_its_models(mlm, installed: Path, hub_cache: Path):
+    assert mlm("rm", REPO, "--yes").exit_code == ExitCode.OK
+    assert mlm("list", "--json").json["models"] == []
+    assert not (hub_cache / "models--org--tiny-GGUF").exists()
+
+
+def test_without_a_terminal_it_wants_a_yes(mlm, installed: Path):
+    refused = mlm("rm", f"{REPO}:Q4_K_M")
+    assert refused.exit_code == ExitCode.USAGE
+    assert "--yes" in refused.stderr
+    assert installed.exists()
+
+
+def test_an_imported_file_is_only_forgotten(mlm, tmp_path: Path):
+    local = tmp_path / "mine.gguf"
+    local.write_bytes(gguf_files.llama().encode())
+    mlm("import", local)
+    assert mlm("rm", local, "--yes", "--json").json["freed_bytes"] == 0
+    assert local.exists()
+    assert mlm("list", "--json").json["models"] == []
+    assert mlm("rm", local, "--yes").exit_code == ExitCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("where", ["models", "resident"])
+def test_what_a_server_is_using_is_refused(mlm, installed: Path, home: Path, where: str):
+    name = f"{REPO}:Q4_K_M"
+    announce(
+        home,
+        models={name: str(installed)} if where == "models" else {},
+        resident=({"model": name},) if where == "resident" else (),
+    )
+    refused = mlm("rm", name, "--yes")
+    assert refused.exit_code == ExitCode.CONFLICT
+    assert "in use by the server at http://127.0.0.1:8000" in refused.stderr
+    assert installed.exists()
+    assert mlm("rm", f"{REPO}:Q8_0", "--yes").exit_code == ExitCode.OK
+
+
+def test_a_server_that_has_died_keeps_nothing(mlm, installed: Path, home: Path):
+    announce(home, models={f"{REPO}:Q4_K_M": str(installed)}, started_at=5.0)
+    assert mlm("rm", f"{REPO}:Q4_K_M", "--yes").exit_code == ExitCode.OK
+
+
+def test_an_unknown_model_deletes_nothing(mlm, installed: Path):
+    failed = mlm("rm", f"{REPO}:Q8_0", "nosuch", "--yes")
+    assert failed.exit_code == ExitCode.NOT_FOUND
+    assert len(mlm("list", "--json").json["models"]) == 2
