@@ -6,11 +6,16 @@ ways on deep nesting and on huge numbers.
 
 import json
 import math
+import re
+from itertools import islice
 from typing import Any, NoReturn
 
 from mlm.server.errors import invalid
 
 MAX_DEPTH = 64
+MAX_VALUES = 100_000  # 8 MiB of empty lists would keep the event loop busy for a second
+_SMALL_BYTES = 256 * 1024  # cannot hold so many values that it matters
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[,\[{]', re.DOTALL)
 _INT_RANGE = range(-(2**63), 2**64)  # what fits into msgpack
 
 
@@ -20,6 +25,8 @@ def read_object(body: bytes) -> dict[str, Any]:
     Raises:
         ApiError: 400, saying what is wrong with it.
     """
+    if len(body) > _SMALL_BYTES and _holds_too_many(body):
+        raise invalid(f"the body holds more than {MAX_VALUES} values")
     try:
         text = body.decode("utf-8")
         document = json.loads(
@@ -43,6 +50,12 @@ def read_object(body: bytes) -> dict[str, Any]:
     if "\\u" in text and _has_lone_surrogate(document):
         raise invalid("the body holds half of a surrogate pair, which is not a character")
     return document
+
+
+def _holds_too_many(body: bytes) -> bool:
+    """Tell whether there are too many values, without making any: each has a comma or bracket."""
+    most = 2 * MAX_VALUES  # a string counts twice, as it may be a key
+    return sum(1 for _ in islice(_TOKEN.finditer(body), most + 1)) > most
 
 
 def _too_deep() -> Exception:

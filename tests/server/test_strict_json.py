@@ -59,6 +59,18 @@ def test_what_is_ambiguous_or_absurd_is_refused(body: bytes):
     assert len(caught.value.message) < 300
 
 
+@pytest.mark.parametrize("value", [b"1", b"[]", b'{"a":1}', b'""', b"1.5", b'"[\\","'])
+def test_a_body_of_very_many_values_is_refused_before_they_are_made(value: bytes):
+    body = b'{"a": [' + b",".join([value] * 200_000) + b"]}"
+    with pytest.raises(ApiError, match="values"):
+        read_object(body)
+
+
+def test_a_long_text_is_not_many_values():
+    text = 'She said: "[1, 2, {3}]", and \\ left. ' * 200_000
+    assert read_object(json.dumps({"a": text}).encode()) == {"a": text}
+
+
 def test_the_deepest_allowed_nesting_is_read():
     assert read_object(nested(MAX_DEPTH))
 
