@@ -66,13 +66,14 @@ def fit_runtime(shape: ModelShape, hardware: Hardware, overrides: Overrides) -> 
         if first is not None and _differs_in_mapping_only(choice, first.config):
             continue  # how the file is read decides nothing on an accelerator
         fitted = _fit(shape, hardware, overrides, choice)
-        if not fitted.fits or _is_extravagant(fitted, overrides):
+        is_offloaded = fitted.config.n_gpu_layers == shape.n_layer + 1
+        could_offload_more = bool(hardware.accelerators) and not is_offloaded
+        if not fitted.fits or _is_extravagant(fitted, overrides, could_offload_more):
             continue
         first = first or fitted
         if not hardware.accelerators or overrides.n_gpu_layers is not None:
             return first
         # A model that is wholly on accelerators is several times as fast as one half there.
-        is_offloaded = fitted.config.n_gpu_layers == shape.n_layer + 1
         if is_offloaded and choice.n_ctx_slot >= _USEFUL_CTX[-1]:
             return fitted
     return first or fitted
@@ -118,11 +119,11 @@ def _choices(shape: ModelShape, overrides: Overrides) -> Iterator[_Choice]:
     ladder = [slots] if slots else [DEFAULT_SLOTS, 2, 1]
     for ctx in long:
         yield _Choice(ctx, ladder[0], why_ctx="long, as its cache is small beside the memory")
-    for ctx in contexts:
-        yield _Choice(ctx, ladder[0], why_ctx="enough for long chats, and it fits")
     for n_parallel in ladder:
         for ctx in contexts:
-            yield _Choice(ctx, n_parallel, use_mmap=False, why_ctx="the most that fits")
+            why = "enough for long chats" if ctx == _USEFUL_CTX[0] else "the most that fits"
+            yield _Choice(ctx, n_parallel, why_ctx=why)
+            yield _Choice(ctx, n_parallel, use_mmap=False, why_ctx=why)
     last = ladder[-1]
     if overrides.type_k is None and overrides.type_v is None and overrides.flash_attn != "off":
         yield _Choice(contexts[-1], last, "q8_0", use_mmap=False, why_ctx="the most that fits")
@@ -143,10 +144,12 @@ def _differs_in_mapping_only(choice: _Choice, config: RuntimeConfig) -> bool:
     return sizes == (config.n_ctx_slot, config.n_parallel, config.type_k)
 
 
-def _is_extravagant(fitted: Fitted, overrides: Overrides) -> bool:
+def _is_extravagant(fitted: Fitted, overrides: Overrides, could_offload_more: bool) -> bool:
     """Return whether a long context that nobody asked for takes much of the memory."""
     if overrides.n_ctx_slot or fitted.config.n_ctx_slot <= _USEFUL_CTX[0]:
         return False
+    if could_offload_more and overrides.n_gpu_layers is None:
+        return True  # layers gain more from that memory
     kept = sum(plan.kv_cache for plan in fitted.plans)
     return kept > _CHEAP_SHARE * max(plan.available for plan in fitted.plans)
 

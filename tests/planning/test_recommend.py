@@ -1,0 +1,244 @@
+"""The ranking follows from quality, fit and speed, and nothing is dropped without a reason."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fakes.facts import GB, LLAMA_8B, MIXTRAL, entry, gpu, machine, quant
+
+from mlm.catalog.load import load_catalog
+from mlm.catalog.types import CatalogEntry
+from mlm.hardware.types import Hardware
+from mlm.planning.quants import base_type, quality_loss
+from mlm.planning.recommend import (
+    Ranking,
+    Recommendation,
+    Rejection,
+    Wish,
+    choose_quant,
+    consider,
+    recommend,
+)
+from mlm.units import GIB
+
+SMALL = replace(LLAMA_8B, n_layer=16, n_embd=2048, n_head=16, head_dim=128, n_ff=8192)
+
+
+def small(model_id: str = "small", **fields: Any) -> CatalogEntry:
+    usual: dict[str, Any] = {"architecture": SMALL, "params": 1_236_000_000}
+    return entry(model_id, quant("Q4_K_M", 807_694_464), **{**usual, **fields})
+
+
+def labels(ranking: Ranking) -> list[str]:
+    return [found.label for found in ranking.recommendations]
+
+
+def reason(ranking: Ranking, model: str) -> str:
+    return next(rejection.reason for rejection in ranking.rejected if rejection.model == model)
+
+
+def test_the_better_model_comes_first_where_both_are_fast():
+    models = [small(quality={"chat": 30.0}), entry("big", quality={"chat": 60.0})]
+    ranking = recommend(models, machine(32, gpu(24)), Wish())
+    assert labels(ranking) == ["big:Q4_K_M", "small:Q4_K_M"]
+
+
+def test_the_faster_model_comes_first_where_the_better_one_crawls():
+    models = [small(quality={"chat": 45.0}), entry("big", quality={"chat": 60.0})]
+    ranking = recommend(models, machine(32, cores=2, bandwidth=5 * GB), Wish())
+    assert labels(ranking)[0] == "small:Q4_K_M"
+
+
+def test_what_does_not_fit_says_how_much_it_lacks():
+    ranking = recommend([entry("big"), small()], machine(4), Wish())
+    assert labels(ranking) == ["small:Q4_K_M"]
+    assert reason(ranking, "big") == "its weights alone take 4.58 GiB of 4.00 GiB"
+    ranking = recommend([entry("big")], machine(5), Wish())
+    assert "can be had" in reason(ranking, "big")
+
+
+@pytest.mark.parametrize(
+    ("fields", "wish", "why"),
+    [
+        ({"bundled": True}, Wish(), "comes with mlm"),
+        ({}, Wish("code"), "not made for code"),
+        ({"use_cases": ("code",)}, Wish("code"), "no published figures"),
+        ({}, Wish(n_ctx_slot=200_000), "trained for 131072 tokens"),
+        ({}, Wish(min_tps=1e6), "you asked for 1e+06"),
+    ],
+)
+def test_hard_constraints_come_first(fields: dict[str, Any], wish: Wish, why: str):
+    ranking = recommend([entry("it", **fields)], machine(32), wish)
+    assert labels(ranking) == []
+    assert why in reason(ranking, "it")
+
+
+def test_one_quantization_per_model_is_recommended_and_the_others_say_why_not():
+    quants = (quant("Q2_K", 3_179_131_488), quant(), quant("Q8_0", 8_540_771_936))
+    ranking = recommend([entry("it", *quants)], machine(32), Wish())
+    assert labels(ranking) == ["it:Q4_K_M"]
+    assert [r.quant for r in ranking.rejected] == ["Q2_K", "Q8_0"]
+    assert "Q4_K_M scores" in ranking.rejected[0].reason
+
+
+def test_what_is_beaten_in_everything_is_dropped():
+    worse = entry("worse", quality={"chat": 59.0}, params=8_030_000_001)
+    ranking = recommend([worse, entry("better")], machine(32), Wish())
+    assert labels(ranking) == ["better:Q4_K_M"]
+    assert reason(ranking, "worse") == "better:Q4_K_M is better, faster and smaller"
+
+
+def test_only_the_best_are_listed_and_the_rest_keep_their_rank():
+    # The worse, the smaller: so none beats another in everything.
+    models = [
+        small(
+            f"m{i}",
+            quality={"chat": 50.0 - i},
+            params=1_236_000_000 - i * 10**7,
+            architecture=replace(SMALL, n_layer=16 - i),
+        )
+        for i in range(8)
+    ]
+    models = [
+        replace(m, quants=(quant("Q4_K_M", 807_694_464 - i * 40_000_000),))
+        for i, m in enumerate(models)
+    ]
+    ranking = recommend(models, machine(16, cores=2, bandwidth=9 * GB), Wish(), top=2)
+    assert len(ranking.recommendations) == 2
+    everyone = {r.model for r in ranking.rejected} | {
+        r.entry.model_id for r in ranking.recommendations
+    }
+    assert everyone == {f"m{i}" for i in range(8)}
+    assert any(r.reason.startswith("rank 3") for r in ranking.rejected)
+    fast = recommend(models, machine(32, gpu(24)), Wish(), top=2)
+    assert any("cannot be among the best 2" in r.reason for r in fast.rejected)
+
+
+def test_more_users_need_more_cache():
+    one = consider(entry(), quant(), machine(32), Wish())
+    four = consider(entry(), quant(), machine(32), Wish(users=4))
+    assert isinstance(one, Recommendation)
+    assert isinstance(four, Recommendation)
+    assert four.memory_bytes - one.memory_bytes >= 3 * GIB
+    assert "for 4 users" in four.reasons[1]
+
+
+def test_reasons_name_figures_savings_and_licences():
+    found = consider(entry(gated=True), quant(), machine(6.5), Wish(n_ctx_slot=4096))
+    assert isinstance(found, Recommendation)
+    text = " ".join(found.reasons)
+    assert "chat quality 60 of 100" in text
+    assert "2.8% of it" in text
+    assert "4096 tokens" in text
+    assert "an unmapped file" in text
+    assert "licence must be accepted on the hub first: org/m" in text
+    squeezed = consider(entry(), quant(), machine(5.45), Wish(n_ctx_slot=4096))
+    assert isinstance(squeezed, Recommendation)
+    assert "and a KV cache of type q8_0" in " ".join(squeezed.reasons)
+
+
+def test_scores_are_the_product_of_their_parts():
+    found = consider(entry(), quant(), machine(32), Wish())
+    assert isinstance(found, Recommendation)
+    parts = found.parts
+    expected = parts["quality"] * (1 - parts["quant_loss"]) * parts["fit"] * parts["speed"]
+    assert found.score == pytest.approx(expected)
+    assert 0.9 <= parts["fit"] <= 1
+    assert found.plan.verdict == "fits"
+    crowded = consider(entry(), quant(), machine(11.5), Wish())
+    assert isinstance(crowded, Recommendation)
+    assert crowded.parts["fit"] < parts["fit"]
+
+
+def test_embeddings_are_judged_by_prefill():
+    made = entry(use_cases=("embedding",), quality={"embedding": 60.0})
+    found = consider(made, quant(), machine(32), Wish("embedding"))
+    assert isinstance(found, Recommendation)
+    assert found.speed == found.prefill
+
+
+def test_a_bare_name_gets_the_best_quantization_for_the_machine():
+    quants = (quant("Q2_K", 3_179_131_488), quant(), quant("Q8_0", 8_540_771_936))
+    made = entry("it", *quants)
+    assert choose_quant(made, machine(32, gpu(24))).quant == "Q8_0"
+    assert choose_quant(made, machine(16)).quant == "Q4_K_M"
+    assert choose_quant(made, machine(4.5)).quant == "Q2_K"
+    assert choose_quant(made, machine(1)).quant == "Q2_K"
+    assert choose_quant(replace(made, use_cases=(), quality={}), machine(16)).quant == "Q4_K_M"
+
+
+def test_large_models_and_experts_lose_less_by_quantization():
+    assert quality_loss("Q4_K_M", 70 * 10**9) < quality_loss("Q4_K_M", 8 * 10**9)
+    assert quality_loss("Q4_K_M", 10**6) == quality_loss("Q4_K_M", 10**5)
+    mixtral = entry(architecture=MIXTRAL, params=46_703_000_000, params_active=12_900_000_000)
+    found = consider(mixtral, quant(size=26_441_533_376), machine(64), Wish())
+    assert isinstance(found, Recommendation)
+    assert found.parts["quant_loss"] == pytest.approx(quality_loss("Q4_K_M", 24_545_000_000), 0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "like"),
+    [
+        ("UD-Q4_K_XL", "Q4_K_M"), ("Q6_K_L", "Q6_K"), ("i1-IQ3_M", "IQ3_M"),
+        ("Q3_K_XL", "Q3_K_L"), ("Q2_K_L", "Q2_K"), ("q8_0", "Q8_0"),
+    ],
+)  # fmt: skip
+def test_uploaders_own_names_count_as_what_they_are_like(name: str, like: str):
+    assert quality_loss(name, 10**9) == quality_loss(like, 10**9)
+
+
+def test_losses_rank_as_measured():
+    order = ["BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K", "IQ1_S"]
+    losses = [quality_loss(name, 8 * 10**9) for name in order]
+    assert losses == sorted(losses)
+    assert losses[0] == 0
+    assert quality_loss("Q9_Z", 8 * 10**9) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        ("Q4_K_M", "Q4_K"), ("Q8_0", "Q8_0"), ("IQ4_XS", "IQ4_XS"), ("MXFP4_MOE", "MXFP4"),
+        ("IQ3_M", "IQ3_S"), ("UD-Q2_K_XL", "Q2_K"), ("Q5_K_S", "Q5_K"), ("strange", "Q4_K"),
+    ],
+)  # fmt: skip
+def test_the_main_type_of_a_file_follows_from_its_name(name: str, base: str):
+    assert base_type(name) == base
+
+
+# Machines of all sizes, and what a sensible person would not be surprised to see there.
+GOLDEN = [
+    ("Raspberry Pi 5 8GB", machine(7, cores=4, bandwidth=13 * GB, isa=("neon", "dotprod")), 1, 10),
+    ("old laptop", machine(7, cores=4, bandwidth=25 * GB), 1, 10),
+    ("laptop", machine(14, cores=8, bandwidth=60 * GB), 3, 40),
+    ("12 GB card", machine(28, gpu(12, bandwidth=360 * GB)), 8, 40),
+    ("24 GB card", machine(56, gpu(24, bandwidth=1008 * GB)), 20, 50),
+    ("M2 Max", machine(56, gpu(48, "metal", bandwidth=400 * GB, unified=True),
+                       isa=("neon", "dotprod", "i8mm")), 20, 80),
+    ("8x H100", machine(1000, *[gpu(80, bandwidth=3350 * GB)] * 8, cores=64), 20, 700),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "hardware", "low", "high"), GOLDEN, ids=[g[0] for g in GOLDEN])
+def test_the_shipped_catalog_gives_sensible_advice(
+    name: str, hardware: Hardware, low: float, high: float, tmp_path: Any
+):
+    catalog = load_catalog(tmp_path / "none", tmp_path / "cache")
+    ranking = recommend(catalog.entries, hardware, Wish())
+    best = ranking.recommendations[0]
+    assert low * 10**9 <= best.entry.params <= high * 10**9
+    assert best.decode.mid >= 4
+    assert not best.entry.bundled
+    assert [r.score for r in ranking.recommendations] == sorted(
+        (r.score for r in ranking.recommendations), reverse=True
+    )
+    assert recommend(catalog.entries, hardware, Wish()) == ranking
+
+
+def test_every_pair_of_the_shipped_catalog_can_be_considered(tmp_path: Any):
+    catalog = load_catalog(tmp_path / "none", tmp_path / "cache")
+    hardware = machine(2000, gpu(1000))
+    for made in catalog.entries:
+        for each in made.quants:
+            found = consider(made, each, hardware, Wish(made.use_cases[0]))
+            assert not isinstance(found, Rejection), found

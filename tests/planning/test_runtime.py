@@ -1,0 +1,166 @@
+"""The config that is chosen fits, obeys what was asked, and explains itself."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from fakes.facts import LLAMA_8B, NOMIC, entry, gpu, machine, quant
+
+from mlm.errors import UsageError
+from mlm.hardware.types import Hardware
+from mlm.planning.memory import plan_memory
+from mlm.planning.runtime import plan_runtime
+from mlm.planning.shape import shape_from_catalog
+from mlm.planning.types import ModelShape, Overrides, RuntimeConfig
+
+
+def llama_8b(**facts: Any) -> ModelShape:
+    return shape_from_catalog(entry(architecture=replace(LLAMA_8B, **facts)), quant())
+
+
+def chosen(hardware: Hardware, shape: ModelShape | None = None, **asked: Any) -> RuntimeConfig:
+    return plan_runtime(shape or llama_8b(), hardware, Overrides(**asked))
+
+
+def test_four_slots_of_a_long_chat_are_usual():
+    config = chosen(machine(16))
+    assert (config.n_parallel, config.n_ctx_slot, config.n_ctx) == (4, 8192, 32_768)
+    assert (config.n_batch, config.n_ubatch) == (2048, 512)
+    assert (config.n_threads, config.n_threads_batch) == (8, 8)
+    assert (config.n_gpu_layers, config.use_mmap, config.type_k) == (0, True, "f16")
+    assert config.n_outputs_max == 4
+
+
+def test_every_field_has_a_reason():
+    names = {field.name for field in fields(RuntimeConfig)} - {"reasons"}
+    assert set(chosen(machine(16)).reasons) == names
+    assert set(chosen(machine(16, gpu(24))).reasons) == names
+
+
+@pytest.mark.parametrize(
+    ("memory", "slots", "ctx", "mmap", "cache"),
+    [
+        (64, 4, 32_768, True, "f16"),
+        (32, 4, 16_384, True, "f16"),
+        (12, 4, 8192, False, "f16"),
+        (8, 4, 4096, False, "f16"),
+        (6.6, 2, 4096, False, "f16"),
+        (6, 1, 4096, False, "f16"),
+        (5.45, 1, 4096, False, "q8_0"),
+        (5.3, 1, 1024, False, "f16"),
+        (2, 1, 512, False, "f16"),
+    ],
+)
+def test_less_memory_means_less_of_everything(
+    memory: float, slots: int, ctx: int, mmap: bool, cache: str
+):
+    config = chosen(machine(memory))
+    assert (config.n_parallel, config.n_ctx_slot) == (slots, ctx)
+    assert (config.use_mmap, config.type_k, config.type_v) == (mmap, cache, cache)
+    plan = plan_memory(llama_8b(), config, machine(memory))
+    assert (plan.verdict == "fits") is (memory > 2)
+
+
+def test_what_was_trained_short_stays_short():
+    config = chosen(machine(64), llama_8b(n_ctx_train=2048))
+    assert config.n_ctx_slot == 2048
+    assert chosen(machine(64), llama_8b(n_ctx_train=5000)).n_ctx_slot == 5000
+
+
+def test_everything_that_was_asked_for_is_done():
+    asked = {
+        "n_ctx_slot": 3000, "n_parallel": 3, "n_threads": 5, "n_batch": 1024, "n_ubatch": 128,
+        "type_k": "q8_0", "type_v": "q4_0", "n_gpu_layers": 7, "flash_attn": "on",
+        "response_cache": "off",
+    }  # fmt: skip
+    config = chosen(machine(16, gpu(24)), **asked)
+    for name, value in asked.items():
+        assert getattr(config, name) == value
+    assert config.n_ctx == 9000
+    assert config.n_threads_batch == 5
+    assert config.reasons["n_batch"] == config.reasons["type_k"] == "as you asked"
+
+
+def test_a_long_context_that_was_asked_for_is_given_even_if_it_costs_much():
+    assert chosen(machine(16), n_ctx_slot=16_384, n_parallel=2).n_ctx_slot == 16_384
+    assert chosen(machine(2), n_ctx_slot=16_384).n_ctx_slot == 16_384
+
+
+def test_a_batch_makes_room_for_its_parts():
+    assert chosen(machine(16), n_ubatch=4096).n_batch == 4096
+    assert chosen(machine(16), n_batch=64).n_ubatch == 64
+
+
+@pytest.mark.parametrize(
+    ("vram", "layers", "slots", "ctx"),
+    [
+        (48, 33, 4, 16_384),
+        (12, 33, 4, 8192),
+        (6.6, 33, 2, 4096),
+        (6, 33, 1, 4096),
+        (4, 12, 4, 8192),
+    ],
+)
+def test_a_gpu_gets_the_whole_model_if_any_useful_context_allows_it(
+    vram: float, layers: int, slots: int, ctx: int
+):
+    hardware = machine(32, gpu(vram))
+    config = chosen(hardware)
+    assert config.n_gpu_layers == pytest.approx(layers, abs=2)
+    assert (config.n_parallel, config.n_ctx_slot) == (slots, ctx)
+    assert plan_memory(llama_8b(), config, hardware).verdict == "fits"
+    assert "fit on Test GPU" in config.reasons["n_gpu_layers"]
+
+
+def test_as_many_layers_as_fit_and_no_more():
+    hardware = machine(32, gpu(4))
+    config = chosen(hardware)
+    more = replace(config, n_gpu_layers=config.n_gpu_layers + 1)
+    assert plan_memory(llama_8b(), more, hardware).devices[1].is_tight
+
+
+def test_a_gpu_too_small_for_anything_is_left_alone():
+    assert chosen(machine(32, gpu(0.3))).n_gpu_layers == 0
+
+
+def test_all_layers_means_the_output_too():
+    assert chosen(machine(16, gpu(24)), n_gpu_layers="all").n_gpu_layers == 33
+    assert chosen(machine(16, gpu(24)), n_gpu_layers=99).n_gpu_layers == 33
+
+
+def test_an_encoder_takes_its_longest_input_at_once():
+    made = entry("nomic", quant("F16", 274_290_560), architecture=NOMIC, params=137_000_000)
+    shape = shape_from_catalog(made, made.quants[0])
+    config = chosen(machine(8), shape)
+    assert config.embedding
+    assert config.n_batch == config.n_ubatch == config.n_ctx_slot == 2048
+    assert "encoder" in config.reasons["type_k"]
+    assert chosen(machine(8), shape, n_ctx_slot=512).n_batch == 512
+    with pytest.raises(UsageError, match="at most 2048 tokens"):
+        chosen(machine(8), shape, n_ctx_slot=4096)
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"n_batch": 64, "n_ubatch": 128}, "more than --batch"),
+        ({"flash_attn": "off", "type_v": "q8_0"}, "needs flash attention"),
+        ({"n_parallel": 257}, "at most 256"),
+        ({"n_threads": 513}, "at most 512"),
+    ],
+)
+def test_what_cannot_be_is_refused(asked: dict[str, Any], why: str):
+    with pytest.raises(UsageError, match=why) as caught:
+        chosen(machine(16), **asked)
+    assert caught.value.remedy
+
+
+def test_without_flash_attention_the_cache_stays_f16():
+    assert chosen(machine(5.45), flash_attn="off").type_v == "f16"
+
+
+def test_mapping_is_given_up_only_where_weights_are_repacked():
+    plain = chosen(machine(6, isa=()))
+    assert plain.use_mmap
+    assert plain.reasons["use_mmap"].startswith("the file is shared")
+    assert "held only once" in chosen(machine(6)).reasons["use_mmap"]
