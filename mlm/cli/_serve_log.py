@@ -84,7 +84,9 @@ class _Announcer:
 
     def _suggest(self, model_ids: tuple[str, ...]) -> None:
         self._clear_line()
-        if model_ids and not self._session.quiet:
+        if not model_ids:
+            self._session.note("Ready; models are loaded when a client asks for them")
+        elif not self._session.quiet:
             example = _EXAMPLE.format(url=self._url, model=model_ids[0])
             print(f"Ready. Try: {example}\n  or: mlm chat {model_ids[0]}", flush=True)
 

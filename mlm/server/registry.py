@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,9 @@ class Registry:
         partial.replace(path)
 
     def withdraw(self, pid: int) -> None:
-        """Remove the announcement of a server that ends."""
-        self._path(pid).unlink(missing_ok=True)
+        """Remove the announcement of a server that ends; one that stays is swept up later."""
+        with suppress(OSError):
+            self._path(pid).unlink()
 
     def servers(self) -> list[RunningServer]:
         """Return the servers that are really running, the oldest first; sweep up the others."""
@@ -51,7 +53,8 @@ class Registry:
             if server is not None and is_running(server):
                 found.append(server)
             else:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
         return sorted(found, key=lambda server: server.started_at)
 
     def _path(self, pid: int) -> Path:

@@ -27,12 +27,14 @@ from mlm.server.report import describe
 from mlm.server.resident import Resident
 from mlm.server.services import Services
 from mlm.server.shelf import Shelf
+from mlm.server.system import raise_file_limit, reap_orphans
 from mlm.stats.recorder import Recorder
 
 DRAIN_S = 20.0  # for answers that are on their way when the server is told to stop
 FAREWELL_S = 3.0  # … and then for their error events to be read
 MAX_CONNECTIONS = 1024
 KEEP_ALIVE_S = 30
+REAP_INTERVAL_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def serve(
             f"anybody who reaches {options.host} could use this server",
             remedy="mlm serve --host … --api-key-file FILE",
         )
+    raise_file_limit(MAX_CONNECTIONS)
     listener = bind(options.host, options.port)
     with contextlib.closing(listener), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_Life(shelf, options, home, tell).run(listener))
@@ -131,8 +134,9 @@ class _Life:
         """Do everything, and leave nothing behind."""
         http = _HttpServer(_http_config(self._services, self._options))
         serving = asyncio.create_task(http.serve(sockets=[listener]))
-        with self._signals(), self._announced(url_of(listener)):
+        with self._signals():
             try:
+                self._introduce(url_of(listener))
                 await self._until_stopped(serving)
             finally:
                 self._services.draining = True
@@ -145,10 +149,12 @@ class _Life:
                 await asyncio.gather(serving, self._services.pool.close(grace_s=FAREWELL_S))
                 await asyncio.to_thread(self._services.recorder.close)
                 await asyncio.to_thread(self._services.cache.close)
+                self._registry.withdraw(os.getpid())
 
     async def _until_stopped(self, serving: "asyncio.Task[None]") -> None:
         loading = asyncio.create_task(self._load_first())
         stopped = asyncio.create_task(self._stop.wait())
+        reaping = asyncio.create_task(self._reap())
         try:
             waiting = {loading, stopped, serving}
             while not (stopped.done() or serving.done()):
@@ -156,8 +162,8 @@ class _Life:
                 if loading in done:
                     await loading  # raises what went wrong
         finally:
-            loading.cancel()
-            stopped.cancel()
+            for task in (loading, stopped, reaping):
+                task.cancel()
 
     async def _load_first(self) -> None:
         """Load what was given on the command line, as much as fits."""
@@ -170,6 +176,14 @@ class _Life:
         self._services.preloaded = True
         self._tell(Loaded(tuple(model.model_id for model in first)))
 
+    async def _reap(self) -> None:
+        """As process 1, collect the orphans that the system gives us."""
+        while os.getpid() == 1:
+            await asyncio.sleep(REAP_INTERVAL_S)
+            residents = self._services.pool.residents
+            if not any(resident.state == "starting" for resident in residents):
+                reap_orphans({r.worker.pid for r in residents if r.worker is not None})
+
     async def _drain(self, http: uvicorn.Server) -> None:
         """Wait until every request is answered, or for `DRAIN_S`, or for a second signal."""
         with contextlib.suppress(TimeoutError):
@@ -180,15 +194,11 @@ class _Life:
     def _on_change(self, resident: Resident) -> None:
         self._tell(Changed(resident.model.model_id, resident.state, resident.progress))
         if resident.state != "starting":
-            self._announce()
+            with contextlib.suppress(OSError):  # a full disk must not stop a model from loading
+                self._announce()
 
-    def _announce(self) -> None:
-        if self._announcement is not None:
-            resident = tuple(describe(r) for r in self._services.pool.residents if r.occupies)
-            self._registry.announce(replace(self._announcement, resident=resident))
-
-    @contextlib.contextmanager
-    def _announced(self, url: str) -> Iterator[None]:
+    def _introduce(self, url: str) -> None:
+        """Let other commands find this server."""
         self._announcement = RunningServer(
             pid=os.getpid(),
             started_at=own_start_time(),
@@ -197,12 +207,18 @@ class _Life:
             needs_key=bool(self._options.keys.digests),
             private=self._options.private,
         )
-        self._announce()
-        self._tell(Listening(url))
         try:
-            yield
-        finally:
-            self._registry.withdraw(os.getpid())
+            self._announce()
+        except OSError as error:
+            raise UsageError(
+                f"cannot write {error.filename}: {error.strerror}", remedy="mlm --home DIR serve"
+            ) from error
+        self._tell(Listening(url))
+
+    def _announce(self) -> None:
+        if self._announcement is not None:
+            resident = tuple(describe(r) for r in self._services.pool.residents if r.occupies)
+            self._registry.announce(replace(self._announcement, resident=resident))
 
     def _request_stop(self) -> None:
         if self._stop.is_set():

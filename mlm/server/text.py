@@ -20,7 +20,7 @@ from mlm.server.connection import (
     send_whole,
     waiting_client,
 )
-from mlm.server.errors import ApiError
+from mlm.server.errors import ApiError, invalid
 from mlm.server.flight import Flight, Watcher
 from mlm.server.model import ServedModel, config_id
 from mlm.server.reply import Ending, Reply
@@ -95,6 +95,8 @@ class TextEndpoint:
         services = self._services
         services.refuse_when_draining()
         model = await services.shelf.find(request.model)
+        if model.config.embedding:
+            raise invalid(f"'{model.model_id}' is an embedding model; it writes no text", "model")
         generate = msgspec.structs.replace(
             request.generate,
             tenant=scope.get("mlm.tenant", ""),
@@ -116,19 +118,19 @@ class TextEndpoint:
             async with waiting_client(scope, receive, send) as client:
                 whole = not exchange.request.stream
                 await _wait_until(exchange.flight, client, watcher, whole=whole)
-                if exchange.flight.error is not None and not exchange.flight.accepted:
+                if exchange.flight.error is not None:
                     raise exchange.flight.error
                 if exchange.request.stream:
                     return await self._stream(exchange, client, watcher)
-                if exchange.flight.error is not None:
-                    raise exchange.flight.error
                 await self._send_document(exchange, send)
         return None
 
     async def _send_document(self, exchange: Exchange, send: Send) -> None:
         ending = _ending(exchange)
-        document = self._reply(exchange.request.model).document(ending)  # type: ignore[union-attr]
-        headers = [*_headers(exchange), *_truth_headers(ending)]
+        assert exchange.request
+        reply = self._reply(exchange.request.model)
+        document = reply.document(ending)
+        headers = [*_headers(exchange, reply), *_truth_headers(ending)]
         headers.append((b"content-type", b"application/json"))
         await send_whole(send, 200, msgspec.json.encode(document), headers)
 
@@ -136,7 +138,7 @@ class TextEndpoint:
         flight, request = exchange.flight, exchange.request
         assert flight and request
         reply = self._reply(request.model)
-        await client.start(200, [*HEADERS, *_headers(exchange)])
+        await client.start(200, [*HEADERS, *_headers(exchange, reply)])
         seen, waiting = 0, reply.opening()
         while True:
             over = flight.over
@@ -216,10 +218,11 @@ def _ending(exchange: Exchange) -> Ending:
     )
 
 
-def _headers(exchange: Exchange) -> Headers:
+def _headers(exchange: Exchange, reply: Reply) -> Headers:
     """Return the headers that are known before the first token."""
     assert exchange.flight and exchange.model and exchange.request
     yield b"cache-control", b"no-store"
+    yield b"x-request-id", reply.reply_id.encode()
     yield b"x-mlm-cache", exchange.cache_word.encode()
     yield b"x-mlm-load-ms", b"%.1f" % _ms(exchange.flight.load_s)
     yield b"x-mlm-config", config_id(exchange.model.config).encode()
