@@ -62,7 +62,7 @@ def find_subject(session: "Session", text: str, hardware: "Hardware") -> Subject
     return _from_catalog(session, catalog, ref, hardware)
 
 
-def find_header(session: "Session", text: str, hardware: "Hardware") -> "tuple[str, GGUFHeader]":
+def find_header(session: "Session", text: str) -> "tuple[str, GGUFHeader]":
     """Return what ``text`` names, made definite, and the header of its first file.
 
     Unlike `find_subject` this takes any GGUF file: a projector, an adapter, a later shard.
@@ -71,6 +71,7 @@ def find_header(session: "Session", text: str, hardware: "Hardware") -> "tuple[s
         as `find_subject`; also when only the catalog knows the model.
     """
     from mlm.catalog.load import load_catalog
+    from mlm.cli._machine import planned_machine
     from mlm.gguf.reader import read_file_header
     from mlm.planning.recommend import choose_quant
     from mlm.store.ref import HubRef, LocalRef, parse_ref
@@ -88,7 +89,10 @@ def find_header(session: "Session", text: str, hardware: "Hardware") -> "tuple[s
         return str(ref), _remote_headers(session, ref, "main")[0]
     catalog = load_catalog(settings.home.catalog, settings.home.cache)
     entry = catalog.find(ref.name)
-    quant = catalog.find_quant(entry, ref.quant) if ref.quant else choose_quant(entry, hardware)
+    if ref.quant:
+        quant = catalog.find_quant(entry, ref.quant)
+    else:
+        quant = choose_quant(entry, planned_machine(session))
     wanted = HubRef(quant.repo_id, quant.quant, quant.filename)
     return f"{entry.model_id}:{quant.quant}", _remote_headers(session, wanted, quant.revision)[0]
 

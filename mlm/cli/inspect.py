@@ -29,10 +29,9 @@ def inspect(ctx: typer.Context, ref: FileArg, as_json: JsonOpt = False) -> None:
     A model on the hub is not downloaded, only its header is read. For example:
     mlm inspect ./model.gguf
     """
-    from mlm.cli._machine import planned_machine
     from mlm.cli._model import find_header
 
-    name, header = find_header(session(ctx), ref, planned_machine(session(ctx)))
+    name, header = find_header(session(ctx), ref)
     if as_json:
         print_document("inspect", _document(name, header))
     else:

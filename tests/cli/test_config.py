@@ -1,0 +1,83 @@
+"""``mlm config``: a file per model that says why each value is what it is."""
+
+from pathlib import Path
+
+import pytest
+from fakes import gguf_files as g
+
+from mlm.planning.config_file import read_config
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return g.llama().write(tmp_path / "small.gguf")
+
+
+def test_generate_writes_a_file_with_reasons(mlm, home: Path, model: Path):
+    result = mlm("config", "generate", model, "--ctx", "256", "--parallel", "2")
+    assert result.exit_code == 0
+    path = home / "config" / "small.yaml"
+    assert result.stdout == f"wrote {path}\n"
+    assert "# as you asked\nn_parallel: 2\n" in path.read_text()
+    assert read_config(path).n_ctx == 512
+
+
+def test_generate_as_a_document(mlm, home: Path, model: Path):
+    document = mlm("config", "generate", model, "--json", "--threads", "1").json
+    assert document["schema"] == "mlm.config/1"
+    assert document["model"] == "small"
+    assert document["path"] == str(home / "config" / "small.yaml")
+    assert document["n_threads"] == 1
+    assert document["reasons"]["n_threads"] == "as you asked"
+
+
+def test_generating_again_keeps_the_old_file(mlm, home: Path, model: Path):
+    mlm("config", "generate", model, "--threads", "1")
+    mlm("config", "generate", model, "--threads", "2")
+    assert "n_threads: 1\n" in (home / "config" / "small.yaml.previous").read_text()
+    assert "n_threads: 2\n" in (home / "config" / "small.yaml").read_text()
+
+
+def test_show_prints_what_is_kept(mlm, home: Path, model: Path):
+    mlm("config", "generate", model, "--threads", "1")
+    path = home / "config" / "small.yaml"
+    assert mlm("config", "show", model).stdout == path.read_text()
+    document = mlm("config", "show", model, "--json").json
+    assert document["n_threads"] == 1
+    assert document["reasons"]["n_threads"] == "as you asked"
+
+
+def test_show_without_a_file_says_what_would_be_chosen(mlm, home: Path, model: Path):
+    result = mlm("config", "show", model)
+    assert result.exit_code == 0
+    assert "n_ctx: 2048" in result.stdout
+    assert "mlm config generate" in result.stderr
+    assert not home.joinpath("config").exists()
+    assert mlm("config", "show", model, "--json").json["path"] is None
+
+
+def test_a_broken_file_is_named_by_line_and_key(mlm, home: Path, model: Path):
+    mlm("config", "generate", model)
+    path = home / "config" / "small.yaml"
+    path.write_text(path.read_text().replace("use_mmap: true", "use_mmap: perhaps"))
+    result = mlm("config", "show", model)
+    assert result.exit_code == 2
+    line = path.read_text().splitlines().index("use_mmap: perhaps") + 1
+    assert f"{path}:{line}:1: use_mmap is 'perhaps'" in result.stderr
+
+
+def test_a_catalog_model_gets_a_config_before_it_is_downloaded(mlm, home: Path):
+    result = mlm("--offline", "config", "generate", "llama-3.2-1b:Q4_K_M", "--threads", "1")
+    assert result.exit_code == 0
+    assert (home / "config" / "llama-3.2-1b@Q4_K_M.yaml").is_file()
+
+
+def test_a_model_that_does_not_fit_is_mentioned(mlm):
+    result = mlm("--offline", "config", "generate", "mixtral-8x22b:Q8_0")
+    assert result.exit_code in (0, 3)
+    if result.exit_code == 0:
+        assert "but cpu needs" in result.stderr
+
+
+def test_an_unknown_model_has_no_config(mlm):
+    assert mlm("--offline", "config", "show", "no-such-model").exit_code == 3

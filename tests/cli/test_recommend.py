@@ -1,0 +1,143 @@
+"""``mlm recommend``: advice for people, the same as a document for scripts."""
+
+from pathlib import Path
+
+import pytest
+
+
+def widest(text: str) -> int:
+    return max(len(line) for line in text.splitlines())
+
+
+def test_the_table_fits_eighty_columns_and_explains_the_best_rows(mlm):
+    result = mlm("recommend", "--hardware", "RTX 4090")
+    assert result.exit_code == 0
+    assert widest(result.stdout) <= 80
+    assert result.stdout.startswith("   MODEL")
+    assert "chat quality" in result.stdout
+    assert "cuda0 needs" in result.stdout
+    assert result.stdout.count("tokens/s (") == 3
+    assert "mlm download" in result.stderr
+
+
+def test_this_machine_is_the_usual_one(mlm):
+    result = mlm("recommend", "--json", "--top", "1")
+    assert result.exit_code in (0, 4)  # whatever this machine is good for
+    assert result.json["hardware"]["cpu"]["logical_cores"] >= 1
+
+
+def test_the_document_has_what_scripts_rely_on(mlm):
+    result = mlm("recommend", "--json", "--hardware", "16GB laptop", "--users", "2")
+    document = result.json
+    assert document["schema"] == "mlm.recommend/1"
+    assert document["use"] == "chat"
+    assert document["hardware"]["memory"]["total"] == 16 * 1024**3
+    assert len(document["recommendations"]) == 5
+    best = document["recommendations"][0]
+    assert set(best) >= {
+        "rank", "model", "quant", "repo_id", "revision", "filename", "size_bytes", "size_exact",
+        "sha256", "memory_bytes", "available_bytes", "grade", "decode_tps", "prefill_tps",
+        "n_ctx_slot", "score", "score_parts", "reasons",
+    }  # fmt: skip
+    assert best["rank"] == 1
+    assert best["memory_bytes"] < best["available_bytes"]
+    assert best["decode_tps"]["low"] < best["decode_tps"]["mid"] < best["decode_tps"]["high"]
+    assert all(isinstance(r["size_bytes"], int) for r in document["recommendations"])
+    demo = next(r for r in document["rejected"] if r["model"] == "mlm-demo")
+    assert demo["quant"] is None
+    assert all(rejection["reason"] for rejection in document["rejected"])
+
+
+def test_the_same_question_gets_the_same_answer(mlm):
+    words = ("recommend", "--json", "--hardware", "RTX 3060", "--use", "code")
+    assert mlm(*words).stdout == mlm(*words).stdout
+
+
+def test_what_was_asked_is_obeyed(mlm):
+    document = mlm(
+        "recommend", "--json", "--hardware", "RTX 4090", "--use", "code", "--ctx", "32768",
+        "--min-tps", "60", "--top", "2",
+    ).json  # fmt: skip
+    assert len(document["recommendations"]) == 2
+    for found in document["recommendations"]:
+        assert found["n_ctx_slot"] == 32_768
+        assert found["decode_tps"]["mid"] >= 60
+
+
+def test_memory_can_be_pretended(mlm):
+    large = mlm("recommend", "--json", "--hardware", "64GB desktop").json
+    small = mlm("recommend", "--json", "--hardware", "64GB desktop", "--memory", "4GiB").json
+    assert small["hardware"]["memory"]["usable"] == 4 * 1024**3
+    assert all(r["memory_bytes"] <= 4 * 1024**3 for r in small["recommendations"])
+    assert any(r["memory_bytes"] > 4 * 1024**3 for r in large["recommendations"])
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_when_nothing_fits_the_exit_code_says_so(mlm, words: tuple[str, ...]):
+    result = mlm("recommend", "--hardware", "16GB laptop", "--memory", "150MB", *words)
+    assert result.exit_code == 4
+    if words:
+        assert result.json["recommendations"] == []
+    else:
+        assert "its weights alone take" in result.stderr
+        assert "hint: ask for less" in result.stderr
+
+
+def test_a_purpose_that_no_model_serves(mlm):
+    result = mlm("recommend", "--hardware", "RTX 4090", "--use", "vision")
+    assert result.exit_code == 4
+    assert "none is made for it" in result.stderr
+
+
+def test_explain_shows_the_arithmetic(mlm):
+    result = mlm("recommend", "--hardware", "RTX 4090", "--explain", "qwen3-8b:Q4_K_M")
+    assert result.exit_code == 0
+    assert widest(result.stdout) <= 80
+    for words in ("qwen3-8b:Q4_K_M", "quality", "- quantization", "x fit", "x speed", "= score"):
+        assert words in result.stdout
+    assert "KV cache" in result.stdout
+
+
+def test_explain_compares_all_quantizations_of_a_model(mlm):
+    document = mlm(
+        "recommend", "--json", "--hardware", "RTX 4090", "--memory", "2GiB", "--explain",
+        "llama-3.1-70b",
+    ).json  # fmt: skip
+    assert document["schema"] == "mlm.recommend/1"
+    assert document["rejected"]
+    result = mlm("recommend", "--hardware", "16GB laptop", "--explain", "llama-3.1-70b")
+    assert result.exit_code == 4
+    assert "is out: its weights alone" in result.stdout
+    ranked = mlm("recommend", "--json", "--hardware", "RTX 4090", "--explain", "qwen3-8b").json
+    scores = [found["score"] for found in ranked["recommendations"]]
+    assert scores == sorted(scores, reverse=True)
+    assert ranked["recommendations"][0]["devices"][0]["device"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--explain", "no-such-model"), 3, "no model is called"),
+        (("--explain", "org/repo:Q4_K_M"), 2, "not in the catalog"),
+        (("--hardware", "Abacus 9000"), 3, "no machine is called"),
+        (("--memory", "lots"), 2, "is not a size"),
+        (("--memory", "0"), 2, "leaves no memory"),
+        (("--use", "cooking"), 2, "cooking"),
+        (("--users", "0"), 2, "0"),
+    ],
+)
+def test_bad_input_gets_a_clear_answer(mlm, words: tuple[str, ...], code: int, message: str):
+    result = mlm("recommend", *words)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert "hint:" in result.stderr
+
+
+def test_users_own_models_take_part(mlm, home: Path):
+    home.joinpath("catalog").mkdir(parents=True)
+    shipped = Path(__file__).parents[2] / "catalog" / "mlm-demo.yaml"
+    text = shipped.read_text(encoding="utf-8").replace("mlm-demo", "mine")
+    text = text.replace("bundled: true", "quality: {chat: 100}")
+    (home / "catalog" / "mine.yaml").write_text(text, encoding="utf-8")
+    document = mlm("recommend", "--json", "--hardware", "16GB laptop").json
+    assert document["recommendations"][0]["model"] == "mine"
