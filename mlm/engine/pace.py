@@ -1,9 +1,10 @@
 """How much of a prompt goes into one step, so that running streams keep flowing."""
 
 STEP_LIMIT_S = 0.5  # a step that carries a piece of a prompt beside running streams
-# A newcomer's chunk may take this many times as long as the running streams' own step: they slow
-# down for a moment, and it waits about a quarter longer for its first token than it would alone.
-CHUNK_PER_DECODE = 4.0
+# A newcomer's chunk may take this many times as long as the running streams' own step. They slow
+# down for a while; it waits some 1.4 times as long for its first token as it would alone, of
+# which one part is their steps and the other the passes over the weights that small chunks cost.
+CHUNK_PER_DECODE = 6.0
 FIRST_CHUNK, SMALLEST_CHUNK = 32, 8  # tokens; the first before anything has been measured
 _NEWEST_WEIGHT = 0.3
 

@@ -50,14 +50,17 @@ def choose_slot(slots: Sequence[Slot], request: Request) -> tuple[Slot, int] | N
 
     A slot is taken for its prefix when at least half of what it holds is used again; a longer
     conversation is not thrown away for the few tokens with which all prompts begin. Otherwise an
-    empty slot, the lowest first, so that busy slots are neighbours; otherwise the one unused for
-    the longest time. None when no slot is free.
+    empty slot; and of several the one with the most busy neighbours, because llama.cpp computes a
+    batch in as many passes as its sequence ids have gaps; then the one unused for the longest
+    time. None when no slot is free.
     """
     shared = {slot.seq_id: count_shared(slot, request) for slot in slots if slot.is_free}
+    busy = {slot.seq_id for slot in slots if not slot.is_free}
 
-    def preference(slot: Slot) -> tuple[int, bool, float, int]:
+    def preference(slot: Slot) -> tuple[int, bool, int, float, int]:
         worth = shared[slot.seq_id] if 2 * shared[slot.seq_id] >= slot.n_held else 0
-        return (worth, slot.n_held == 0, -slot.used_s, -slot.seq_id)
+        neighbours = len(busy & {slot.seq_id - 1, slot.seq_id + 1})
+        return (worth, slot.n_held == 0, neighbours, -slot.used_s, -slot.seq_id)
 
     chosen = max((slot for slot in slots if slot.is_free), key=preference, default=None)
     return None if chosen is None else (chosen, shared[chosen.seq_id])

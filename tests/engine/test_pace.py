@@ -14,7 +14,7 @@ def test_before_anything_is_measured_the_chunk_is_small():
 
 
 def test_a_chunk_takes_a_few_times_what_the_streams_own_step_takes():
-    assert measured(0.02, 0.001).choose_chunk() == 80
+    assert measured(0.02, 0.001).choose_chunk() == 120
 
 
 def test_no_step_beside_streams_exceeds_the_limit():

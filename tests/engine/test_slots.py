@@ -39,6 +39,12 @@ def test_with_no_empty_slot_the_one_unused_longest_goes():
     assert choose_slot(slots, request([1, 2, 3])) == (slots[1], 0)
 
 
+def test_strangers_move_in_beside_busy_slots():
+    slots = [parked(0, [9] * 9, 1.0), parked(1, [8] * 9, 2.0), parked(2, [7] * 9, 3.0), Slot(3)]
+    slots[3].request = request([5])
+    assert choose_slot(slots, request([1, 2, 3])) == (slots[2], 0)
+
+
 def test_a_busy_slot_is_never_chosen():
     slots = [parked(0, [1, 2, 3])]
     slots[0].request = request([1, 2, 3])
