@@ -22,6 +22,7 @@ ProgressMode = Literal["auto", "json", "none"]
 
 _LINE_STEP = 0.05  # of a file, between two lines
 _JSON_INTERVAL_S = 0.2
+_WIDE = 64  # columns that it takes to show a bar and both sizes too
 _VERBS = {"waiting": "waiting for another process:", "checking": "checking", "downloading": ""}
 
 
@@ -158,7 +159,7 @@ class TerminalBlock(Notes):
         rate, eta_s = self._speeds.measure(progress)
         task = self._tasks.get(progress.filename)
         if task is None:
-            task = self._block.add_task("", total=progress.total, rate="", left="")
+            task = self._block.add_task("", total=progress.total, size="", rate="", left="")
             self._tasks[progress.filename] = task
         self._block.update(
             task,
@@ -171,20 +172,24 @@ class TerminalBlock(Notes):
 
 
 def _make_block() -> "Block":
-    from rich.progress import BarColumn, TextColumn
+    from rich.progress import BarColumn, ProgressColumn, TextColumn
     from rich.progress import Progress as Block
     from rich.table import Column
 
     from mlm.cli._session import stderr
 
-    name = Column(ratio=1, no_wrap=True, overflow="ellipsis", min_width=12)
-    return Block(
+    def figure(template: str) -> ProgressColumn:
+        return TextColumn(template, table_column=Column(no_wrap=True, justify="right"))
+
+    console = stderr()
+    name = Column(ratio=1, no_wrap=True, overflow="ellipsis", min_width=8)
+    columns: list[ProgressColumn] = [
         TextColumn("{task.description}", markup=False, table_column=name),
-        BarColumn(bar_width=12),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[size]}", table_column=Column(no_wrap=True, justify="right")),
-        TextColumn("{task.fields[rate]}", table_column=Column(no_wrap=True, justify="right")),
-        TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True, justify="right")),
-        console=stderr(),
-        expand=True,
-    )
+        figure("{task.percentage:>3.0f}%"),
+        figure("{task.fields[rate]}"),
+        figure("{task.fields[left]}"),
+    ]
+    if console.width >= _WIDE:
+        columns[1:1] = [BarColumn(bar_width=10)]
+        columns[3:3] = [figure("{task.fields[size]}")]
+    return Block(*columns, console=console, expand=True)

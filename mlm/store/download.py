@@ -225,7 +225,6 @@ class Download:
         """Fetch what is missing and compare the checksum."""
         file = partial.expected
         try:
-            check_space(self._cache.blobs, partial.missing)
             transfer.run()
             digest = partial.finish()
         except (OSError, DiskSpaceError):

@@ -4,6 +4,7 @@ Both survive the death of the process. The sidecar counts only bytes that `fsync
 what lies beyond is cut off on the next run, so a power cut costs `SYNC_BYTES` at most.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -12,11 +13,12 @@ from pathlib import Path
 
 from mlm.store.digest import Digest
 from mlm.store.types import RemoteFile
-from mlm.units import MIB
+from mlm.units import KIB, MIB
 
 SYNC_BYTES = 4 * MIB
 _READ_BYTES = MIB
 _HEAD_BYTES = 256
+_SIDECAR_ROOM = 64 * KIB  # more than one block of any usual file system
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +118,19 @@ class Partial:
             return
         try:
             if self.size > self._facts.synced:
-                self.sync()
+                self._sync_somehow()
         finally:
             self._close()
+
+    def _sync_somehow(self) -> None:
+        """Sync; on a full disk give up the last bytes to make room for the sidecar."""
+        try:
+            self.sync()
+        except OSError:
+            self.size = max(0, self.size - _SIDECAR_ROOM)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, self.size)
+                self.sync()
 
     def discard(self) -> None:
         """Close and delete it."""
