@@ -120,8 +120,8 @@ def _from_catalog(
         metadata = _remote_metadata(session, wanted, quant.revision)
     except (NetworkError, AuthError, NotFoundError) as error:
         session.note(f"estimated from the catalog: {error.message}")
-        return Subject(name, name, shape_from_catalog(entry, quant), "the catalog")
-    return Subject(name, name, shape_from_metadata(metadata), "the hub")
+        return Subject(name, str(ref), shape_from_catalog(entry, quant), "the catalog")
+    return Subject(name, str(ref), shape_from_metadata(metadata), "the hub")
 
 
 def _from_hub(session: "Session", catalog: "Catalog", ref: "HubRef") -> Subject:

@@ -1,10 +1,11 @@
 """From what a person wants served to what the server needs to know of it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlm.cli._runtime_config import choose_config
 from mlm.errors import DoesNotFitError, NotFoundError
 from mlm.planning.types import MemoryPlan, Overrides, RuntimeConfig
 from mlm.store.ref import LocalRef, parse_ref
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from mlm.server.model import ServedModel
     from mlm.server.shelf import Shelf
     from mlm.settings import Settings
-
-
-# What no option of the command line overrides: it stays as the config file has it.
-_FILE_ONLY = ("use_mmap", "use_mlock", "kv_unified", "swa_full", "max_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +59,11 @@ class Planner:
     def _choose_config(self, model_id: str, shape: "ModelShape") -> RuntimeConfig:
         """Return the config from the model's file, where there is one, else a planned one."""
         from mlm.planning.config_file import config_path, read_config
-        from mlm.planning.runtime import plan_runtime
 
+        if self.config_file is not None:
+            read_config(self.config_file)  # one that was named has to be there
         path = self.config_file or config_path(self.settings.home.config, model_id)
-        if self.config_file is None and not path.exists():
-            return plan_runtime(shape, self.hardware, self.overrides)
-        saved = read_config(path)
-        if self.overrides == Overrides():
-            return saved
-        merged = plan_runtime(shape, self.hardware, _fill(self.overrides, saved))
-        kept = {name: getattr(saved, name) for name in _FILE_ONLY}
-        return replace(merged, **kept)
+        return choose_config(path, shape, self.hardware, self.overrides)
 
     def find_installed(self, model_id: str) -> "ServedModel":
         """Return an installed model by a name that came from a client: never by a path.
@@ -106,14 +97,6 @@ def make_shelf(
     others = Planner(settings, hardware, Overrides())
     served = [named.plan(ref) for ref in refs]
     return Shelf(served, others.find_installed, others.list_installed)
-
-
-def _fill(overrides: Overrides, saved: RuntimeConfig) -> Overrides:
-    """Return ``overrides`` with everything that was not typed as ``saved`` has it."""
-    typed = {name: value for name, value in asdict(overrides).items() if value is not None}
-    return Overrides(
-        **{field.name: getattr(saved, field.name) for field in fields(Overrides)} | typed
-    )
 
 
 def _describe(memory: MemoryPlan) -> str:

@@ -32,14 +32,18 @@ def plan(
     """
     from mlm.cli._machine import planned_machine
     from mlm.cli._model import find_subject
+    from mlm.cli._runtime_config import choose_config
     from mlm.errors import DoesNotFitError
+    from mlm.planning.config_file import config_path
     from mlm.planning.memory import plan_memory
-    from mlm.planning.runtime import plan_runtime
     from mlm.planning.speed import predict_speed
 
     machine = planned_machine(session(ctx), hardware, memory)
     subject = find_subject(session(ctx), ref, machine)
-    config = plan_runtime(subject.shape, machine, overrides)
+    path = config_path(session(ctx).settings.home.config, subject.model_id)
+    config = choose_config(path, subject.shape, machine, overrides)
+    if path.exists():
+        session(ctx).note(f"as {path} has it")
     planned = plan_memory(subject.shape, config, machine)
     speeds = predict_speed(subject.shape, config, machine)
     if as_json:

@@ -72,6 +72,11 @@ def test_a_catalog_model_gets_a_config_before_it_is_downloaded(mlm, home: Path):
     assert (home / "config" / "llama-3.2-1b@Q4_K_M.yaml").is_file()
 
 
+def test_a_config_is_kept_under_the_name_that_will_be_served(mlm, home: Path):
+    mlm("--offline", "config", "generate", "llama-3.2-1b", "--threads", "1")
+    assert (home / "config" / "llama-3.2-1b.yaml").is_file()
+
+
 def test_a_model_that_does_not_fit_is_mentioned(mlm):
     result = mlm("--offline", "config", "generate", "mixtral-8x22b:Q8_0")
     assert result.exit_code in (0, 3)

@@ -53,6 +53,17 @@ def test_overrides_are_obeyed(mlm, model: Path):
     }  # fmt: skip
 
 
+def test_a_kept_config_is_what_is_planned(mlm, home: Path, model: Path):
+    mlm("config", "generate", model, "--parallel", "3", "--threads", "1")
+    path = home / "config" / "small.yaml"
+    path.write_text(path.read_text().replace("max_tokens: null", "max_tokens: 5"))
+    kept = mlm("plan", model, "--json", *LAPTOP)
+    assert kept.json["context"]["n_seq_max"] == 3
+    assert str(path) in kept.stderr
+    typed = mlm("plan", model, "--json", *LAPTOP, "--threads", "2").json
+    assert (typed["context"]["n_seq_max"], typed["context"]["n_threads"]) == (3, 2)
+
+
 def test_a_model_on_the_hub_is_planned_from_its_header_alone(mlm, hub: FakeHub):
     big = g.llama(n_vocab=1000, n_embd=1024, n_layer=8)
     data = big.encode()

@@ -14,9 +14,9 @@ def show(ctx: typer.Context, ref: RefArg, as_json: JsonOpt = False) -> None:
     """
     from mlm.cli._machine import planned_machine
     from mlm.cli._model import find_subject
+    from mlm.cli._runtime_config import choose_config
     from mlm.cli.config._document import config_document
-    from mlm.planning.config_file import config_path, format_config, read_config
-    from mlm.planning.runtime import plan_runtime
+    from mlm.planning.config_file import config_path, format_config
     from mlm.planning.types import Overrides
     from mlm.terminal import printable
 
@@ -24,10 +24,8 @@ def show(ctx: typer.Context, ref: RefArg, as_json: JsonOpt = False) -> None:
     subject = find_subject(session(ctx), ref, machine)
     path = config_path(session(ctx).settings.home.config, subject.model_id)
     is_kept = path.is_file()
-    if is_kept:
-        config = read_config(path)
-    else:
-        config = plan_runtime(subject.shape, machine, Overrides())
+    config = choose_config(path, subject.shape, machine, Overrides())
+    if not is_kept:
         session(ctx).note(f"chosen now; keep it with: mlm config generate {ref}")
     if as_json:
         print_document("config", config_document(subject.model_id, path, config))
