@@ -170,6 +170,8 @@ class Context:
     """The KV cache and the computation over it; one sequence per slot."""
 
     def __init__(self, model: Model, config: WorkerConfig, log: LoadLog) -> None:
+        if config.n_batch < config.n_parallel:
+            raise LoadError("n_batch must be at least the number of slots")
         params = C.llama_context_default_params()
         params.n_ctx = config.n_ctx
         params.n_batch = config.n_batch
@@ -345,7 +347,10 @@ class Candidates:
 
 def _cache_type(name: str) -> int:
     """Return ggml's number for a KV cache type: ``f16``, ``q8_0`` …"""
-    return int(getattr(C, f"GGML_TYPE_{name.upper()}"))
+    number = getattr(C, f"GGML_TYPE_{name.upper()}", None)
+    if number is None:
+        raise LoadError(f"there is no KV cache type '{name}'")
+    return int(number)
 
 
 def _init_sampler(vocabulary: Vocabulary, stage: Stage) -> object:

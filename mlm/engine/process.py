@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
+from copy import copy
 from pathlib import Path
 
 from mlm.engine.extra import require_engine
@@ -142,7 +143,7 @@ class Worker:
             WorkerDied: the worker ended first.
         """
         if self._death is not None:
-            raise self._death
+            raise copy(self._death)
         if request.request_id in self._requests:
             raise EngineError(f"request id {request.request_id} is in use")
         mailbox = self._requests[request.request_id] = _Mailbox()
@@ -197,6 +198,9 @@ class Worker:
             self._hung = True
         except (FrameError, OSError):
             pass  # a broken stream is a dead worker; its exit status says more
+        except asyncio.CancelledError:
+            kill_worker(self._process)  # the loop is closing and nobody called stop
+            raise
         finally:
             await self._bury()
 
@@ -276,7 +280,7 @@ class _Mailbox:
     async def take(self) -> Event:
         while not self._events:
             if self._failure is not None:
-                raise self._failure
+                raise copy(self._failure)  # each request its own: tracebacks grow on them
             self._arrived.clear()
             await self._arrived.wait()
         return self._events.popleft()

@@ -63,7 +63,7 @@ def test_a_death_under_load_is_named_to_every_request(name: str, tiny_model: Tin
         return worker.pid, ends, death
 
     pid, ends, death = asyncio.run(story())
-    assert ends == [death] * 3
+    assert [str(end) for end in ends] == [str(death)] * 3
     assert f"killed by {name}" in death.message and death.exit_code == 9
     assert not psutil.pid_exists(pid), "a zombie is left"
 
@@ -131,6 +131,13 @@ def test_a_worker_dies_with_its_parent(tiny_model: TinyModel):
             pass
 
 
+def test_a_worker_forgotten_by_its_loop_is_killed(tiny_model: TinyModel):
+    async def story():
+        return (await Worker.start(tiny_model("llama"), CONFIG)).pid
+
+    assert not psutil.pid_exists(asyncio.run(story()))
+
+
 def test_loading_reports_progress(demo_model: Path):
     seen: list[float] = []
 
@@ -176,8 +183,10 @@ def test_a_file_that_is_no_model_is_refused_with_the_reason(tmp_path: Path, demo
 
 
 def test_parameters_that_llama_cpp_refuses_are_named(tiny_model: TinyModel):
-    error = fail_to_load(tiny_model("llama"), type_k="q8_0")
-    assert "K cache type q8_0" in error.message
+    model = tiny_model("llama")
+    assert "K cache type q8_0" in fail_to_load(model, type_k="q8_0").message
+    assert "no KV cache type 'q99'" in fail_to_load(model, type_v="q99").message
+    assert "n_batch" in fail_to_load(model, n_batch=2).message
 
 
 def test_a_worker_that_never_speaks_is_a_failure_with_its_exit_code(tmp_path: Path):
