@@ -25,6 +25,7 @@ class House:
         self.folder = folder
         self.loads: list[LoadStats] = []
         self.states: list[tuple[str, str]] = []
+        self.when_ready: Callable[[], object] = lambda: None
         self.pool = Pool(
             PoolOptions(
                 on_load=self.loads.append,
@@ -53,6 +54,8 @@ class House:
             await self._changed.wait()
 
     def _note(self, resident: Resident) -> None:
+        if resident.state == "ready":
+            self.when_ready()
         self.states.append((resident.model.model_id, resident.state))
         self._changed.set()
 
@@ -206,6 +209,36 @@ def test_nobody_is_evicted_for_one_who_has_left(tmp_path: Path):
         assert house.pool.find("b").admitted == 0  # type: ignore[union-attr]
 
     in_house(tmp_path, story, max_models=1)
+
+
+def test_models_are_loaded_in_the_order_in_which_they_were_asked_for(tmp_path: Path):
+    async def story(house: House) -> None:
+        busy, large, small = (house.model(n, size=s * GIB) for n, s in SIZES.items())
+        async with using(house, busy):
+            asked = [asyncio.create_task(ask(house, model)) for model in (large, small)]
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert house.count_loads("small") == 0  # though there is room for it
+        await asyncio.gather(*asked)
+        assert [load.model for load in house.loads] == ["busy", "large", "small"]
+
+    in_house(tmp_path, story, max_models=9)
+
+
+SIZES = {"busy": 6, "large": 6, "small": 2}
+
+
+def test_who_leaves_in_the_moment_of_getting_the_worker_gives_it_back(tmp_path: Path):
+    async def story(house: House) -> None:
+        leaver = asyncio.create_task(ask(house, house.model("a")))
+        house.when_ready = leaver.cancel
+        await asyncio.gather(leaver, return_exceptions=True)
+        assert leaver.cancelled()
+        resident = house.pool.find("a")
+        assert resident is not None
+        assert (resident.state, resident.active, resident.admitted) == ("ready", 0, 0)
+
+    in_house(tmp_path, story)
 
 
 def test_who_leaves_during_the_load_leaves_no_trace(tmp_path: Path):

@@ -1,0 +1,104 @@
+"""Requests that share an answer, seen from inside."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from fakes.fake_server import FAKE_WORKER, fake_model
+
+from mlm.engine.messages import Generate, SamplingParams
+from mlm.server.answers import Answers
+from mlm.server.cache import ResponseCache
+from mlm.server.flight import Flight
+from mlm.server.model import ServedModel
+from mlm.server.pool import Pool, PoolOptions
+
+GREEDY = SamplingParams(temperature=0)
+
+
+def with_answers(folder: Path, story: Callable[[Answers, ServedModel], Awaitable[None]]) -> None:
+    """Tell a story with a pool, a cache and a model."""
+    (folder / "alpha.fake").write_text(json.dumps({}))
+
+    async def tell() -> None:
+        pool = Pool(PoolOptions(command=FAKE_WORKER))
+        cache = ResponseCache(folder / "responses.sqlite")
+        try:
+            async with asyncio.timeout(20):
+                await story(Answers(pool, cache), fake_model(folder / "alpha.fake"))
+        finally:
+            await pool.close(grace_s=1)
+            await asyncio.to_thread(cache.close)
+
+    asyncio.run(tell())
+
+
+def question(wish: str) -> Generate:
+    return Generate(request_id=0, prompt=wish, sampling=GREEDY)
+
+
+async def until_over(flight: Flight) -> None:
+    with flight.watch() as watcher:
+        while not flight.over:
+            await watcher.wait()
+
+
+def test_an_answer_that_everybody_left_is_not_shared_with_the_next_one(tmp_path: Path):
+    async def story(answers: Answers, model: ServedModel) -> None:
+        asked = question("n=5 pace=0.01")
+        first, joined = answers.open(model, asked, use_cache=True)
+        assert not joined
+        with first.watch():
+            pass
+        second, joined = answers.open(model, asked, use_cache=True)
+        assert not joined
+        with second.watch():
+            await first.join()  # its end must not take the second one's place away
+            third, joined = answers.open(model, asked, use_cache=True)
+            assert joined
+            assert third is second
+            await until_over(second)
+        assert "".join(second.pieces) == "t0 t1 t2 t3 t4 "
+
+    with_answers(tmp_path, story)
+
+
+def test_without_the_cache_nothing_is_shared(tmp_path: Path):
+    async def story(answers: Answers, model: ServedModel) -> None:
+        flights = [answers.open(model, question("n=1"), use_cache=False)[0] for _ in range(2)]
+        assert flights[0] is not flights[1]
+        await asyncio.gather(*map(until_over, flights))
+
+    with_answers(tmp_path, story)
+
+
+def test_after_the_answer_is_stored_nothing_is_kept_in_memory(tmp_path: Path):
+    async def story(answers: Answers, model: ServedModel) -> None:
+        flight, _ = answers.open(model, question("n=1"), use_cache=True)
+        await until_over(flight)
+        while answers._in_flight:
+            await asyncio.sleep(0)
+        again, joined = answers.open(model, question("n=1"), use_cache=True)
+        assert not joined
+        await until_over(again)
+        assert again.replayed
+
+    with_answers(tmp_path, story)
+
+
+def test_gaps_between_tokens_that_came_together_are_shared_out():
+    async def story() -> None:
+        async def nothing(_: Flight) -> None:
+            await asyncio.Event().wait()
+
+        flight = Flight(nothing)
+        flight._arrivals = [(1.0, 1), (1.2, 1), (1.20001, 1), (1.20002, 2), (1.3, 1)]
+        gaps = flight.gaps_s()
+        assert len(gaps) == 5
+        assert gaps[0] == gaps[3]
+        assert abs(sum(gaps) - 0.3) < 1e-9
+        with flight.watch():
+            pass
+
+    asyncio.run(story())
