@@ -22,6 +22,7 @@ from mlm.store.wire import (
     describe_failure,
     host_of,
     may_redirect,
+    origin,
     trusted_tls,
     unreachable,
 )
@@ -84,7 +85,7 @@ def _limited_client(endpoint: str, wire: Wire) -> "httpx2.Client":
 
     def check_target(request: httpx2.Request) -> None:
         url = str(request.url)
-        if not url.startswith(endpoint) and not may_redirect(endpoint, url):
+        if origin(url) != origin(endpoint) and not may_redirect(endpoint, url):
             raise HubProtocolError(endpoint, "it redirects to a place it must not")
 
     def limit_body(response: httpx2.Response) -> None:

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urljoin
 
@@ -58,12 +57,7 @@ class Body:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self._reply.close()
 
 

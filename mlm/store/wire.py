@@ -9,7 +9,6 @@ import http.client
 import socket
 import ssl
 from dataclasses import dataclass, fields
-from types import TracebackType
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -129,12 +128,7 @@ class Reply:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self.close()
 
 
@@ -154,6 +148,8 @@ class Wire:
         parts = urlsplit(url)
         proxy = find_proxy(url) if self.use_proxies else None
         connection = _connect_to(parts, proxy, self.timeouts.connect_s)
+        if proxy and parts.scheme == "http":  # a tunnel has shown them already
+            headers = headers | proxy_credentials(proxy)
         try:
             connection.connect()
             sock: socket.socket = connection.sock

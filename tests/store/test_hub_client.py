@@ -186,6 +186,19 @@ def test_a_dead_proxy_is_named(dead_proxy: str, endpoint: str):
         hub.source(REPO, "1" * 40, NAME).open()
 
 
+def test_a_proxy_that_lives_is_used_for_everything(hub: FakeHub, monkeypatch: pytest.MonkeyPatch):
+    commit = hub.add(REPO, File(NAME, TINY, lfs=False))
+    monkeypatch.setenv("http_proxy", hub.endpoint.replace("//", "//user:pw@"))
+    monkeypatch.setenv("NO_PROXY", "elsewhere.example")
+    client = Hub("http://hub.example", timeouts=QUICK)
+    assert client.resolve(REPO).commit == commit
+    with client.source(REPO, commit, NAME).open() as body:
+        assert body.read(4) == b"GGUF"
+    for request in hub.requests:
+        assert request.path.startswith("http://hub.example/")
+        assert request.headers["proxy-authorization"] == "Basic dXNlcjpwdw=="
+
+
 def test_a_hub_inside_this_machine_needs_no_proxy(dead_proxy: str, hub: FakeHub, tiny: File):
     client = Hub(hub.endpoint, timeouts=QUICK, use_proxies=False)
     repo = client.resolve(REPO)
