@@ -170,7 +170,7 @@ def _environment(house: Path, outside: Mapping[str, str] = os.environ) -> dict[s
     kept = {name: value for name, value in outside.items() if not name.upper().startswith(ours)}
     return kept | {
         "MLM_HOME": str(house / "mlm"),
-        "HF_HOME": str(house / "huggingface"),
+        "HF_HOME": str(house / "hf"),
         "MLM_OFFLINE": "1",
         "NO_PROXY": "127.0.0.1,localhost",
     }
