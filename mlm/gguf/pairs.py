@@ -171,9 +171,11 @@ def _check_tokens(window: Window, count: int) -> None:
             stop = position + size + length
             if stop > end:
                 break
+            token = buffer[position + size : stop]
+            if b"\0" in token:
+                token = token[: token.index(b"\0")]  # so does llama.cpp
             # An empty token gets this name in llama.cpp, so it can clash with a real one.
-            token = buffer[position + size : stop] or b"[EMPTY_%d]" % len(seen)
-            note(hash(token))
+            note(hash(token or b"[EMPTY_%d]" % len(seen)))
             position = stop
         window.position = position
     _refuse_duplicates(seen)

@@ -131,7 +131,14 @@ def test_a_file_that_shrinks_while_it_is_read_is_refused():
 
 
 @pytest.mark.parametrize(
-    "tokens", [["a", "b", "a"], ["", "b", "[EMPTY_0]"], [f"t{i}" for i in range(9999)] + ["t7"]]
+    "tokens",
+    [
+        ["a", "b", "a"],
+        ["", "b", "[EMPTY_0]"],
+        ["a\0b", "a\0c"],
+        ["\0b", "[EMPTY_0]"],
+        [f"t{i}" for i in range(9999)] + ["t7"],
+    ],
 )
 def test_a_token_that_is_there_twice_is_refused(tokens: list[str]):
     assert "same token twice" in refuse(g.vocabulary(g.model(), tokens))
