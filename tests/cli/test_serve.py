@@ -13,6 +13,7 @@ import openai
 import psutil
 import pytest
 from fakes.mlm_serve import DEMO_MODEL, MlmServe, mlm_serve
+from fakes.processes import wait_until
 
 from mlm.errors import ExitCode
 from mlm.server.registry import Registry
@@ -201,8 +202,7 @@ def test_what_to_try_is_printed(mlm, tmp_path: Path, monkeypatch: pytest.MonkeyP
     registry = Registry(tmp_path / "home" / "run")
 
     def interrupt() -> None:
-        while not any(server.resident for server in registry.servers()):
-            pass
+        wait_until(lambda: any(server.resident for server in registry.servers()))
         os.kill(os.getpid(), signal.SIGINT)
 
     interrupter = threading.Thread(target=interrupt)

@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 from fakes.mlm_serve import DEMO_MODEL, mlm_serve
+from fakes.processes import are_gone, wait_until
 
 from mlm.cli._overrides import to_flags
 from mlm.cli._serving import connect
@@ -121,17 +121,8 @@ def test_a_command_that_is_killed_takes_its_server_and_worker_with_it(home: Path
     assert len(family) >= 2
     command.kill()
     command.communicate()
-    deadline = time.monotonic() + 10
-    while not all(is_gone(process) for process in family):
-        assert time.monotonic() < deadline
+    wait_until(lambda: are_gone(family))
     assert Registry(home / "run").servers() == []
-
-
-def is_gone(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_overrides_survive_the_way_over_the_command_line():

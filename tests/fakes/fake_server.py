@@ -1,6 +1,5 @@
 """A real server over fake workers, in a process of its own, for tests to talk to over HTTP."""
 
-import hashlib
 import http.client
 import json
 import signal
@@ -10,41 +9,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from mlm.errors import MlmError, NotFoundError
-from mlm.paths import Home
-from mlm.planning.types import DevicePlan, MemoryPlan, RuntimeConfig
-from mlm.server.guard import Keys
-from mlm.server.model import ServedModel
-from mlm.server.run import ServeOptions, serve
-from mlm.server.shelf import Shelf
+from fakes.processes import end_server
 
-FAKE_WORKER = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
-FAKE_SERVER = (sys.executable, __file__)
-GIB = 1024**3
-
-
-def fake_model(
-    path: Path, *, size: int = GIB, available: int = 8 * GIB, **config: Any
-) -> ServedModel:
-    """Return a model whose file says how the fake worker behaves; its id is the file's stem."""
-    settings = {"n_ctx": 4096, "n_parallel": 4, "n_batch": 512, "n_ubatch": 512, "n_gpu_layers": 0}
-    threads = {"n_threads": 1, "n_threads_batch": 1}
-    return ServedModel(
-        model_id=path.stem,
-        path=path,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        config=RuntimeConfig(**settings | threads | config),
-        memory=MemoryPlan(
-            grade="computed",
-            devices=(DevicePlan("cpu", size, 0, 0, 0, 0, 0, available),),
-            verdict="fits",
-            reasons=(),
-        ),
-    )
+FAKE_SERVER = (sys.executable, str(Path(__file__).with_name("fake_gateway.py")))
 
 
 class FakeServer:
@@ -241,66 +211,4 @@ def serving(
     try:
         yield FakeServer(process, folder)
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            process.send_signal(signal.SIGINT)
-        try:
-            process.wait(timeout=10)
-        finally:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
-
-
-def _main(given: dict[str, Any]) -> int:
-    folder = Path(given["folder"])
-    served, installed = [], {}
-    for model_id, behaviour in given["models"].items():
-        path = folder / f"{model_id}.fake"
-        planned = {name: behaviour.pop(name) for name in ("size", "available") if name in behaviour}
-        config, on_shelf = behaviour.pop("config", {}), behaviour.pop("installed", False)
-        path.write_text(json.dumps(behaviour), encoding="utf-8")
-        model = fake_model(path, **planned, **config)
-        if on_shelf:
-            installed[model_id] = model
-        else:
-            served.append(model)
-
-    def find(model_id: str) -> ServedModel:
-        if model_id not in installed:
-            raise NotFoundError(f"no {model_id}")
-        return installed[model_id]
-
-    def list_installed() -> dict[str, Path]:
-        return {model_id: model.path for model_id, model in sorted(installed.items())}
-
-    keys = Keys.from_file(Path(given["key_file"])) if "key_file" in given else Keys()
-    names = ("host", "max_models", "max_queue", "private", "port")
-    chosen = {name: given[name] for name in names if name in given}
-    options = ServeOptions(
-        **{"port": 0} | chosen,
-        keys=keys,
-        allowed_hosts=tuple(given.get("allowed_hosts", ())),
-        worker_command=FAKE_WORKER,
-    )
-    try:
-        serve(Shelf(served, find, list_installed), options, Home(folder / "home"), _tell)
-    except MlmError as error:
-        _say({"kind": "failed", "code": error.code, "message": error.message})
-        return error.exit_code
-    return 0
-
-
-def _tell(event: object) -> None:
-    assert is_dataclass(event) and not isinstance(event, type)
-    _say({"kind": type(event).__name__, **asdict(event)})
-
-
-def _say(document: dict[str, Any]) -> None:
-    print(json.dumps(document), flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(_main(json.loads(sys.argv[1])))
+        end_server(process)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fakes.processes import end_server
+
 import mlm.demo
 
 DEMO_MODEL = Path(mlm.demo.__file__).parent / "mlm-demo.gguf"
@@ -53,11 +55,4 @@ def mlm_serve(home: Path, *words: str) -> Iterator[MlmServe]:
     try:
         yield MlmServe(process, home)
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            process.send_signal(signal.SIGINT)
-        try:
-            process.communicate(timeout=15)
-        finally:
-            process.kill()
-            process.wait()
+        end_server(process)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from fakes.fake_server import FAKE_WORKER, fake_model
+from fakes.fake_gateway import FAKE_WORKER, fake_model
 
 from mlm.engine.messages import Generate, SamplingParams
 from mlm.server.answers import Answers

@@ -3,23 +3,15 @@
 import json
 import socket
 import struct
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from fakes.fake_server import FakeServer, serving
+from fakes.processes import wait_until
 
 Diary = Callable[[], list[str]]
-DEADLINE_S = 10.0
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    """Poll until something has happened; fail after a while."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
 
 
 def is_idle(server: FakeServer) -> bool:

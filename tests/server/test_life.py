@@ -6,8 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,33 +13,13 @@ from typing import Any
 import psutil
 import pytest
 from fakes.fake_server import FAKE_SERVER, FakeServer, serving
+from fakes.processes import are_gone, wait_until
 
 from mlm.server.registry import Registry
 
 
-def wait_until(happened: Callable[[], Any]) -> Any:
-    """Poll until something has happened, and return it; fail after a while."""
-    deadline = time.monotonic() + 10
-    while not (result := happened()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-    return result
-
-
 def workers_of(server: FakeServer) -> list[psutil.Process]:
     return psutil.Process(server.process.pid).children(recursive=True)
-
-
-def are_gone(processes: list[psutil.Process]) -> bool:
-    """Tell whether all have ended; one that nobody has reaped yet counts as ended."""
-
-    def is_gone(process: psutil.Process) -> bool:
-        try:
-            return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
-
-    return all(map(is_gone, processes))
 
 
 def test_a_killed_worker_is_a_502_and_the_next_request_works(tmp_path: Path):

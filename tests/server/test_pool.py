@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.fake_server import FAKE_WORKER, GIB, fake_model
+from fakes.fake_gateway import FAKE_WORKER, GIB, fake_model
 
 from mlm.engine.messages import Generate
 from mlm.server.errors import ApiError

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from fakes.fake_server import FakeServer, serving
+from fakes.processes import wait_until
 
 from mlm.errors import ConflictError
 from mlm.server.cache import (
@@ -363,8 +364,7 @@ def test_who_asked_first_may_leave_while_others_share(server: FakeServer, diary:
     leader.read_until("t2 ")
     with ThreadPoolExecutor(1) as clients:
         follower = clients.submit(server.chat, wish, temperature=0)
-        while server.resident()["active"] == 0:
-            pass
+        wait_until(lambda: server.resident()["active"])
         stream = server.open_stream(wish, temperature=0)
         stream.read_until("t3 ")
         leader.leave()
@@ -384,8 +384,7 @@ def test_an_aborted_answer_is_not_kept(server: FakeServer, diary: Diary):
     stream = server.open_stream(wish, temperature=0)
     stream.read_until("t1 ")
     stream.leave()
-    while "cancelled" not in diary():
-        pass
+    wait_until(lambda: "cancelled" in diary())
     reply = server.chat(wish, temperature=0)
     assert reply.headers["X-Mlm-Cache"] == "miss"
     assert len(reply.text.split()) == 50

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.fake_server import fake_model
+from fakes.fake_gateway import fake_model
 
 from mlm.errors import NotFoundError, UsageError
 from mlm.server.errors import ApiError

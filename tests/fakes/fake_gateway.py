@@ -1,0 +1,92 @@
+"""The process behind `fake_server`: it serves fake workers and prints events as JSON lines."""
+
+import hashlib
+import json
+import sys
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from mlm.errors import MlmError, NotFoundError
+from mlm.paths import Home
+from mlm.planning.types import DevicePlan, MemoryPlan, RuntimeConfig
+from mlm.server.guard import Keys
+from mlm.server.model import ServedModel
+from mlm.server.run import ServeOptions, serve
+from mlm.server.shelf import Shelf
+
+FAKE_WORKER = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
+GIB = 1024**3
+
+
+def fake_model(
+    path: Path, *, size: int = GIB, available: int = 8 * GIB, **config: Any
+) -> ServedModel:
+    """Return a model whose file says how the fake worker behaves; its id is the file's stem."""
+    settings = {"n_ctx": 4096, "n_parallel": 4, "n_batch": 512, "n_ubatch": 512, "n_gpu_layers": 0}
+    threads = {"n_threads": 1, "n_threads_batch": 1}
+    return ServedModel(
+        model_id=path.stem,
+        path=path,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        config=RuntimeConfig(**settings | threads | config),
+        memory=MemoryPlan(
+            grade="computed",
+            devices=(DevicePlan("cpu", size, 0, 0, 0, 0, 0, available),),
+            verdict="fits",
+            reasons=(),
+        ),
+    )
+
+
+def main(given: dict[str, Any]) -> int:
+    """Serve what `fake_server.serving` was asked for; return the exit code."""
+    folder = Path(given["folder"])
+    served, installed = [], {}
+    for model_id, behaviour in given["models"].items():
+        path = folder / f"{model_id}.fake"
+        planned = {name: behaviour.pop(name) for name in ("size", "available") if name in behaviour}
+        config, on_shelf = behaviour.pop("config", {}), behaviour.pop("installed", False)
+        path.write_text(json.dumps(behaviour), encoding="utf-8")
+        model = fake_model(path, **planned, **config)
+        if on_shelf:
+            installed[model_id] = model
+        else:
+            served.append(model)
+
+    def find(model_id: str) -> ServedModel:
+        if model_id not in installed:
+            raise NotFoundError(f"no {model_id}")
+        return installed[model_id]
+
+    def list_installed() -> dict[str, Path]:
+        return {model_id: model.path for model_id, model in sorted(installed.items())}
+
+    keys = Keys.from_file(Path(given["key_file"])) if "key_file" in given else Keys()
+    names = ("host", "max_models", "max_queue", "private", "port")
+    chosen = {name: given[name] for name in names if name in given}
+    options = ServeOptions(
+        **{"port": 0} | chosen,
+        keys=keys,
+        allowed_hosts=tuple(given.get("allowed_hosts", ())),
+        worker_command=FAKE_WORKER,
+    )
+    try:
+        serve(Shelf(served, find, list_installed), options, Home(folder / "home"), _tell)
+    except MlmError as error:
+        _say({"kind": "failed", "code": error.code, "message": error.message})
+        return error.exit_code
+    return 0
+
+
+def _tell(event: object) -> None:
+    assert is_dataclass(event) and not isinstance(event, type)
+    _say({"kind": type(event).__name__, **asdict(event)})
+
+
+def _say(document: dict[str, Any]) -> None:
+    print(json.dumps(document), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))
