@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fakes.heard import Heard
 from fakes.hub import FakeHub, File
-from fakes.hub.tiny import NAME, TINY, model_bytes
+from fakes.hub.tiny import NAME, REPO, TINY, model_bytes
 
 from mlm.errors import NetworkError
 from mlm.store.download import ChecksumError
@@ -74,10 +74,13 @@ def started(request: pytest.FixtureRequest, hub: FakeHub, tiny: File, download: 
 
 
 @pytest.mark.parametrize("fault", HARMLESS)
-def test_an_odd_server_is_understood(fault: str, started: bool, hub: FakeHub, download: Download):
+def test_an_odd_server_is_understood(
+    fault: str, started: bool, hub: FakeHub, download: Download, heard: Heard
+):
     hub.breaks(**HARMLESS[fault])
     (file,) = download()
     assert file.path.read_bytes() == TINY
+    assert heard.notes == [], "nothing had to be fetched twice"
 
 
 @pytest.mark.parametrize("fault", INTERRUPTIONS)
@@ -118,6 +121,30 @@ def test_a_wrong_checksum_names_both(hub: FakeHub, tiny: File, download: Downloa
     assert tiny.sha256 in failure.value.message
     assert wrong.sha256 in failure.value.message
     assert len(hub.asked("cdn")) == 2
+
+
+def test_a_resumed_download_asks_for_the_same_version_only(
+    hub: FakeHub, tiny: File, download: Download
+):
+    hub.breaks(drop_at=180_000, times=1)
+    download()
+    first, second = hub.asked("cdn")
+    assert "range" not in first.headers
+    assert second.headers["range"] == "bytes=180000-"
+    assert second.headers["if-range"] == f'"{tiny.sha256}"'
+
+
+def test_a_flood_is_cut_off_at_the_promised_size(hub: FakeHub, tiny: File, download: Download):
+    hub.breaks(append=bytes(20_000_000), chunked=True)
+    with pytest.raises(SpoiledError, match="more than it has"):
+        download()
+
+
+def test_a_page_instead_of_a_model_is_recognised_at_once(hub: FakeHub, download: Download):
+    file = File(NAME, b"<!doctype html>" + bytes(8_000_000))
+    hub.add(REPO, file)
+    with pytest.raises(SpoiledError, match="an HTML page"):
+        download()
 
 
 def test_a_server_that_never_gets_better_is_given_up(hub: FakeHub, tiny: File, download: Download):

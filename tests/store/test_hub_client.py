@@ -295,6 +295,9 @@ def test_redirects_in_a_circle_end(hub: FakeHub, client: Hub, tiny: File, where:
     [
         ("https://hub", "https://cdn.example/x", True),
         ("https://hub", "http://cdn.example/x", False),
+        ("https://hub", "http://hub/x", False),
+        ("http://mirror", "ftp://mirror/x", False),
+        ("http://mirror", "http://mirror.evil/x", False),
         ("http://mirror", "http://mirror:8080/x", True),
         ("http://mirror", "http://other/x", False),
         ("http://127.0.0.1:1", "http://localhost:2/x", True),
