@@ -48,6 +48,7 @@ def summarise_cache(requests: Iterable[RequestStats]) -> dict[str, Any]:
 
 def _summarise(model: str, requests: list[RequestStats], loads: list[LoadStats]) -> dict[str, Any]:
     succeeded = [request for request in requests if request.ok]
+    served = [request for request in requests if request.error != "cancelled"]
     errors = Counter(request.error for request in requests if request.error)
     return {
         "model": model,
@@ -61,7 +62,7 @@ def _summarise(model: str, requests: list[RequestStats], loads: list[LoadStats])
         "load_ms": _spread(load.load_s for load in loads if load.ok),
         "decode_tps": _decode_tps(succeeded),
         "requests_per_s": _requests_per_s(requests),
-        "success_rate": len(succeeded) / len(requests) if requests else None,
+        "success_rate": len(succeeded) / len(served) if served else None,
         "errors": dict(errors.most_common()),
     }
 

@@ -11,7 +11,7 @@ class RequestStats:
     model: str
     endpoint: str  # "chat", "completions", "embeddings"
     ok: bool
-    error: str | None  # the error code, None when ok
+    error: str | None  # the error code, None when ok; "cancelled": the client left
     cache: str  # "hit", "miss", "shared", "bypass"
     prompt_tokens: int
     cached_tokens: int  # of the prompt, taken from a KV cache

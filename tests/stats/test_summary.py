@@ -52,6 +52,13 @@ def test_failures_count_but_do_not_enter_the_latencies():
     assert summary["errors"] == {"worker_crashed": 1}
 
 
+def test_a_client_that_left_is_no_failure_of_the_server():
+    left = request(ok=False, error="cancelled")
+    (summary,) = summarise_models([request(), left], [])
+    assert summary["success_rate"] == 1
+    assert summary["errors"] == {"cancelled": 1}
+
+
 def test_nothing_known_is_null_and_never_zero():
     (summary,) = summarise_models([], [LoadStats(1.0, "tiny", False, 0.1, None, None)])
     assert summary["requests"] == 0
