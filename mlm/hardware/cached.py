@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from mlm.hardware.types import Hardware
 Key = list[str | int | None]
 
 _CACHE_NAME = "hardware.json"
+_FRESH_S = 3600.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -21,29 +23,39 @@ def cached_hardware(cache_dir: Path, disk_paths: Iterable[Path] = ()) -> Hardwar
     """Return this machine as `mlm.hardware.detect.detect_hardware` does, but cheaply.
 
     All that can be told in milliseconds is asked anew, free memory above all. The measured memory
-    bandwidth is kept in ``cache_dir`` until the machine, its usable cores or its boot change.
+    bandwidth is kept in ``cache_dir`` until the machine, its usable cores or its boot change. Once
+    an hour it is measured again, and the greater figure stays: a busy machine only looks slower.
     """
     found = survey_hardware(disk_paths)
     if found.memory_bandwidth_bytes_per_s is not None:
         return found
     path = cache_dir / _CACHE_NAME
     key: Key = [found.fingerprint, found.cpu.usable_cores, read_text(_BOOT_ID)]
-    if (known := _read_cache(path, key)) is not None:
-        sources = {**found.sources, BANDWIDTH: "measured earlier"}
-        return replace(found, memory_bandwidth_bytes_per_s=known, sources=sources)
+    known, measured_at = _read_cache(path, key) or (0, 0.0)
+    if 0 <= time.time() - measured_at < _FRESH_S:
+        return _with_bandwidth(found, known)
     measured = measure_bandwidth(found)
-    if measured.memory_bandwidth_bytes_per_s is not None:
-        _write_cache(path, {"key": key, BANDWIDTH: measured.memory_bandwidth_bytes_per_s})
-    return measured
+    fastest = max(measured.memory_bandwidth_bytes_per_s or 0, known)
+    if not fastest:
+        return measured
+    _write_cache(path, {"key": key, BANDWIDTH: fastest, "measured_at": time.time()})
+    return measured if fastest > known else _with_bandwidth(found, known)
 
 
-def _read_cache(path: Path, key: Key) -> int | None:
+def _with_bandwidth(found: Hardware, known: int) -> Hardware:
+    sources = {**found.sources, BANDWIDTH: "measured earlier"}
+    return replace(found, memory_bandwidth_bytes_per_s=known, sources=sources)
+
+
+def _read_cache(path: Path, key: Key) -> tuple[int, float] | None:
+    """Return the bandwidth that was measured on this very machine, and when (Unix time)."""
     try:
         cached = json.loads(path.read_bytes())
-        known = cached[BANDWIDTH] if cached["key"] == key else None
+        known, measured_at = cached[BANDWIDTH], float(cached["measured_at"])
+        usable = cached["key"] == key and isinstance(known, int) and known > 0
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return known if isinstance(known, int) and known > 0 else None
+    return (known, measured_at) if usable else None
 
 
 def _write_cache(path: Path, document: dict[str, object]) -> None:

@@ -52,6 +52,23 @@ def test_the_measured_bandwidth_is_kept_and_nothing_else(tmp_path: Path):
     assert second.fingerprint == first.fingerprint
 
 
+@pytest.mark.parametrize(("kept_bps", "stays"), [(7, False), (10**15, True)])
+def test_an_old_figure_is_measured_again_and_the_greater_one_stays(
+    tmp_path: Path, kept_bps: int, stays: bool
+):
+    cached_hardware(tmp_path)
+    [path] = tmp_path.iterdir()
+    old = json.loads(path.read_text())
+    path.write_text(
+        json.dumps(old | {"memory_bandwidth_bytes_per_s": kept_bps, "measured_at": 1.0})
+    )
+
+    found = cached_hardware(tmp_path)
+
+    assert (found.memory_bandwidth_bytes_per_s == kept_bps) is stays
+    assert json.loads(path.read_text())["measured_at"] > old["measured_at"]
+
+
 @pytest.mark.parametrize("content", ["[]", "{", '{"key": [], "memory": 3}'])
 def test_a_broken_cache_is_measured_anew(tmp_path: Path, content: str):
     (tmp_path / "hardware.json").write_text(content)
