@@ -7,13 +7,12 @@ import resource
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fakes.hub import FakeHub, File
 from fakes.hub.tiny import NAME, REPO, model_bytes
+from fakes.processes import wait_until
 
 from mlm.errors import ExitCode
 from mlm.store.partial import SYNC_BYTES
@@ -57,13 +56,6 @@ def big(hub: FakeHub) -> File:
     return file
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.005)
-
-
 def partial_size(hub_cache: Path) -> int:
     return sum(path.stat().st_size for path in hub_cache.rglob("*.mlm-partial"))
 
@@ -72,7 +64,7 @@ def kill_after(count: int, hub: FakeHub, hub_cache: Path) -> None:
     """Start a download and kill it when exactly ``count`` bytes have been written."""
     hub.breaks(stall_at=count)
     with subprocess.Popen(COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        until(lambda: partial_size(hub_cache) == count)
+        wait_until(lambda: partial_size(hub_cache) == count)
         process.kill()
     hub.recovers()
 
