@@ -1,13 +1,14 @@
 """From what a person wants served to what the server needs to know of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlm.cli._runtime_config import choose_config
 from mlm.errors import DoesNotFitError, NotFoundError
 from mlm.planning.types import MemoryPlan, Overrides, RuntimeConfig
+from mlm.store.listener import Listener
 from mlm.store.ref import LocalRef, parse_ref
 from mlm.store.store import Store
 from mlm.units import format_size
@@ -28,12 +29,14 @@ class Planner:
     hardware: "Hardware"
     overrides: Overrides
     config_file: Path | None = None  # instead of the model's own in MLM_HOME/config
+    listener: Listener = field(default_factory=Listener)  # of a file that has to be hashed first
 
     def plan(self, ref: str) -> "ServedModel":
         """Return the model that ``ref`` names, with its runtime config and memory plan.
 
         Raises:
             NotFoundError: it is not installed.
+            CorruptModelError: its bytes are not the promised ones.
             GGUFError: the file is not a sound model.
             ConfigError: its config file cannot be meant.
             DoesNotFitError: this machine has too little memory for it.
@@ -45,6 +48,7 @@ class Planner:
 
         with Store(self.settings.home, self.settings.hub_cache) as store:
             file = store.find(ref)
+            store.ensure_intact(file, self.listener)
             store.note_use(file)
         shape = shape_from_metadata(read_metadata(file.path))
         config = self._choose_config(file.model_id, shape)
@@ -85,15 +89,16 @@ def make_shelf(
     settings: "Settings",
     refs: Sequence[str],
     overrides: Overrides,
-    config_file: Path | None = None,
+    config_file: Path | None,
+    listener: Listener,
 ) -> "Shelf":
-    """Return what a server can be asked for, ``refs`` first."""
+    """Return what a server can be asked for, ``refs`` first; raises as `Planner.plan`."""
     from mlm.cli._machine import without_unusable_amx
     from mlm.hardware.detect import survey_hardware
     from mlm.server.shelf import Shelf
 
     hardware = without_unusable_amx(survey_hardware())
-    named = Planner(settings, hardware, overrides, config_file)
+    named = Planner(settings, hardware, overrides, config_file, listener)
     others = Planner(settings, hardware, Overrides())
     served = [named.plan(ref) for ref in refs]
     return Shelf(served, others.find_installed, others.list_installed)

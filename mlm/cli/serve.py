@@ -60,6 +60,7 @@ def serve(
     from mlm.engine import require_engine
 
     require_engine()
+    from mlm.cli._progress import show_progress
     from mlm.cli._serve_log import open_log
     from mlm.cli._shelf import make_shelf
     from mlm.server.guard import Keys
@@ -78,6 +79,7 @@ def serve(
     settings = session(ctx).settings
     if config is not None and len(refs or ()) != 1:
         raise UsageError("--config is for exactly one model", remedy="mlm serve REF --config FILE")
-    shelf = make_shelf(settings, refs or (), overrides, config)
+    with show_progress(session(ctx), "none" if as_json else "auto") as listener:
+        shelf = make_shelf(settings, refs or (), overrides, config, listener)
     with open_log(session(ctx), as_json=as_json) as tell:
         run_server(shelf, options, settings.home, tell)

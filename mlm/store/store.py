@@ -24,7 +24,7 @@ from mlm.store.receipt import Receipt, Receipts
 from mlm.store.ref import LocalRef, parse_ref
 from mlm.store.space import writing_to
 from mlm.store.types import Downloaded, DownloadStatus, ModelFile, Origin, RemoteFile, Verified
-from mlm.store.verify import verify_file
+from mlm.store.verify import CorruptModelError, verify_file
 
 
 class Store:
@@ -136,6 +136,22 @@ class Store:
             with contextlib.suppress(OSError, UsageError):  # it is gone, or the home is read-only
                 self._register(replace(result.file, verified_at=verified_at))
         return results
+
+    def ensure_intact(self, model: ModelFile, listener: Listener) -> None:
+        """Hash what is in the store but was never verified, or was touched since.
+
+        A local file that nobody imported carries no promise: it is taken as it is.
+
+        Raises:
+            CorruptModelError: the bytes are not the promised ones.
+        """
+        current = {r.file.path for r in self._index.receipts() if r.is_current()}
+        files = self.files(model)
+        if all(file.sha256 is None or file.path in current for file in files):
+            return
+        for result in self.verify(model, listener):
+            if result.expected is not None and not result.ok:
+                raise CorruptModelError(result)
 
     def import_file(self, path: Path, listener: Listener) -> list[ModelFile]:
         """Register a local GGUF, with all its shards, where it is; hash it and return its files.
