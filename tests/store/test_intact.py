@@ -6,7 +6,7 @@ import pytest
 from fakes import gguf_files
 from fakes.heard import Heard
 from fakes.hub import File
-from fakes.hub.tiny import TINY, model_bytes
+from fakes.hub.tiny import model_bytes
 
 from mlm.paths import Home
 from mlm.store.store import Store
