@@ -40,7 +40,7 @@ class Answers:
     ) -> tuple[Flight, bool]:
         """Return the flight of the answer, and whether somebody else had started it already.
 
-        Call `Flight.watch` before the next await, or the flight may be cancelled.
+        Watch it before the next await: others may leave it, and a flight ends with its last watcher.
         """
         if not (use_cache and is_cacheable(model, generate)):
             flight = Flight(lambda flight: self._generate(flight, model, generate))
@@ -52,6 +52,7 @@ class Answers:
             return shared, True
         flight = Flight(lambda flight: self._find_or_generate(flight, model, generate, question))
         self._in_flight[question] = flight
+        flight.when_done(lambda: None if flight.storing else self._land(question, flight))
         self._flights.add(flight)
         return flight, False
 
@@ -63,25 +64,21 @@ class Answers:
     async def _find_or_generate(
         self, flight: Flight, model: ServedModel, generate: Generate, question: bytes
     ) -> None:
+        template = await self._cache.template(model.identity)
+        if template and (answer := await self._cache.find(_key(question, template))):
+            _replay(flight, answer)
+            return
+        lease = await self._generate(flight, model, generate)
+        if flight.finished is None or flight.finished.reason == "cancelled":
+            return
         loop = asyncio.get_running_loop()
-        stored = False
-        try:
-            template = await self._cache.template(model.identity)
-            if template and (answer := await self._cache.find(_key(question, template))):
-                _replay(flight, answer)
-                return
-            lease = await self._generate(flight, model, generate)
-            if flight.finished is not None and flight.finished.reason != "cancelled":
-                stored = True
-                self._cache.store(
-                    _key(question, _template_of(lease)),
-                    model.model_id,
-                    _storable(flight, flight.finished),
-                    then=lambda: loop.call_soon_threadsafe(self._land, question, flight),
-                )
-        finally:
-            if not stored:
-                self._land(question, flight)
+        flight.storing = True
+        self._cache.store(
+            _key(question, _template_of(lease)),
+            model.model_id,
+            _storable(flight, flight.finished),
+            then=lambda: loop.call_soon_threadsafe(self._land, question, flight),
+        )
 
     async def _generate(self, flight: Flight, model: ServedModel, generate: Generate) -> Lease:
         async with self._pool.lease(model) as lease:

@@ -29,6 +29,7 @@ class Flight:
         self.finished: Finished | None = None
         self.error: ApiError | None = None
         self.replayed = False  # from the response cache
+        self.storing = False  # it is on its way into the response cache
         self.engine = ""
         self.load_s = 0.0
         self._arrivals: list[tuple[float, int]] = []  # monotonic time, tokens
@@ -78,6 +79,10 @@ class Flight:
         if not self.over:
             self.error = to_api_error(error)
         self._wake()
+
+    def when_done(self, then: Callable[[], object]) -> None:
+        """Have ``then`` called when its task has ended, even one that never began."""
+        self._task.add_done_callback(lambda _: then())
 
     def watch(self) -> "Watcher":
         """Return a new watcher; leave it with ``with``."""

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
 from fakes.fake_gateway import FAKE_WORKER, fake_model
 
 from mlm.engine.messages import Generate, SamplingParams
-from mlm.server.answers import Answers
-from mlm.server.cache import ResponseCache
+from mlm.server.answers import Answers, _key
+from mlm.server.cache import ResponseCache, Template
 from mlm.server.flight import Flight
 from mlm.server.model import ServedModel
 from mlm.server.pool import Pool, PoolOptions
@@ -50,7 +52,7 @@ def test_an_answer_that_everybody_left_is_not_shared_with_the_next_one(tmp_path:
         first, joined = answers.open(model, asked, use_cache=True)
         assert not joined
         with first.watch():
-            pass
+            await asyncio.sleep(0)  # it begins
         second, joined = answers.open(model, asked, use_cache=True)
         assert not joined
         with second.watch():
@@ -62,6 +64,30 @@ def test_an_answer_that_everybody_left_is_not_shared_with_the_next_one(tmp_path:
         assert "".join(second.pieces) == "t0 t1 t2 t3 t4 "
 
     with_answers(tmp_path, story)
+
+
+def test_an_answer_that_everybody_left_before_it_began_leaves_no_trace(tmp_path: Path):
+    async def story(answers: Answers, model: ServedModel) -> None:
+        flight, _ = answers.open(model, question("n=1"), use_cache=True)
+        with flight.watch():
+            pass
+        await flight.join()
+        await asyncio.sleep(0)
+        assert answers._in_flight == {}
+
+    with_answers(tmp_path, story)
+
+
+def test_a_template_that_shows_the_date_has_other_answers_tomorrow(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    keys = {}
+    for day in ("2026-03-01", "2026-03-02"):
+        monkeypatch.setattr(time, "strftime", lambda _, day=day: day)
+        keys[day] = [_key(b"question", Template("ab", uses)) for uses in (False, True)]
+    (plain, dated), (plain_tomorrow, dated_tomorrow) = keys.values()
+    assert plain == plain_tomorrow
+    assert dated != dated_tomorrow
 
 
 def test_without_the_cache_nothing_is_shared(tmp_path: Path):

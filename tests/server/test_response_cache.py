@@ -404,7 +404,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeServer]:
     models: dict[str, dict[str, Any]] = {
         "alpha": {},
         "all": {"config": {"response_cache": "all"}},
-        "off": {"config": {"response_cache": "off"}},
+        "off": {"config": {"response_cache": "off", "max_tokens": 2}},
     }
     with serving(folder, models, key_file=str(folder / "keys"), max_models=3) as server:
         server.wait_for("Loaded")
@@ -443,6 +443,11 @@ def test_the_policy_of_a_model_decides(keyed: FakeServer):
 
     assert words("all") == ["miss", "hit"]
     assert words("off", temperature=0) == ["bypass", "bypass"]
+
+
+def test_the_config_of_a_model_limits_answers_that_set_no_limit(keyed: FakeServer):
+    assert ask_as(keyed, "key-of-bob", "n=5", model="off").text == "t0 t1 "
+    assert ask_as(keyed, "key-of-bob", "n=5", model="off", max_tokens=3).text == "t0 t1 t2 "
 
 
 def test_a_hit_needs_no_worker(tmp_path: Path):

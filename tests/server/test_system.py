@@ -17,12 +17,12 @@ ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 orphan = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', '']).pid)"
 pid = int(subprocess.run([sys.executable, "-c", orphan], capture_output=True).stdout)
 own = subprocess.Popen([sys.executable, "-c", "raise SystemExit(7)"])
-reaped = []
+os.waitid(os.P_PID, own.pid, os.WEXITED | os.WNOWAIT)  # both have ended, nobody is reaped
+reaped = reap_orphans({own.pid})
+code = own.wait()
 while pid not in reaped:
-    reaped += reap_orphans({own.pid})
-    if own.poll() is not None:
-        reaped += reap_orphans(set())
-print(json.dumps([reaped == [pid], own.wait(), reap_orphans(set())]))
+    reaped += reap_orphans(set())
+print(json.dumps([reaped == [pid], code, reap_orphans(set())]))
 """
 
 
