@@ -40,7 +40,7 @@ class Answers:
     ) -> tuple[Flight, bool]:
         """Return the flight of the answer, and whether somebody else had started it already.
 
-        Watch it before the next await: others may leave it, and a flight ends with its last watcher.
+        Watch it before the next await: a flight ends when its last watcher leaves.
         """
         if not (use_cache and is_cacheable(model, generate)):
             flight = Flight(lambda flight: self._generate(flight, model, generate))
