@@ -38,15 +38,16 @@ class WorkerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How to choose the next token. Defaults follow OpenAI where it has one, else llama.cpp.
+    """How to choose the next token. The defaults are those of llama.cpp's own server.
 
-    A value that switches a sampler off is its default: ``top_k=0``, ``repeat_penalty=1``.
+    They suit small quantized models better than sampling from the whole vocabulary. Values that
+    switch a sampler off: ``top_k=0``, ``top_p=1``, ``min_p=0``, ``repeat_penalty=1``.
     """
 
-    temperature: float = 1.0  # 0 = greedy
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
+    temperature: float = 0.8  # 0 = greedy
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.05
     typical_p: float = 1.0
     repeat_penalty: float = 1.0
     repeat_last_n: int = 64

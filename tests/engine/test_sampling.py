@@ -16,8 +16,14 @@ def stages(params: SamplingParams, **facts: object) -> list[tuple[str, tuple[obj
     return plan_stages(params, **known)
 
 
+def test_what_nobody_chose_is_as_in_llama_cpps_server():
+    narrowing = [("top_k", (40,)), ("top_p", (0.95, 1)), ("min_p", (0.05, 1))]
+    assert stages(SamplingParams(seed=5)) == [*narrowing, ("temp", (0.8,)), ("dist", (5,))]
+
+
 def test_what_is_switched_off_is_not_in_the_chain():
-    assert stages(SamplingParams(seed=5)) == [("temp", (1.0,)), ("dist", (5,))]
+    plain = SamplingParams(seed=5, temperature=1, top_k=0, top_p=1, min_p=0)
+    assert stages(plain) == [("temp", (1.0,)), ("dist", (5,))]
     assert stages(SamplingParams(temperature=0, seed=5)) == [("greedy", ())]
 
 
