@@ -131,14 +131,15 @@ def _penalties(params: SamplingParams, n_ctx_slot: int) -> list[Stage]:
 
 def _filters(params: SamplingParams, seed: int) -> list[Stage]:
     """Return the samplers that narrow the choice; each keeps at least one token."""
+    is_greedy = params.temperature == 0  # then those that always keep the likeliest do nothing
     stages: list[Stage] = []
-    if params.top_k > 0:
+    if params.top_k > 0 and not is_greedy:
         stages.append(("top_k", (params.top_k,)))
     if params.typical_p < 1:
         stages.append(("typical", (params.typical_p, 1)))
-    if params.top_p < 1:
+    if params.top_p < 1 and not is_greedy:
         stages.append(("top_p", (params.top_p, 1)))
-    if params.min_p > 0:
+    if params.min_p > 0 and not is_greedy:
         stages.append(("min_p", (params.min_p, 1)))
     if params.xtc_probability > 0:
         stages.append(("xtc", (params.xtc_probability, params.xtc_threshold, 1, seed)))
