@@ -8,6 +8,8 @@ from fakes.openai_server import OpenAIServer
 
 from mlm.errors import ExitCode
 
+pytestmark = pytest.mark.usefixtures("warm_home")
+
 
 def test_a_server_is_measured_and_rated(mlm, openai_server: OpenAIServer):
     result = mlm("bench", openai_server.url, "--users", "2", "--rounds", "2")

@@ -7,6 +7,8 @@ import pytest
 
 from mlm.errors import ExitCode
 
+pytestmark = pytest.mark.usefixtures("warm_home")
+
 SMALL = """\
 family: house
 sources: {me: "measured at home"}

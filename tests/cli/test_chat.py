@@ -12,6 +12,8 @@ from fakes.openai_server import OpenAIServer
 
 from mlm.errors import ExitCode
 
+pytestmark = pytest.mark.usefixtures("warm_home")
+
 CHAT = ["-m", "mlm", "chat", "tiny"]
 
 

@@ -7,6 +7,8 @@ from fakes import gguf_files as g
 
 from mlm.planning.config_file import read_config
 
+pytestmark = pytest.mark.usefixtures("warm_home")
+
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:

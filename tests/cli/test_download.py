@@ -9,6 +9,8 @@ from fakes.hub.tiny import NAME, REPO, TINY, model_bytes
 
 from mlm.errors import ExitCode
 
+pytestmark = pytest.mark.usefixtures("warm_home")
+
 PINNED = """\
 family: tiny
 sources: {{me: "measured at home"}}

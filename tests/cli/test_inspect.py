@@ -6,6 +6,8 @@ import pytest
 from fakes import gguf_files as g
 from fakes.hub import FakeHub, File
 
+pytestmark = pytest.mark.usefixtures("warm_home")
+
 
 def test_a_model_is_shown_with_its_template(mlm, tmp_path: Path):
     path = g.llama().write(tmp_path / "small.gguf")

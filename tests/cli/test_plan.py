@@ -6,6 +6,8 @@ import pytest
 from fakes import gguf_files as g
 from fakes.hub import FakeHub, File
 
+pytestmark = pytest.mark.usefixtures("warm_home")
+
 LAPTOP = ("--hardware", "16GB laptop")
 FIELDS = {
     "ref", "grade", "architecture", "context", "n_ctx_slot", "n_gpu_layers", "disk_bytes",

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("warm_home")
+
 
 def widest(text: str) -> int:
     return max(len(line) for line in text.splitlines())

@@ -14,6 +14,8 @@ from fakes.openai_server import OpenAIServer
 
 from mlm.errors import ExitCode
 
+pytestmark = pytest.mark.usefixtures("warm_home")
+
 
 @pytest.fixture
 def server(openai_server: OpenAIServer, home: Path) -> OpenAIServer:

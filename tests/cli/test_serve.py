@@ -18,6 +18,8 @@ from fakes.processes import wait_until
 from mlm.errors import ExitCode
 from mlm.server.registry import Registry
 
+pytestmark = pytest.mark.usefixtures("warm_home")
+
 QUESTION = "What is mlm?"
 
 

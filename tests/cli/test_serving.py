@@ -20,6 +20,8 @@ from mlm.planning.types import Overrides
 from mlm.server.registry import Registry
 from mlm.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("warm_home")
+
 ONE_THREAD = Overrides(n_threads=1)
 
 

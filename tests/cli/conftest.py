@@ -1,0 +1,28 @@
+"""For commands that should run in a home that has been used before: its caches are warm.
+
+A fresh home makes every command parse the catalog and measure the memory's bandwidth first. That
+is tested where it belongs; elsewhere it would be half of the time of all tests.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mlm.catalog.load import load_catalog
+from mlm.hardware.cached import cached_hardware
+
+
+@pytest.fixture(scope="session")
+def used_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What mlm keeps between runs."""
+    folder = tmp_path_factory.mktemp("used-cache")
+    load_catalog(folder / "no-catalog-of-the-users", folder)
+    cached_hardware(folder)
+    return folder
+
+
+@pytest.fixture
+def warm_home(isolated: None, home: Path, used_cache: Path) -> None:
+    """Put the caches into the test's home."""
+    shutil.copytree(used_cache, home / "cache")
