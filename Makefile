@@ -19,6 +19,7 @@ setup: .venv/ready
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e . ; \
 	fi
+	@$(BIN)/python -m compileall -q mlm  # as an installer would: else start-up pays for compiling
 	@touch $@
 
 check: setup

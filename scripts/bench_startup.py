@@ -1,7 +1,7 @@
 """How long the command line takes to start, as ratios within one run.
 
 Method: each command runs as a whole process, interleaved round by round so that the machine's
-noise hits all of them alike; the first round is dropped; figures are user+system CPU seconds and
+noise hits all of them alike; the first round, which may write bytecode, is dropped; figures are user+system CPU seconds and
 wall seconds, as medians with their minimum and maximum. The last line is JSON.
 """
 
@@ -41,6 +41,7 @@ def main() -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as home:
         environ = {**os.environ, "MLM_HOME": home, "HF_HOME": home, "MLM_OFFLINE": "1"}
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)  # installed programs have their bytecode
         rounds = [
             {name: run_once(command, environ) for name, command in COMMANDS.items()}
             for _ in range(ROUNDS + 1)
