@@ -1,8 +1,8 @@
 """How long the command line takes to start, as ratios within one run.
 
 Method: each command runs as a whole process, interleaved round by round so that the machine's
-noise hits all of them alike; the first round, which may write bytecode, is dropped; figures are user+system CPU seconds and
-wall seconds, as medians with their minimum and maximum. The last line is JSON.
+noise hits all of them alike; the first round, which may write bytecode, is dropped; figures are
+user+system CPU and wall milliseconds, medians with minimum and maximum. The last line is JSON.
 """
 
 import json
