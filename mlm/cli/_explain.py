@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mlm.cli._session import print_document
+from mlm.cli._session import print_document, print_text
 from mlm.errors import DoesNotFitError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def explain_model(
     if as_json:
         print_document("recommend", _document(results, machine, wish))
     else:
-        print("\n\n".join(_text(found) for found in results))
+        print_text("\n\n".join(_text(found) for found in results))
     if not any(isinstance(found, Recommendation) for found in results):
         raise typer.Exit(DoesNotFitError.exit_code)
 

@@ -87,8 +87,9 @@ class _Announcer:
         if not model_ids:
             self._session.note("Ready; models are loaded when a client asks for them")
         elif not self._session.quiet:
-            example = _EXAMPLE.format(url=self._url, model=model_ids[0])
-            print(f"Ready. Try: {example}\n  or: mlm chat {model_ids[0]}", flush=True)
+            model = printable(model_ids[0])
+            example = _EXAMPLE.format(url=self._url, model=model)
+            print(f"Ready. Try: {example}\n  or: mlm chat {model}", flush=True)
 
     def _clear_line(self) -> None:
         if self._on_terminal:

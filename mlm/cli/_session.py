@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from mlm.settings import Settings
 from mlm.terminal import printable, printable_json
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,11 @@ def session(ctx: typer.Context) -> Session:
     return found
 
 
+def print_text(text: str) -> None:
+    """Print the data of a command for people, without what could command their terminal."""
+    print(printable(text))
+
+
 def print_document(command: str, payload: dict[str, Any]) -> None:
     """Print ``payload`` as the JSON document ``mlm.<command>/1``."""
     document = {"schema": f"mlm.{command}/1", "mlm_version": mlm.__version__, **payload}
@@ -75,10 +80,21 @@ def print_error(error: MlmError, *, as_json: bool) -> None:
 
 
 def stdout() -> "Console":
-    """Return a rich console on stdout: 80 columns without a terminal, no colour if unwanted."""
+    """Return a rich console on stdout: 80 columns without a terminal, no colour if unwanted.
+
+    Text from outside has its control characters taken out, which rich itself does not do.
+    """
     from rich.console import Console
+    from rich.segment import Segment
 
     class Output(Console):
+        def render(
+            self, renderable: "RenderableType", options: "ConsoleOptions | None" = None
+        ) -> "Iterable[Segment]":
+            for segment in super().render(renderable, options):
+                text, style, control = segment
+                yield segment if control else Segment(printable(text), style)
+
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError  # rich would end with exit code 1
 

@@ -1,5 +1,6 @@
 """The ``mlm`` command: the list of commands, the global options and the one error boundary."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typer.completion import completion_init  # type: ignore[attr-defined]
 import mlm
 from mlm.cli._lazy import ReaderGone, lazy_app
 from mlm.cli._session import Session, print_error
-from mlm.errors import ExitCode, MlmError, UsageError
+from mlm.errors import DiskSpaceError, ExitCode, MlmError, UsageError
 from mlm.settings import Settings
 
 COMMANDS = (
@@ -67,35 +68,69 @@ def _root(
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with one of `mlm.errors.ExitCode`."""
+    _open_closed_streams()
     arguments = sys.argv[1:] if argv is None else argv
     sys.exit(run(arguments))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; whatever fails is printed, never raised."""
-    as_json = "--json" in arguments
     try:
         return _dispatch(arguments)
-    except MlmError as error:
-        if os.environ.get("MLM_DEBUG") == "1":
-            raise
-        print_error(error, as_json=as_json)
-        return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
     except ReaderGone:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return ExitCode.OK
     except Exception as error:
         if os.environ.get("MLM_DEBUG") == "1":
             raise
-        bug = MlmError(
-            f"this is a bug in mlm: {type(error).__name__}: {error}",
-            remedy="run it again with MLM_DEBUG=1 and report what it prints",
+        failure = _explain(error)
+        _report(failure, as_json="--json" in arguments)
+        return failure.exit_code
+
+
+def _explain(error: Exception) -> MlmError:
+    """Return what a person can be told of ``error``."""
+    if isinstance(error, MlmError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = error.filename or "what mlm prints"
+        return DiskSpaceError(
+            f"cannot write {where}: {os.strerror(error.errno)}",
+            remedy="make room: mlm list, then mlm rm REF",
         )
-        print_error(bug, as_json=as_json)
-        return ExitCode.BUG
+    return MlmError(
+        f"this is a bug in mlm: {type(error).__name__}: {error}",
+        remedy="run it again with MLM_DEBUG=1 and report what it prints",
+    )
+
+
+def _report(failure: MlmError, *, as_json: bool) -> None:
+    try:
+        print_error(failure, as_json=as_json)
+        sys.stdout.flush()
+    except OSError:  # perhaps that nothing can be printed there was the failure
+        _discard_stdout()
+        if as_json:
+            print_error(failure, as_json=False)
+
+
+def _open_closed_streams() -> None:
+    """Put /dev/null where a standard stream was closed (``mlm list >&-``).
+
+    Otherwise the next file that is opened would get its number, and be printed into.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
+
+
+def _discard_stdout() -> None:
+    """Let what is still to be printed vanish, where nobody can read it any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlm.cli._options import JsonOpt
-from mlm.cli._session import print_document, session
+from mlm.cli._session import print_document, print_text, session
 
 if TYPE_CHECKING:
     from mlm.gguf.types import GGUFHeader, GGUFMetadata
@@ -35,7 +35,7 @@ def inspect(ctx: typer.Context, ref: FileArg, as_json: JsonOpt = False) -> None:
     if as_json:
         print_document("inspect", _document(name, header))
     else:
-        print(_text(name, header))
+        print_text(_text(name, header))
 
 
 def _model_or_reason(header: "GGUFHeader") -> "tuple[GGUFMetadata | None, str | None]":

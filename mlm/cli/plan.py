@@ -6,7 +6,7 @@ import typer
 
 from mlm.cli._options import JsonOpt, RefArg
 from mlm.cli._overrides import takes_overrides
-from mlm.cli._session import print_document, session
+from mlm.cli._session import print_document, print_text, session
 from mlm.cli.recommend import HardwareOpt, MemoryOpt
 from mlm.planning.types import Overrides
 
@@ -49,7 +49,7 @@ def plan(
     if as_json:
         print_document("plan", _document(subject, config, planned, speeds))
     else:
-        print(_text(subject, config, planned, speeds))
+        print_text(_text(subject, config, planned, speeds))
     if planned.verdict == "does_not_fit":
         if not as_json:
             session(ctx).note("hint: mlm recommend")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mlm.cli._options import JsonOpt
-from mlm.cli._session import print_document, session
+from mlm.cli._session import print_document, print_text, session
 
 if TYPE_CHECKING:
     from mlm.hardware.types import Hardware
@@ -88,7 +88,7 @@ def recommend(
     if as_json:
         print_document("recommend", _document(ranking, machine, wish))
     elif ranking.recommendations:
-        print(_table(ranking))
+        print_text(_table(ranking))
         best = ranking.recommendations[0].label
         session(ctx).note(f"get it with: mlm download {best}; see more with: mlm plan {best}")
     if ranking.recommendations:

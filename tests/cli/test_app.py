@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,8 @@ import mlm as package
 from mlm.cli import app as front_door
 from mlm.cli._session import printable
 from mlm.errors import ExitCode, IntegrityError, MlmError
+
+DEMO_MODEL = Path(package.__file__).parent / "demo" / "mlm-demo.gguf"
 
 
 def test_version_is_one_line(mlm):
@@ -116,3 +120,46 @@ def test_a_reader_that_has_gone_is_no_failure():
     assert done.returncode == ExitCode.OK
     assert b"Traceback" not in done.stderr
     assert b"Exception" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", ["list", "catalog list --json"])
+def test_a_closed_stream_is_no_failure(words: str, closed: str):
+    command = f"{sys.executable} -m mlm {words} {closed}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
+    assert done.returncode == ExitCode.OK
+    assert b"bug" not in done.stderr
+
+
+def test_without_stderr_nothing_else_comes_on_stdout():
+    command = f"{sys.executable} -m mlm nonsense 2>&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (ExitCode.USAGE, b"")
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_full_disk_under_the_output_is_called_so(flags: list[str]):
+    words = [sys.executable, "-m", "mlm", "catalog", "list", *flags]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == ExitCode.DISK_SPACE
+    assert done.stderr.startswith("error: cannot write what mlm prints")
+    assert "Traceback" not in done.stderr
+
+
+HOSTILE = "e\x1b[31mvil\x1b]0;owned\x07\x9b2J\u202e.gguf"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["import FILE", "verify FILE", "show FILE", "list", "plan FILE", "inspect FILE",
+     "config generate FILE", "config show FILE", "catalog validate FILE", "rm FILE --yes"],
+)  # fmt: skip
+def test_the_name_of_a_file_cannot_command_the_terminal(mlm, tmp_path, words: str):
+    path = tmp_path / HOSTILE
+    shutil.copyfile(DEMO_MODEL, path)
+    mlm("import", str(path))
+    result = mlm(*(str(path) if word == "FILE" else word for word in words.split()))
+    assert "vil" in result.stdout.replace("\n", "")
+    for control in "\x1b\x07\x9b\u202e":
+        assert control not in result.stdout + result.stderr

@@ -4,7 +4,7 @@ import typer
 
 from mlm.cli._options import JsonOpt, RefArg
 from mlm.cli._overrides import takes_overrides
-from mlm.cli._session import print_document, session
+from mlm.cli._session import print_document, print_text, session
 from mlm.planning.types import Overrides
 
 
@@ -32,7 +32,7 @@ def generate(
     if as_json:
         print_document("config", config_document(subject.model_id, path, config))
     else:
-        print(f"wrote {path}")
+        print_text(f"wrote {path}")
     planned = plan_memory(subject.shape, config, machine)
     if planned.verdict != "fits":
         session(ctx).note(f"but {planned.reasons[0]}")
