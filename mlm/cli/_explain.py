@@ -23,7 +23,7 @@ def explain_model(
         UsageError: it is not a name of the catalog.
     """
     from mlm.errors import UsageError
-    from mlm.planning.recommend import Recommendation, consider
+    from mlm.planning.recommend import Recommendation, Rejection, consider, find_obstacle
     from mlm.store.ref import NameRef, parse_ref
 
     ref = parse_ref(text)
@@ -31,7 +31,11 @@ def explain_model(
         raise UsageError(f"{text} is not in the catalog", remedy=f"mlm plan {text}")
     entry = catalog.find(ref.name)
     quants = [catalog.find_quant(entry, ref.quant)] if ref.quant else list(entry.quants)
-    results = [consider(entry, quant, machine, wish) for quant in quants]
+    results: list[Recommendation | Rejection]
+    if obstacle := find_obstacle(entry, wish):
+        results = [Rejection(entry.model_id, quant.quant, obstacle) for quant in quants]
+    else:
+        results = [consider(entry, quant, machine, wish) for quant in quants]
     if as_json:
         print_document("recommend", _document(results, machine, wish))
     else:

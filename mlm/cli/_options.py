@@ -1,8 +1,17 @@
 """Options that several commands share, each declared once."""
 
+import math
 from typing import Annotated
 
 import typer
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse what Python takes for a number but nobody can mean: nan, inf."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a number")
+    return value
+
 
 RefArg = Annotated[
     str,
@@ -42,6 +51,7 @@ TemperatureOpt = Annotated[
         metavar="X",
         help="0 always takes the likeliest token.",
         show_default=False,
+        callback=finite,
     ),
 ]
 SeedOpt = Annotated[

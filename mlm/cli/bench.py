@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlm.cli._options import JsonOpt
+from mlm.cli._options import JsonOpt, finite
 from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import Session, session, stderr
 from mlm.errors import ExitCode, GateFailedError, NotFoundError, UsageError
@@ -44,7 +44,12 @@ CompareOpt = Annotated[
 ]
 GateOpt = Annotated[
     float | None,
-    typer.Option(min=0, metavar="PCT", help="With --compare: exit 11 if PCT percent slower."),
+    typer.Option(
+        min=0,
+        metavar="PCT",
+        help="With --compare: exit 11 if PCT percent slower.",
+        callback=finite,
+    ),
 ]
 
 

@@ -4,10 +4,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mlm.cli._options import JsonOpt
+from mlm.cli._options import JsonOpt, finite
 from mlm.cli._session import print_document, print_text, session
+from mlm.errors import DoesNotFitError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlm.catalog.types import CatalogEntry
     from mlm.hardware.types import Hardware
     from mlm.planning.recommend import Ranking, Recommendation, Wish
 
@@ -26,7 +30,14 @@ UsersOpt = Annotated[
 ]
 MinTpsOpt = Annotated[
     float | None,
-    typer.Option("--min-tps", min=0, metavar="X", help="Tokens per second.", show_default=False),
+    typer.Option(
+        "--min-tps",
+        min=0,
+        metavar="X",
+        help="Tokens per second.",
+        show_default=False,
+        callback=finite,
+    ),
 ]
 MemoryOpt = Annotated[
     str | None,
@@ -71,7 +82,6 @@ def recommend(
     """
     from mlm.catalog.load import load_catalog
     from mlm.cli._machine import planned_machine
-    from mlm.errors import DoesNotFitError
     from mlm.planning.recommend import Wish
     from mlm.planning.recommend import recommend as rank
 
@@ -95,18 +105,34 @@ def recommend(
         return
     if as_json:
         raise typer.Exit(DoesNotFitError.exit_code)
-    raise DoesNotFitError(
-        f"no model in the catalog will do for {use} here: {_last_reason(ranking)}",
-        remedy="ask for less: a smaller --ctx, fewer --users, a lower --min-tps",
+    raise _nothing_found(catalog.entries, ranking, wish)
+
+
+def _nothing_found(
+    entries: "Sequence[CatalogEntry]", ranking: "Ranking", wish: "Wish"
+) -> DoesNotFitError:
+    """Return the error that says why even the model nearest to the wish is out."""
+    from dataclasses import replace
+
+    from mlm.planning.recommend import find_obstacle
+
+    sizes = {(entry.model_id, q.quant): q.size_bytes for entry in entries for q in entry.quants}
+    planned = [(sizes[r.model, r.quant], r) for r in ranking.rejected if r.quant is not None]
+    anything = replace(wish, n_ctx_slot=None)
+    made = [entry for entry in entries if find_obstacle(entry, anything) is None]
+    remedy = "ask for less: a smaller --ctx, fewer --users, a lower --min-tps"
+    if planned:
+        _, least = min(planned, key=lambda pair: pair[0])
+        reason = f"{least.model}:{least.quant}: {least.reason}"
+    elif made:
+        longest = max(made, key=lambda entry: entry.architecture.n_ctx_train)
+        reason = f"the longest context is that of {longest.model_id}, "
+        reason += f"{longest.architecture.n_ctx_train} tokens"
+    else:
+        reason, remedy = "none is made for it", "mlm recommend --use chat"
+    return DoesNotFitError(
+        f"no model in the catalog will do for {wish.use} here: {reason}", remedy=remedy
     )
-
-
-def _last_reason(ranking: "Ranking") -> str:
-    """Return why the least demanding model that was planned is out."""
-    planned = [rejection for rejection in ranking.rejected if rejection.quant is not None]
-    if not planned:
-        return "none is made for it"
-    return f"{planned[-1].model}:{planned[-1].quant}: {planned[-1].reason}"
 
 
 def _document(ranking: "Ranking", machine: "Hardware", wish: "Wish") -> dict[str, Any]:

@@ -130,7 +130,7 @@ def recommend(
     rejected: list[Rejection] = []
     suited: list[CatalogEntry] = []
     for entry in entries:
-        if reason := _unsuited(entry, wish):
+        if reason := find_obstacle(entry, wish):
             rejected.append(Rejection(entry.model_id, None, reason))
         else:
             suited.append(entry)
@@ -199,8 +199,8 @@ def consider(
     )
 
 
-def _unsuited(entry: CatalogEntry, wish: Wish) -> str | None:
-    """Return why no quantization of the model will do."""
+def find_obstacle(entry: CatalogEntry, wish: Wish) -> str | None:
+    """Return why no quantization of the model will do, on whatever machine; None if one may."""
     if entry.bundled:
         return "it comes with mlm to try things out, and knows nothing else"
     if wish.use not in entry.use_cases:
@@ -242,7 +242,7 @@ def _drop_beaten(
 ) -> tuple[list[Recommendation], list[Rejection]]:
     """Return what no other pair beats in quality, speed and memory at once, the best score first,
     and the beaten."""
-    ordered = sorted(candidates, key=lambda c: (-c.quality, -c.decode.mid, c.memory_bytes, c.label))
+    ordered = sorted(candidates, key=lambda c: (-c.quality, -c.speed.mid, c.memory_bytes, c.label))
     kept: list[Recommendation] = []
     beaten = []
     for candidate in ordered:
@@ -258,7 +258,7 @@ def _drop_beaten(
 
 def _beats(winner: Recommendation, other: Recommendation) -> bool:
     """Return whether ``winner``, of no less quality, is also no slower and no larger."""
-    return winner.decode.mid >= other.decode.mid and winner.memory_bytes <= other.memory_bytes
+    return winner.speed.mid >= other.speed.mid and winner.memory_bytes <= other.memory_bytes
 
 
 def _explain(found: Recommendation) -> tuple[str, ...]:

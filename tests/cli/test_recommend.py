@@ -1,5 +1,6 @@
 """``mlm recommend``: advice for people, the same as a document for scripts."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ def test_when_nothing_fits_the_exit_code_says_so(mlm, words: tuple[str, ...]):
     if words:
         assert result.json["recommendations"] == []
     else:
-        assert "its weights alone take" in result.stderr
+        assert "143 MiB can be had" in result.stderr  # what the smallest model lacks
         assert "hint: ask for less" in result.stderr
 
 
@@ -89,6 +90,34 @@ def test_a_purpose_that_no_model_serves(mlm):
     result = mlm("recommend", "--hardware", "RTX 4090", "--use", "vision")
     assert result.exit_code == 4
     assert "none is made for it" in result.stderr
+    assert "hint: mlm recommend --use chat" in result.stderr
+
+
+def test_a_context_that_no_model_has_is_told_from_a_lack_of_memory(mlm):
+    result = mlm("recommend", "--hardware", "RTX 4090", "--ctx", "999999999999")
+    assert result.exit_code == 4
+    assert "the longest context is that of" in result.stderr
+
+
+def test_when_nothing_fits_the_smallest_model_says_what_it_lacks(mlm):
+    result = mlm("recommend", "--hardware", "16GB laptop", "--memory", "50MB")
+    assert result.exit_code == 4
+    assert re.search(r"its weights alone take [\d.]+ MiB of 47.7 MiB", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("nomic-embed-text-v1.5",), "not made for chat"),
+        (("mlm-demo",), "comes with mlm"),
+        (("llama-2-7b-chat", "--ctx", "100000"), "trained for 4096 tokens"),
+    ],
+)
+def test_explain_invents_no_score_for_a_model_that_is_not_ranked(mlm, words, why: str):
+    result = mlm("recommend", "--hardware", "RTX 4090", "--explain", *words)
+    assert result.exit_code == 4
+    assert why in result.stdout
+    assert "score" not in result.stdout.replace("published scores", "")
 
 
 def test_explain_shows_the_arithmetic(mlm):
@@ -126,6 +155,8 @@ def test_explain_compares_all_quantizations_of_a_model(mlm):
         (("--memory", "0"), 2, "leaves no memory"),
         (("--use", "cooking"), 2, "cooking"),
         (("--users", "0"), 2, "0"),
+        (("--min-tps", "nan"), 2, "nan is not a number"),
+        (("--min-tps", "inf"), 2, "inf is not a number"),
     ],
 )
 def test_bad_input_gets_a_clear_answer(mlm, words: tuple[str, ...], code: int, message: str):

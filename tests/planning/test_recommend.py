@@ -88,6 +88,22 @@ def test_what_is_beaten_in_everything_is_dropped():
     assert reason(ranking, "worse") == "better:Q4_K_M is better, faster and smaller"
 
 
+def test_a_model_for_embeddings_is_beaten_only_by_one_that_reads_faster():
+    purpose: dict[str, Any] = {"use_cases": ("embedding",)}
+    better = entry("better", quant("Q2_K", 3_179_131_488), quality={"embedding": 90.0}, **purpose)
+    faster = small("faster", quality={"embedding": 50.0}, **purpose)
+    faster = replace(faster, quants=(quant("F32", 4_944_000_000),))
+    pairs = [
+        consider(it, it.quants[0], machine(32, gpu(24)), Wish("embedding"))
+        for it in (better, faster)
+    ]
+    assert all(isinstance(pair, Recommendation) for pair in pairs)
+    assert pairs[0].decode.mid > pairs[1].decode.mid
+    assert pairs[0].prefill.mid < pairs[1].prefill.mid
+    ranking = recommend([better, faster], machine(32, gpu(24)), Wish("embedding"))
+    assert sorted(labels(ranking)) == ["better:Q2_K", "faster:F32"]
+
+
 def test_only_the_best_are_listed_and_the_rest_keep_their_rank():
     # The worse, the smaller: so none beats another in everything.
     models = [
