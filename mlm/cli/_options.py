@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mlm.cli._model_names import complete_installed, complete_known
+
 
 def finite(value: float | None) -> float | None:
     """Refuse what Python takes for a number but nobody can mean: nan, inf."""
@@ -13,20 +15,26 @@ def finite(value: float | None) -> float | None:
     return value
 
 
+_REF = "qwen3-8b, qwen3-8b:Q4_K_M, org/repo:Q4_K_M, org/repo/file.gguf or ./file.gguf"
+_REFS = "qwen3-8b, qwen3-8b:Q4_K_M, org/repo:Q4_K_M or org/repo/file.gguf"
+
 RefArg = Annotated[
     str,
-    typer.Argument(
-        metavar="REF",
-        help="qwen3-8b, qwen3-8b:Q4_K_M, org/repo:Q4_K_M, org/repo/file.gguf or ./file.gguf",
-        show_default=False,
-    ),
+    typer.Argument(metavar="REF", help=_REF, show_default=False, autocompletion=complete_known),
 ]
 RefsArg = Annotated[
     list[str],
+    typer.Argument(metavar="REF...", help=_REFS, show_default=False, autocompletion=complete_known),
+]
+# The same for commands that need the model on this machine: a tab offers no others.
+InstalledRefArg = Annotated[
+    str,
+    typer.Argument(metavar="REF", help=_REF, show_default=False, autocompletion=complete_installed),
+]
+InstalledRefsArg = Annotated[
+    list[str],
     typer.Argument(
-        metavar="REF...",
-        help="qwen3-8b, qwen3-8b:Q4_K_M, org/repo:Q4_K_M or org/repo/file.gguf",
-        show_default=False,
+        metavar="REF...", help=_REFS, show_default=False, autocompletion=complete_installed
     ),
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlm.cli._model_names import complete_installed
 from mlm.cli._options import JsonOpt, finite
 from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import Session, session, stderr
@@ -27,6 +28,7 @@ TargetArg = Annotated[
         metavar="REF|URL",
         help="A model, or the address of an OpenAI-compatible server.",
         show_default=False,
+        autocompletion=complete_installed,
     ),
 ]
 OutputOpt = Annotated[

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlm.cli._model_names import complete_installed
 from mlm.cli._options import MaxTokensOpt, SeedOpt, SystemOpt, TemperatureOpt
 from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import session
@@ -20,7 +21,10 @@ def chat(
     ref: Annotated[
         str | None,
         typer.Argument(
-            metavar="[REF]", help="As for run; by default the model used last.", show_default=False
+            metavar="[REF]",
+            help="As for run; by default the model used last.",
+            show_default=False,
+            autocompletion=complete_installed,
         ),
     ] = None,
     system: SystemOpt = None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlm.cli._model_names import complete_known
 from mlm.cli._options import JsonOpt
 from mlm.cli._session import print_document, print_text, session
 
@@ -17,6 +18,7 @@ FileArg = Annotated[
         metavar="FILE|REF",
         help="./file.gguf, or a model: qwen3-8b:Q4_K_M, org/repo/file.gguf",
         show_default=False,
+        autocompletion=complete_known,
     ),
 ]
 _MAX_VALUE = 60  # characters of a value on screen; --json has them whole

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mlm.cli._model_names import complete_known
 from mlm.cli._options import JsonOpt, finite
 from mlm.cli._session import print_document, print_text, session
 from mlm.errors import DoesNotFitError
@@ -60,6 +61,7 @@ ExplainOpt = Annotated[
         metavar="REF",
         help="Show the arithmetic for this model instead.",
         show_default=False,
+        autocompletion=complete_known,
     ),
 ]
 

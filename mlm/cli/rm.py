@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlm.cli._options import JsonOpt, RefsArg
+from mlm.cli._options import InstalledRefsArg, JsonOpt
 from mlm.cli._session import Session, session
 from mlm.errors import ConflictError, UsageError
 from mlm.units import format_size
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def rm(
     ctx: typer.Context,
-    refs: RefsArg,
+    refs: InstalledRefsArg,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOpt = False,
 ) -> None:

@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlm.cli._options import JsonOpt, MaxTokensOpt, RefArg, SeedOpt, SystemOpt, TemperatureOpt
+from mlm.cli._options import (
+    InstalledRefArg,
+    JsonOpt,
+    MaxTokensOpt,
+    SeedOpt,
+    SystemOpt,
+    TemperatureOpt,
+)
 from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import print_document, session
 from mlm.planning.types import Overrides
@@ -16,7 +23,7 @@ if TYPE_CHECKING:
 @takes_overrides
 def run(
     ctx: typer.Context,
-    ref: RefArg,
+    ref: InstalledRefArg,
     prompt: Annotated[
         str | None,
         typer.Argument(metavar="PROMPT", help="Comes after what stdin holds.", show_default=False),

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mlm.cli._model_names import complete_installed
 from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import session
 from mlm.errors import UsageError
@@ -16,6 +17,7 @@ RefsArg = Annotated[
         metavar="[REF]...",
         help="Models to load at once; other installed ones are loaded when asked for.",
         show_default=False,
+        autocompletion=complete_installed,
     ),
 ]
 PortOpt = Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0 takes a free one.")]

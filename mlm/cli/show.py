@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mlm.cli._options import JsonOpt, RefArg
+from mlm.cli._options import InstalledRefArg, JsonOpt
 from mlm.cli._session import session
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mlm.store.types import ModelFile
 
 
-def show(ctx: typer.Context, ref: RefArg, as_json: JsonOpt = False) -> None:
+def show(ctx: typer.Context, ref: InstalledRefArg, as_json: JsonOpt = False) -> None:
     """Show where a model is, where it came from and when it was last verified.
 
     For example: mlm show qwen3-8b

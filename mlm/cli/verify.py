@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlm.cli._model_names import complete_installed
 from mlm.cli._options import JsonOpt
 from mlm.cli._progress import ProgressMode, show_progress
 from mlm.cli._session import session
@@ -19,7 +20,11 @@ def verify(
     ctx: typer.Context,
     refs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[REF...]", help="Models to check; all when none is named."),
+        typer.Argument(
+            metavar="[REF]...",
+            help="Models to check; all when none is named.",
+            autocompletion=complete_installed,
+        ),
     ] = None,
     progress: Annotated[
         ProgressMode, typer.Option("--progress", help="json: JSON lines on stderr.")

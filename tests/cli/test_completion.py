@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from fakes import gguf_files
 
 from mlm.cli.app import COMMANDS
 
@@ -29,6 +31,34 @@ def test_a_tab_offers_the_commands():
 
 def test_a_tab_completes_what_was_begun():
     assert complete("comple") == ["completion"]
+
+
+def test_a_tab_offers_the_models_of_the_catalog_and_after_a_colon_their_quantizations():
+    assert complete("plan", "qwen3-8") == ["qwen3-8b"]
+    assert "qwen3-8b:Q4_K_M" in complete("download", "qwen3-8b:")
+    assert complete("plan", "no-such") == []
+
+
+def test_a_tab_offers_only_installed_models_where_others_would_not_do(mlm, tmp_path: Path):
+    (tmp_path / "qwen-mine.gguf").write_bytes(gguf_files.llama().encode())
+    assert complete("run", "qwen") == []
+    assert mlm("import", tmp_path / "qwen-mine.gguf").exit_code == 0
+    for command in ("run", "chat", "serve", "bench", "show", "verify", "rm"):
+        assert complete(command, "qwen") == ["qwen-mine"]
+    assert {"qwen-mine", "qwen3-8b"} <= set(complete("plan", "qwen"))
+
+
+def test_a_tab_never_shows_what_could_command_the_terminal(mlm, tmp_path: Path):
+    path = tmp_path / "evil\x1b[2J.gguf"
+    path.write_bytes(gguf_files.llama().encode())
+    assert mlm("import", path).exit_code == 0
+    assert complete("run", "evil") == []
+
+
+def test_a_broken_catalog_does_not_disturb_the_person_who_types(home: Path):
+    home.joinpath("catalog").mkdir(parents=True)
+    home.joinpath("catalog", "broken.yaml").write_text("[")
+    assert complete("plan", "qwen3-8") == []
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlm.cli._model_names import complete_known
 from mlm.cli._options import JsonOpt
 from mlm.cli._session import session
 
@@ -19,7 +20,12 @@ def show(
     ctx: typer.Context,
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="qwen3-8b or qwen3-8b:Q4_K_M", show_default=False),
+        typer.Argument(
+            metavar="MODEL",
+            help="qwen3-8b or qwen3-8b:Q4_K_M",
+            show_default=False,
+            autocompletion=complete_known,
+        ),
     ],
     as_json: JsonOpt = False,
 ) -> None:
