@@ -75,7 +75,9 @@ def read(path: Path) -> Document:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise NotFoundError(f"cannot read {path}: {error.strerror or error}") from error
+        raise NotFoundError(
+            f"cannot read {path}: {error.strerror or error}", remedy=f"ls -l {path}"
+        ) from error
     try:
         text = raw[: MAX_BYTES + 1].decode("utf-8")
     except UnicodeDecodeError as error:

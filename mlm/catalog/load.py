@@ -51,7 +51,10 @@ def _read_family(path: Path) -> dict[str, Any]:
     from mlm import strictyaml  # PyYAML and the validator are needed only without a cache
     from mlm.catalog.validate import check_document
 
-    document = strictyaml.read(path)
+    try:
+        document = strictyaml.read(path)
+    except strictyaml.YamlError as error:
+        raise CatalogError(error.message, remedy=f"mlm catalog validate {path}") from error
     if problems := check_document(document):
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise CatalogError(f"{problems[0]}{more}", remedy=f"mlm catalog validate {path}")

@@ -91,8 +91,7 @@ class _PrivateServer:
         self.model_id = ""
 
     def __enter__(self) -> "_PrivateServer":
-        self._log_path.parent.mkdir(parents=True, exist_ok=True)
-        with self._log_path.open("ab") as log:
+        with self._open_log() as log:
             self._process = subprocess.Popen(
                 self._command(),
                 stdin=subprocess.PIPE,
@@ -114,14 +113,23 @@ class _PrivateServer:
     def __exit__(self, *_: object) -> None:
         self._stop()
         if self._process.returncode == 0:
-            self._log_path.unlink(missing_ok=True)
+            self._remove_log()
 
     def _command(self) -> list[str]:
         settings = self._session.settings
         words = [sys.executable, "-m", "mlm", "--home", str(settings.home.root)]
         words += ["--offline"] if settings.offline else []
-        words += ["serve", self._ref, "--port", "0", "--json", "--until-eof"]
-        return [*words, *self._flags]
+        words += ["serve", "--port", "0", "--json", "--until-eof", *self._flags]
+        return [*words, "--", self._ref]  # the name of a file may begin with a dash
+
+    def _open_log(self) -> IO[bytes]:
+        """Open the log of the server; in a home that cannot be written there is none."""
+        try:
+            self._log_path.parent.mkdir(parents=True, exist_ok=True)
+            return self._log_path.open("ab")
+        except OSError:
+            self._log_path = Path(os.devnull)
+            return self._log_path.open("ab")
 
     def _wait_until_loaded(self) -> None:
         """Follow what the server prints; raise its error if it ends instead of serving."""
@@ -149,8 +157,12 @@ class _PrivateServer:
         except (ValueError, KeyError, TypeError):
             message = f"the server for {self._ref} ended with exit code {code}"
             return EngineError(message, remedy=f"less {self._log_path}")
-        self._log_path.unlink(missing_ok=True)
+        self._remove_log()
         return failure
+
+    def _remove_log(self) -> None:
+        if self._log_path != Path(os.devnull):
+            self._log_path.unlink(missing_ok=True)
 
     def _read(self, output: IO[bytes]) -> None:
         """Keep reading to the end, so that the server never waits for us."""

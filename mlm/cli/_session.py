@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
 
+_MAX_MESSAGE = 2000  # characters of an error on a terminal; --json has it whole
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """Made once by ``mlm/cli/app.py`` from the global options; commands get it from `session`."""
@@ -74,9 +77,15 @@ def print_error(error: MlmError, *, as_json: bool) -> None:
         }
         print_document("error", {"error": payload})
         return
-    print(f"error: {printable(error.message)}", file=sys.stderr)
+    print(f"error: {printable(_shorten(error.message))}", file=sys.stderr)
     if error.remedy:
         print(f"hint: {printable(error.remedy)}", file=sys.stderr)
+
+
+def _shorten(text: str) -> str:
+    """Return ``text`` without the middle if it is endless: it may repeat what was typed."""
+    half = _MAX_MESSAGE // 2
+    return text if len(text) <= _MAX_MESSAGE else f"{text[:half]} … {text[-half:]}"
 
 
 def stdout() -> "Console":

@@ -95,6 +95,7 @@ def _text(
 ) -> str:
     from mlm.cli._columns import align, wrap
     from mlm.cli._plan_text import device_rows
+    from mlm.planning.reasons import describe_slots
     from mlm.units import format_size
 
     shape = subject.shape
@@ -104,7 +105,7 @@ def _text(
         ("model", f"{shape.architecture}, {shape.quant or 'mixed types'}, {shape.n_layer} layers"),
         ("known from", f"{subject.origin}, so memory is {planned.grade}"),
         ("disk", format_size(shape.disk_bytes)),
-        ("context", f"{config.n_parallel} slots of {config.n_ctx_slot} tokens, cache {cache}"),
+        ("context", f"{describe_slots(config)}, cache {cache}"),
         ("GPU layers", f"{config.n_gpu_layers} of {shape.n_layer + 1}"),
         ("decode", _speed(decode)),
         ("prefill", _speed(prefill)),

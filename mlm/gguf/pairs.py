@@ -80,7 +80,7 @@ class Pairs:
             return
         item = _layout(kind, key)
         if count * item.size > window.left:
-            raise GGUFError(f"{key} claims {count} items, more than the file has room for")
+            raise _no_room(key, f"{count} items")
         if count > MAX_KEPT_ITEMS:
             window.skip(count * item.size, key)
             return
@@ -90,8 +90,10 @@ class Pairs:
 
     def _read_strings(self, window: Window, key: str, count: int) -> None:
         self._strings_left -= count
-        if count * _U64.size > window.left or self._strings_left < 0:
+        if self._strings_left < 0:
             raise GGUFError(f"{key} claims {count} strings, more than a model can have")
+        if count * _U64.size > window.left:
+            raise _no_room(key, f"{count} strings")
         if key == TOKENS:
             _check_tokens(window, count)
         elif count > MAX_KEPT_ITEMS:
@@ -116,6 +118,13 @@ class Pairs:
         self._items_left -= count
         if self._items_left < 0:
             raise GGUFError("it holds more lists than any model's header")
+
+
+def _no_room(key: str, claimed: str) -> GGUFError:
+    return GGUFError(
+        f"{key} claims {claimed}, more than the file has room for; perhaps it is cut off",
+        remedy="download it again: mlm download REF --force",
+    )
 
 
 def read_name(window: Window, what: str, longest: int) -> str:

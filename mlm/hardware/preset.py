@@ -46,7 +46,7 @@ def find_preset(name: str) -> Hardware:
 
     Raises:
         NotFoundError: no GPU, chip or kind of machine is called so; the nearest are offered.
-        UsageError: the file is not a hardware document, or a size cannot be.
+        UsageError: the file is not a hardware document, or a size cannot be or is missing.
     """
     if name.endswith(".json") or "/" in name or "\\" in name:
         return _read_file(Path(name).expanduser())
@@ -59,6 +59,8 @@ def find_preset(name: str) -> Hardware:
     machine = _find_machine(what)
     if machine is not None:
         return machine
+    if what.lower() in _MACHINES:
+        raise UsageError(f"how much memory has the {what}?", remedy=f'write "{what} 16GB"')
     row = find_gpu(what)
     if row is None or not 1 <= count <= 16:
         raise _unknown(name)
@@ -78,14 +80,17 @@ def _read_file(path: Path) -> Hardware:
         with path.open("rb") as file:
             raw = file.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise NotFoundError(f"cannot read {path}: {error.strerror or error}") from error
+        raise NotFoundError(
+            f"cannot read {path}: {error.strerror or error}",
+            remedy="mlm hardware --json > machine.json",
+        ) from error
     if len(raw) > _MAX_FILE_BYTES:
         raise UsageError(f"{path} is too long to be a hardware document")
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"{path} is not JSON", remedy=f"mlm hardware --json > {path.name}"
+            f"{path} is not JSON", remedy="mlm hardware --json > machine.json"
         ) from error
     return from_document(document, source=str(path))
 

@@ -90,7 +90,10 @@ def write_config(path: Path, config: RuntimeConfig, model_id: str) -> None:
                 _replace(previous_path(path), old)
         _replace(path, text)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot write {path}: {error}", remedy="check its folder") from error
+        reason = error.strerror if isinstance(error, OSError) else "the old one is not UTF-8 text"
+        raise ConfigError(
+            f"cannot write {path}: {reason}", remedy="mlm --home DIR config generate REF"
+        ) from error
 
 
 def read_config(path: Path) -> RuntimeConfig:
@@ -115,7 +118,11 @@ def read_config(path: Path) -> RuntimeConfig:
 
 def parse_config(text: str, *, source: str) -> RuntimeConfig:
     """Return the config in ``text``; ``source`` names it in errors. Raises as `read_config`."""
-    document = strictyaml.parse(text, source=source)
+    try:
+        document = strictyaml.parse(text, source=source)
+    except strictyaml.YamlError as error:
+        error.remedy = "correct it, or write a new one: mlm config generate REF"
+        raise
     values = document.value
     if not isinstance(values, dict):
         raise ConfigError(f"{document.where(())}: not a list of settings")

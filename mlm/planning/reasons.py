@@ -7,6 +7,12 @@ from mlm.units import format_size
 DEFAULT_SLOTS = 4
 
 
+def describe_slots(config: RuntimeConfig) -> str:
+    """Return how the context is shared, in words."""
+    slots = "1 slot" if config.n_parallel == 1 else f"{config.n_parallel} slots"
+    return f"{slots} of {config.n_ctx_slot} tokens"
+
+
 def explain_config(
     shape: ModelShape,
     config: RuntimeConfig,
@@ -19,7 +25,7 @@ def explain_config(
     cores = f"the {hardware.cpu.usable_cores} cores that may be used"
     slot_reason = asked if overrides.n_ctx_slot else why_ctx
     return {
-        "n_ctx": f"{config.n_parallel} slots of {config.n_ctx_slot} tokens: {slot_reason}",
+        "n_ctx": f"{describe_slots(config)}: {slot_reason}",
         "n_parallel": asked if overrides.n_parallel else _why_slots(config),
         "n_batch": asked if overrides.n_batch else _why_batch(shape),
         "n_ubatch": asked if overrides.n_ubatch else _why_batch(shape),

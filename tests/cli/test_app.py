@@ -163,3 +163,10 @@ def test_the_name_of_a_file_cannot_command_the_terminal(mlm, tmp_path, words: st
     assert "vil" in result.stdout.replace("\n", "")
     for control in "\x1b\x07\x9b\u202e":
         assert control not in result.stdout + result.stderr
+
+
+def test_an_endless_word_is_not_repeated_whole(mlm):
+    result = mlm("catalog", "show", "x" * 100_000)
+    assert result.exit_code == ExitCode.NOT_FOUND
+    assert len(result.stderr) < 3000
+    assert len(mlm("catalog", "show", "x" * 100_000, "--json").json["error"]["message"]) > 100_000

@@ -99,6 +99,14 @@ def test_a_model_of_my_own_is_in_the_list(mlm, own_file):
     assert "house-1b" in {model["model"] for model in models}
 
 
+def test_a_file_of_my_own_that_is_no_yaml_comes_with_a_way_on(mlm, own_file):
+    own_file.write_text("models: &a [*a]")
+    result = mlm("catalog", "list")
+    assert result.exit_code == 2
+    assert f"{own_file}:1:9: anchors" in result.stderr
+    assert f"hint: mlm catalog validate {own_file}" in result.stderr
+
+
 def test_a_broken_file_of_my_own_is_named_with_line_and_remedy(mlm, own_file):
     own_file.write_text(SMALL.replace("n_head_kv: 8", "n_head_kv: eight"), encoding="utf-8")
 

@@ -88,3 +88,14 @@ def test_a_model_that_does_not_fit_is_mentioned(mlm):
 
 def test_an_unknown_model_has_no_config(mlm):
     assert mlm("--offline", "config", "show", "no-such-model").exit_code == 3
+
+
+def test_a_file_that_is_no_yaml_comes_with_a_way_on(mlm, home: Path, model: Path):
+    mlm("config", "generate", model)
+    (path,) = home.joinpath("config").iterdir()
+    path.write_text("n_ctx: [1, 2")
+    for command in (("config", "show"), ("plan",)):
+        result = mlm(*command, model)
+        assert result.exit_code == 2
+        assert f"{path}:" in result.stderr
+        assert "hint: correct it, or write a new one: mlm config generate REF" in result.stderr

@@ -169,3 +169,8 @@ def test_a_broken_file_on_the_hub_is_not_papered_over(mlm, hub: FakeHub):
     result = mlm("plan", "org/bad-GGUF:Q8_0")
     assert result.exit_code == 5
     assert "HTML page" in result.stderr
+
+
+def test_a_single_slot_is_one_slot(mlm, model: Path):
+    assert "1 slot of" in mlm("plan", model, "--parallel", "1").stdout
+    assert "2 slots of" in mlm("plan", model, "--parallel", "2").stdout

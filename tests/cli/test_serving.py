@@ -1,6 +1,7 @@
 """A server for one command: found, or started and stopped."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -152,3 +153,26 @@ def test_a_model_that_is_gone_is_not_found(session: Session):
     with pytest.raises(MlmError) as caught, connect(session, "./gone.gguf"):
         pass
     assert caught.value.exit_code == NotFoundError.exit_code
+
+
+def test_a_name_that_begins_with_a_dash_is_no_option(session: Session, home: Path, monkeypatch):
+    with pytest.raises(MlmError, match="--json") as caught, connect(session, "--json"):
+        pass
+    assert caught.value.exit_code == ExitCode.USAGE
+    copy = home.parent / "-dash.gguf"
+    shutil.copyfile(DEMO_MODEL, copy)
+    monkeypatch.chdir(home.parent)
+    with connect(session, "-dash.gguf", ONE_THREAD) as (_, model_id):
+        assert model_id == "-dash"
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    settings = Settings.from_environment(home=tmp_path / "file" / "home")
+    homeless = Session(settings=settings, quiet=True)
+    with (
+        pytest.raises(MlmError, match=r"cannot write .*/file/home") as caught,
+        connect(homeless, str(DEMO_MODEL), ONE_THREAD),
+    ):
+        pass
+    assert caught.value.exit_code == ExitCode.USAGE

@@ -48,6 +48,7 @@ def count(value: int) -> bytes:
         (g.GGUFFile(pairs=[("k", g.ARRAY, struct.pack("<IQ", 9, 1))]), "unknown type 9"),
         (g.GGUFFile(pairs=[("k", g.ARRAY, struct.pack("<IQ", 4, 2**62))]), "room for"),
         (g.GGUFFile(pairs=[("k", g.ARRAY, struct.pack("<IQ", 8, 2**62))]), "strings"),
+        (g.GGUFFile(pairs=[("k", g.ARRAY, struct.pack("<IQ", 8, 700))]), "perhaps it is cut off"),
         (g.model().set("general.alignment", g.U32, 0), "not a power of two"),
         (g.model().set("general.alignment", g.U32, 48), "not a power of two"),
         (g.model().set("general.alignment", g.U64, 32), "not a 32-bit number"),

@@ -105,6 +105,24 @@ def test_a_missing_file_is_not_found(tmp_path):
         find_preset(str(tmp_path / "nowhere.json"))
 
 
+@pytest.mark.parametrize("content", [None, b"not JSON"])
+def test_the_hint_for_a_file_never_overwrites_it(tmp_path, content: bytes | None):
+    path = tmp_path / "model.gguf"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(MlmError) as caught:
+        find_preset(str(path))
+    assert caught.value.remedy == "mlm hardware --json > machine.json"
+
+
+@pytest.mark.parametrize("name", ["laptop", "Raspberry Pi 4", "SERVER"])
+def test_a_kind_of_machine_needs_to_say_how_much_memory_it_has(name: str):
+    with pytest.raises(UsageError, match="how much memory") as caught:
+        find_preset(name)
+    assert caught.value.remedy == f'write "{name} 16GB"'
+    assert find_preset(f"{name} 16GB").memory.total == 16 * GIB
+
+
 @given(st.text(alphabet=st.sampled_from("RTXM4090 2x,GBi laptop3"), max_size=25))
 def test_no_words_make_it_crash(name: str):
     try:

@@ -58,5 +58,7 @@ def _lines(found: "dict[Path, list[Problem]]") -> "Group":
 
     problems = [str(problem) for each in found.values() for problem in each]
     bad = sum(bool(each) for each in found.values())
-    summary = f"{len(found)} files, " + (f"{bad} not in order" if bad else "all in order")
+    summary = ("1 file, " if len(found) == 1 else f"{len(found)} files, ") + (
+        f"{bad} not in order" if bad else "all in order"
+    )
     return Group(*(Text(line, overflow="fold") for line in [*problems, summary]))
