@@ -51,10 +51,10 @@ def _table(models: "list[ModelFile]") -> "RenderableType":
         return Text("no models yet")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("MODEL", overflow="fold")
-    table.add_column("QUANT", no_wrap=True)
-    table.add_column("SIZE", justify="right", no_wrap=True)
-    table.add_column("VERIFIED", no_wrap=True)
-    table.add_column("SHA256", no_wrap=True)
+    table.add_column("QUANT", overflow="fold")
+    table.add_column("SIZE", justify="right")
+    table.add_column("VERIFIED", overflow="fold")
+    table.add_column("SHA256", overflow="fold")
     for model in models:
         verified = "never"
         if model.verified_at is not None:

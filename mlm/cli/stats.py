@@ -63,7 +63,7 @@ def _tables(payload: dict[str, Any]) -> "RenderableType":
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("MODEL", overflow="fold")
     for name in ("REQUESTS", "OK", "TTFT p50", "p95", "ITL p50", "p95", "TOK/S", "LOAD"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", overflow="fold")
     for model in payload["models"]:
         ttft, itl = model["ttft_ms"], model["itl_ms"]
         table.add_row(

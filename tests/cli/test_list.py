@@ -76,3 +76,14 @@ def test_listing_and_showing_do_without_the_hub_library(mlm, tiny: File):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("columns", ["40", "60", "80"])
+def test_a_narrow_terminal_still_shows_the_names(mlm, tiny: File, monkeypatch, columns: str):
+    mlm("download", f"{REPO}:Q4_K_M")
+    monkeypatch.setenv("COLUMNS", columns)
+    lines = mlm("list").stdout.splitlines()
+    head = next(number for number, line in enumerate(lines) if line.startswith("MODEL"))
+    first_column = (line.split("  ")[0].strip() for line in lines[head + 1 :])
+    assert "".join(first_column) == f"{REPO}:Q4_K_M"
+    assert max(map(len, lines)) <= int(columns)
