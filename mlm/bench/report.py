@@ -103,7 +103,7 @@ def read_runs(path: Path) -> tuple[Run, ...]:
         UsageError: it is not such a file.
     """
     wrong = UsageError(
-        f"{path} was not written by `mlm bench -o`", remedy=f"mlm bench REF -o {path}"
+        f"{path} was not written by `mlm bench -o`", remedy="mlm bench REF -o before.json"
     )
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -114,7 +114,7 @@ def read_runs(path: Path) -> tuple[Run, ...]:
         return tuple(_read_run(row) for row in document["runs"])
     except OSError as error:
         raise NotFoundError(
-            f"cannot read {path}: {error.strerror}", remedy=f"mlm bench REF -o {path}"
+            f"cannot read {path}: {error.strerror}", remedy="mlm bench REF -o before.json"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise wrong from error

@@ -25,9 +25,10 @@ class Screen:
         self._is_raw = is_raw  # the answer as it is, byte for byte
 
     def stream(self, deltas: Iterable[Delta]) -> None:
-        """Write an answer piece by piece; whatever happens, the last line is ended."""
+        """Write an answer piece by piece; whatever happens, a line that was begun is ended."""
         text, thoughts = TerminalFilter(), TerminalFilter()
         last = ""
+        is_begun = self._is_interactive  # the terminal itself writes there: ^C
         try:
             for delta in deltas:
                 if not delta.thinking:
@@ -39,8 +40,9 @@ class Screen:
                 else:
                     continue
                 last = shown or last
+            is_begun = True
         finally:
-            if not last.endswith("\n") and not self._is_raw:
+            if (last or is_begun) and not last.endswith("\n") and not self._is_raw:
                 self._write("\n")
 
     def show(self, text: str) -> None:

@@ -71,8 +71,9 @@ def test_fields_of_a_later_version_are_passed_over(tmp_path: Path):
 def test_another_kind_of_file_is_named_as_such(tmp_path: Path, text: str):
     path = tmp_path / "b.json"
     path.write_text(text)
-    with pytest.raises(UsageError, match="was not written by"):
+    with pytest.raises(UsageError, match="was not written by") as caught:
         read_runs(path)
+    assert caught.value.remedy == "mlm bench REF -o before.json"  # not over that file
 
 
 def test_a_figure_that_is_a_word_is_refused(tmp_path: Path):

@@ -114,6 +114,7 @@ def test_a_prompt_longer_than_the_context_is_a_usage_error(mlm, server, pipe):
     pipe(b"x" * 1000)
     result = mlm("run", "tiny")
     assert result.exit_code == ExitCode.USAGE
+    assert result.stdout == ""
     assert "needs 999 tokens" in result.stderr
     assert "--ctx" in result.stderr
 
