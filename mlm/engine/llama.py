@@ -305,6 +305,8 @@ class Grammar:
         Raises:
             ValueError: llama.cpp does not accept the grammar.
         """
+        if "\0" in text:
+            raise ValueError("the grammar holds a NUL, where llama.cpp would stop reading")
         handle = vocabulary.handle if vocabulary else None
         self._handle = C.llama_sampler_init_grammar(handle, text.encode("utf-8"), b"root")
         if not self._handle:

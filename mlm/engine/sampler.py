@@ -8,8 +8,9 @@ from mlm.engine.messages import SamplingParams
 from mlm.engine.request import SamplingError
 from mlm.engine.sampling import check_ranges, forbids_end, plan_stages, remembered_tokens
 
-# A grammar can grow its set of states with every character, without limit. Nothing can interrupt
-# llama.cpp inside one step, but growth shows: the request ends at the first step this slow.
+# A grammar can grow its set of states with every character, without limit. Growth shows: the
+# request ends at the first token that takes so long. Nothing can interrupt a single call into
+# llama.cpp, though; for one that never returns there is `mlm.engine.worker.CHOICE_LIMIT_S`.
 _GRAMMAR_STEP_LIMIT_S = 1.0
 
 

@@ -73,6 +73,7 @@ class Scheduler:
         self._pace = Pace()
         self._tokens: list[TokenOut] = []  # what this step sends
         self._endings: list[Message] = []  # and what follows it
+        self.choosing: tuple[int, float] | None = None  # request whose token is chosen, since when
 
     @property
     def n_active(self) -> int:
@@ -186,12 +187,15 @@ class Scheduler:
             if slot.request.max_new_tokens == 0:
                 self._finish(slot, "length")
                 continue
+            self.choosing = (slot.request.request_id, self._clock())
             try:
                 token = slot.request.sampler.sample(self._computer, row)
             except SamplingError as error:
                 self._fail(slot, "invalid_request_error", str(error))
             else:
                 self._append(slot, slot.request, token)
+            finally:
+                self.choosing = None
 
     def _append(self, slot: Slot, request: Request, token: int) -> None:
         """Take one more token into an answer, and end the answer if that is its last."""

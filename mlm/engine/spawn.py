@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 DEFAULT_COMMAND = (sys.executable, "-m", "mlm.engine.worker")
 PARENT_VARIABLE = "MLM_WORKER_PARENT"
+ENDLESS_CHOICE = 70  # exit code of a worker that one request's grammar blocked for ever
 
 # Names, and beginnings of names, that a worker may see. Everything else stays here: a worker reads
 # files made by strangers, so tokens and keys must not be within its reach.
@@ -86,6 +87,8 @@ def describe_exit(returncode: int | None) -> str:
     """Return how a process ended, in words: ``killed by SIGSEGV``, ``exit code 3``."""
     if returncode is None:
         return "closed its connection"
+    if returncode == ENDLESS_CHOICE:
+        return "another request's grammar blocked it"
     if returncode >= 0:
         return f"exit code {returncode}"
     try:

@@ -21,6 +21,7 @@ from mlm.engine.llama import ENGINE, Context, LoadError, LoadLog, Model
 from mlm.engine.messages import (
     Alive,
     Cancel,
+    Failed,
     Generate,
     Load,
     LoadFailed,
@@ -33,11 +34,15 @@ from mlm.engine.messages import (
 from mlm.engine.reception import Reception
 from mlm.engine.request import Request
 from mlm.engine.scheduler import Scheduler
+from mlm.engine.spawn import ENDLESS_CHOICE
 from mlm.engine.template import uses_date
 from mlm.errors import MlmError
 from mlm.gguf.reader import read_metadata
 
 HEARTBEAT_S = 1.0
+# Choosing a token takes milliseconds. A grammar that llama.cpp gets lost in blocks everybody, and
+# only the end of the process ends it.
+CHOICE_LIMIT_S = 5.0
 _PROGRESS_STEP = 0.01  # of the whole; a load has at most a hundred frames
 
 
@@ -146,7 +151,16 @@ class _Worker:
             n_active = scheduler.n_active if scheduler else 0
             waiting = (scheduler.n_waiting if scheduler else 0) + self._inbox.qsize()
             self._send(Alive(n_active, waiting + (reception.n_waiting if reception else 0)))
+            if scheduler and scheduler.choosing:
+                self._end_endless_choice(*scheduler.choosing)
             time.sleep(HEARTBEAT_S)
+
+    def _end_endless_choice(self, request_id: int, started: float) -> None:
+        """Blame the request that keeps all others waiting, so that nobody repeats it, and exit."""
+        if time.monotonic() - started > CHOICE_LIMIT_S:
+            reason = f"the grammar takes over {CHOICE_LIMIT_S:.0f} s for one token"
+            self._send(Failed(request_id, "invalid_request_error", reason))
+            os._exit(ENDLESS_CHOICE)
 
     def _send(self, message: Message) -> None:
         try:

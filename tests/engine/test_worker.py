@@ -1,14 +1,16 @@
 """A real worker process with real models: what it answers."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes.real_worker import ask, request, working
+from fakes.real_worker import CONFIG, ask, request, working
 from fakes.tiny_models import CHAT_TEMPLATE, SLIDING_WINDOW, write_tiny_model
 
 from mlm.engine.messages import Accepted, Failed, Finished, TokenOut
+from mlm.engine.process import Worker
 
 TinyModel = Callable[[str], Path]
 # Random models have close calls; so that rounding decides none, the cache has 32 bits.
@@ -191,6 +193,29 @@ def test_a_grammar_binds_one_answer_and_a_bad_one_harms_nobody(tiny_model: TinyM
     assert all(answer.text in ("yes", "no") for answer in bound)
     assert [answer.ending.code for answer in bad] == ["invalid_request_error"] * 3
     assert other.ending.completion_tokens == 300
+
+
+def test_a_grammar_that_never_returns_fails_and_gives_the_worker_up(demo_model: Path):
+    async def story():
+        worker = await Worker.start(demo_model, CONFIG, command=command)
+        # Every x may be empty: llama.cpp follows 2000 ways at once, for hours.
+        hanging = await ask(worker, "hello", grammar='root ::= x{0,2000} "b"\nx ::= "a"?')
+        return hanging, await worker.wait_dead()
+
+    impatient = "from mlm.engine import worker as w; w.HEARTBEAT_S = w.CHOICE_LIMIT_S = 0.2; "
+    command = (sys.executable, "-c", impatient + "w.main()")
+
+    hanging, death = asyncio.run(story())
+    assert hanging.ending.code == "invalid_request_error"
+    assert "another request's grammar" in death.message
+
+
+def test_a_grammar_with_a_nul_is_refused_and_not_read_up_to_there(tiny_model: TinyModel):
+    async def story():
+        async with working(tiny_model("llama")) as worker:
+            return await ask(worker, "hello", grammar='\0root ::= "yes"')
+
+    assert "NUL" in asyncio.run(story()).ending.message
 
 
 def test_stop_strings_end_an_answer_before_they_are_sent(demo_model: Path):
