@@ -6,6 +6,7 @@ A template comes from the model file, that is from a stranger. It is rendered on
 
 import datetime
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ TRANSCRIPT = (
     "{% else %}{{ m.role | capitalize }}: {{ m.content }}\n{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 TRANSCRIPT_STOPS = ("\nUser:",)
 
 Messages = Sequence[Mapping[str, Any]]
@@ -109,7 +111,7 @@ class ChatTemplate:
         pieces: list[str] = []
         room = MAX_OUTPUT_CHARS
         try:
-            for piece in self._template.generate(**names):
+            for piece in self._template.generate(names):
                 room -= len(piece)
                 if room < 0:
                     raise TemplateError("the model's chat template writes over a mebibyte")
@@ -119,7 +121,10 @@ class ChatTemplate:
         except Exception as error:  # a template can raise anything that Python can
             reason = str(error) or type(error).__name__
             raise TemplateError(f"the model's chat template fails: {reason[:300]}") from None
-        return "".join(pieces)
+        text = "".join(pieces)
+        if not text.isascii() and _SURROGATE.search(text):
+            raise TemplateError("the model's chat template writes half of a surrogate pair")
+        return text
 
 
 def uses_date(source: str) -> bool:

@@ -162,3 +162,12 @@ def test_no_template_gets_out_of_the_sandbox(source: str, tmp_path, monkeypatch)
 def test_a_template_may_write_a_mebibyte_and_no_more():
     with pytest.raises(TemplateError, match="over a mebibyte"):
         render("{% for i in range(1100) %}" + "x" * 1000 + "{% endfor %}")
+
+
+def test_a_template_argument_may_have_any_name():
+    assert render("{{ args }}", arguments={"self": "a", "args": "b"}) == "b"
+
+
+def test_half_a_surrogate_pair_is_the_templates_fault():
+    with pytest.raises(TemplateError, match="surrogate"):
+        render("{{ '\\ud800' }}")
