@@ -101,7 +101,7 @@ class Exchange:
             cache=self.cache_word,
             prompt_tokens=self.flight.prompt_tokens or 0,
             cached_tokens=own.cached_tokens if own else 0,
-            completion_tokens=finished.completion_tokens if finished else 0,
+            completion_tokens=self.flight.completion_tokens,
             queue_s=own.queue_s if own else None,
             ttft_s=self.ttft_s,
             itl_s=self.flight.gaps_s() if own else (),

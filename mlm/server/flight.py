@@ -42,6 +42,13 @@ class Flight:
         return self._arrivals[0][0] if self._arrivals else None
 
     @property
+    def completion_tokens(self) -> int:
+        """How many tokens the answer has so far."""
+        if self.finished is not None:
+            return self.finished.completion_tokens
+        return sum(n_tokens for _, n_tokens in self._arrivals)
+
+    @property
     def accepted(self) -> bool:
         """Whether the request will run, or has run."""
         return self.prompt_tokens is not None

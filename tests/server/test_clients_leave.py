@@ -44,6 +44,19 @@ def test_a_client_that_leaves_with_a_reset_ends_its_request_too(server: FakeServ
     wait_until(lambda: is_idle(server))
 
 
+def test_the_tokens_of_an_answer_that_was_left_are_counted(server: FakeServer):
+    def seen() -> tuple[int, int]:
+        (model,) = server.stats()["models"]
+        return model["requests"], model["completion_tokens"]
+
+    requests, tokens = seen()
+    stream = server.open_stream("n=1000 pace=0.01 counted")
+    stream.read_until("t2 ")
+    stream.leave()
+    wait_until(lambda: seen()[0] == requests + 1)
+    assert 3 <= seen()[1] - tokens < 1000
+
+
 def test_a_client_that_leaves_the_queue_is_never_run(server: FakeServer, diary: Diary):
     streams = [server.open_stream(f"n=1000 pace=0.05 slot {i}") for i in range(4)]
     waiting = server.open_stream("n=1 in-the-queue")
