@@ -33,12 +33,22 @@ class Registry:
         self._folder = folder
 
     def announce(self, server: RunningServer) -> None:
-        """Write or replace the announcement of ``server``."""
+        """Write or replace the announcement of ``server``.
+
+        Raises:
+            OSError: the folder cannot be written; ``filename`` says what.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(server.pid)
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(server)), encoding="utf-8")
-        partial.replace(path)
+        try:
+            partial.write_text(json.dumps(asdict(server)), encoding="utf-8")
+            partial.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                partial.unlink()
+            error.filename = error.filename or str(path)  # a full disk is noticed without it
+            raise
 
     def withdraw(self, pid: int) -> None:
         """Remove the announcement of a server that ends; one that stays is swept up later."""

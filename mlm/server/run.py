@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import uvicorn
 
 from mlm.engine.spawn import DEFAULT_COMMAND
-from mlm.errors import EngineError, UsageError
+from mlm.errors import DiskSpaceError, EngineError, UsageError
 from mlm.paths import Home
 from mlm.server.address import bind, is_loopback, own_names, url_of
 from mlm.server.app import make_app
@@ -210,7 +211,8 @@ class _Life:
         try:
             self._announce()
         except OSError as error:
-            raise UsageError(
+            family = DiskSpaceError if error.errno == errno.ENOSPC else UsageError
+            raise family(
                 f"cannot write {error.filename}: {error.strerror}", remedy="mlm --home DIR serve"
             ) from error
         self._tell(Listening(url))
