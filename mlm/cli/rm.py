@@ -54,14 +54,12 @@ def rm(
 
 def _choose(store: "Store", refs: list[str]) -> "list[ModelFile]":
     """Return what the refs name, each model once; a ref may name several versions of a file."""
-    from mlm.store.lookup import unknown_model
-
     chosen: dict[Path, ModelFile] = {}
     for ref in refs:
         registered = {model.path for model in store.models()}
         found = [model for model in store.find_all(ref) if model.path in registered]
         if not found:
-            raise unknown_model(ref, store.models())
+            raise store.unknown(ref)
         chosen |= {model.path: model for model in found}
     return list(chosen.values())
 

@@ -1,6 +1,7 @@
 """Finds the models that a person means among those in the store."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from difflib import get_close_matches
 
@@ -22,8 +23,8 @@ def match_models(text: str, models: Iterable[ModelFile]) -> list[ModelFile]:
     """
     ref = parse_ref(text)
     if isinstance(ref, LocalRef):
-        path = ref.path.resolve()
-        found = [model for model in models if model.path.resolve() == path]
+        path = os.path.realpath(ref.path)  # unlike Path.resolve, it takes a loop of links as it is
+        found = [model for model in models if os.path.realpath(model.path) == path]
     elif isinstance(ref, HubRef):
         found = [replace(model, model_id=str(ref)) for model in models if meets(model, ref)]
     else:
@@ -31,12 +32,25 @@ def match_models(text: str, models: Iterable[ModelFile]) -> list[ModelFile]:
     return sorted(found, key=_freshness, reverse=True)
 
 
-def unknown_model(text: str, models: Iterable[ModelFile]) -> NotFoundError:
+def unknown_model(
+    text: str, installed: Iterable[ModelFile], catalog_ids: Collection[str]
+) -> NotFoundError:
     """Return the error for a name that no model in the store has, offering the nearest ones."""
-    names = {name for model in models for name in (model.model, model.model_id, model.ref) if name}
-    near = get_close_matches(text, sorted(names), n=3, cutoff=0.5)
+    ref = parse_ref(text)
+    if isinstance(ref, LocalRef):
+        if ref.path.is_file():
+            return NotFoundError(f"{ref.path} was never imported", remedy=f"mlm import {ref.path}")
+        what = "a folder, not a model" if ref.path.is_dir() else "not there"
+        return NotFoundError(f"{ref.path} is {what}", remedy=f"look: ls {ref.path.parent}")
+    names = {name for m in installed for name in (m.model, m.model_id, m.ref) if name}
+    near = get_close_matches(text, sorted(names | set(catalog_ids)), n=3, cutoff=0.5)
+    if isinstance(ref, HubRef) or ref.name in catalog_ids:
+        near = [name for name in near if name in names]  # what is here instead
+        remedy = f"mlm download {text}"
+    else:
+        remedy = f"mlm catalog show {near[0]}" if near else "mlm list, or mlm catalog list"
     offer = f"; near it: {', '.join(near)}" if near else ""
-    return NotFoundError(f"{text} is not in the store{offer}", remedy=f"mlm download {text}")
+    return NotFoundError(f"{text} is not in the store{offer}", remedy=remedy)
 
 
 def _match_name(ref: NameRef, models: list[ModelFile]) -> list[ModelFile]:

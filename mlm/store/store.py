@@ -1,12 +1,14 @@
 """The store: every model file on this machine, whoever brought it here."""
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from mlm.catalog.load import load_catalog
 from mlm.errors import NotFoundError, UsageError
 from mlm.gguf.reader import read_metadata, shard_paths
 from mlm.paths import Home
@@ -56,12 +58,20 @@ class Store:
         """
         found = self.find_all(text)
         if not found:
-            raise unknown_model(text, self.models())
+            raise self.unknown(text)
         if not found[0].path.exists():
             raise NotFoundError(
                 f"{found[0].path} is gone", remedy="put it back, or mlm rm it and import it again"
             )
         return found[0]
+
+    def unknown(self, text: str) -> NotFoundError:
+        """Return the error for a ``text`` that names no model here, offering the nearest names."""
+        catalog_ids = set()
+        with contextlib.suppress(UsageError):  # a broken catalog is another command's news
+            catalog = load_catalog(self._home.catalog, self._home.cache)
+            catalog_ids = {entry.model_id for entry in catalog.entries}
+        return unknown_model(text, self.models(), catalog_ids)
 
     def find_all(self, text: str) -> list[ModelFile]:
         """Return every model that ``text`` names, best first; none is an answer too."""
@@ -129,7 +139,16 @@ class Store:
         return [_report(order, file, "present") for file in files]
 
     def verify(self, model: ModelFile, listener: Listener) -> list[Verified]:
-        """Hash all files of a model again, and remember of each whether it is right."""
+        """Hash all files of a model again, and remember of each whether it is right.
+
+        Raises:
+            NotFoundError: it is a local file that nobody imported: nothing says what it should be.
+        """
+        if model.path not in {receipt.file.path for receipt in self._index.receipts()}:
+            raise NotFoundError(
+                f"{model.path} was never imported, so nothing says what it should be",
+                remedy=f"mlm import {model.path}",
+            )
         results = [verify_file(file, listener) for file in self.files(model)]
         for result in results:
             verified_at = time.time() if result.ok else None
@@ -160,7 +179,7 @@ class Store:
             NotFoundError: there is no such file.
             GGUFError: it is not a sound GGUF model, or a shard is missing.
         """
-        path = path.expanduser().resolve()
+        path = Path(os.path.realpath(path.expanduser()))
         metadata = read_metadata(path)
         parts = [path] if metadata.split_count == 1 else shard_paths(path)
         files = []

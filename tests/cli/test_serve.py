@@ -221,7 +221,8 @@ def test_what_to_try_is_printed(mlm, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_an_unknown_model_is_not_found(mlm):
     result = mlm("serve", "no-such-model", "--port", "0")
     assert result.exit_code == ExitCode.NOT_FOUND
-    assert "hint: mlm download no-such-model" in result.stderr
+    assert "no-such-model is not in the store" in result.stderr
+    assert "hint: mlm list" in result.stderr
 
 
 def test_what_is_not_a_gguf_is_an_integrity_error(mlm, tmp_path: Path):
