@@ -60,10 +60,10 @@ def print_text(text: str) -> None:
     print(printable(text))
 
 
-def print_document(command: str, payload: dict[str, Any]) -> None:
-    """Print ``payload`` as the JSON document ``mlm.<command>/1``."""
+def print_document(command: str, payload: dict[str, Any], *, indent: int | None = 2) -> None:
+    """Print ``payload`` as the JSON document ``mlm.<command>/1``; ``indent`` None: on one line."""
     document = {"schema": f"mlm.{command}/1", "mlm_version": mlm.__version__, **payload}
-    print(printable_json(json.dumps(document, indent=2, ensure_ascii=False)))
+    print(printable_json(json.dumps(document, indent=indent, ensure_ascii=False)))
 
 
 def print_error(error: MlmError, *, as_json: bool) -> None:
@@ -75,7 +75,7 @@ def print_error(error: MlmError, *, as_json: bool) -> None:
             "remedy": error.remedy,
             "exit_code": int(error.exit_code),
         }
-        print_document("error", {"error": payload})
+        print_document("error", {"error": payload}, indent=None)  # it may end JSON lines
         return
     print(f"error: {printable(_shorten(error.message))}", file=sys.stderr)
     if error.remedy:

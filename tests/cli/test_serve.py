@@ -1,5 +1,6 @@
 """``mlm serve``, on the demo model and through the package `openai`."""
 
+import json
 import os
 import signal
 import socket
@@ -223,6 +224,12 @@ def test_an_unknown_model_is_not_found(mlm):
     assert result.exit_code == ExitCode.NOT_FOUND
     assert "no-such-model is not in the store" in result.stderr
     assert "hint: mlm list" in result.stderr
+
+
+def test_an_error_among_json_lines_is_one_line(mlm):
+    done = mlm("serve", "mlm-demoo", "--json")
+    (line,) = done.stdout.splitlines()
+    assert json.loads(line)["error"]["exit_code"] == done.exit_code == ExitCode.NOT_FOUND
 
 
 def test_what_is_not_a_gguf_is_an_integrity_error(mlm, tmp_path: Path):
