@@ -80,7 +80,8 @@ class _Worker:
             self._send(LoadFailed(f"{name} cannot be loaded: {error}", "mlm doctor"))
             return 1
         except MlmError as error:
-            self._send(LoadFailed(error.message, error.remedy))
+            message = error.message.replace(load.path, Path(load.path).name)  # clients see it
+            self._send(LoadFailed(message, error.remedy))
             return 1
         return self._serve()
 
