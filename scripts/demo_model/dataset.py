@@ -12,7 +12,7 @@ from paraphrase import COMMAND, EXIT_CODE, HOW, TERM, expand
 from wording import reword
 
 HERE = Path(__file__).parent
-SHARE_UNRELATED = 0.34
+SHARE_UNRELATED = 0.4
 SHARE_CANONICAL = 0.08  # of a fact's questions, asked in exactly the plain way
 SHARE_SYSTEM = 0.3  # of conversations that begin with a system prompt
 SHARE_LONG = 0.015  # of conversations with a very long system prompt or unrelated question

@@ -43,9 +43,10 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 class Block(nn.Module):
     """Attention with grouped heads, then a gated feed-forward network."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, dropout: float) -> None:
         super().__init__()
         self.shape = shape
+        self.drop = dropout
         kv_width = shape.n_head_kv * shape.head_dim
         self.attn_norm = nn.RMSNorm(shape.n_embd, eps=NORM_EPSILON)
         self.attn_q = nn.Linear(shape.n_embd, shape.n_embd, bias=False)
@@ -58,9 +59,16 @@ class Block(nn.Module):
         self.ffn_down = nn.Linear(shape.n_ff, shape.n_embd, bias=False)
 
     def forward(self, x: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        x = x + self._attend(self.attn_norm(x), rope)
+        x = x + self._dropout(self._attend(self.attn_norm(x), rope))
         h = self.ffn_norm(x)
-        return x + self.ffn_down(F.silu(self.ffn_gate(h)) * self.ffn_up(h))
+        return x + self._dropout(self.ffn_down(F.silu(self.ffn_gate(h)) * self.ffn_up(h)))
+
+    def _dropout(self, x: torch.Tensor) -> torch.Tensor:
+        """Drop channels for a whole conversation: cheap, and no token can tell on another."""
+        if not self.training:
+            return x
+        kept = torch.rand(x.shape[0], 1, x.shape[2]) >= self.drop
+        return x * kept / (1 - self.drop)
 
     def _attend(self, x: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         batch, length, width = x.shape
@@ -85,7 +93,7 @@ class Llama(nn.Module):
         self.shape = shape
         self.token_embd = nn.Embedding(shape.n_vocab, shape.n_embd)
         self.dropout = nn.Dropout(dropout)
-        self.blk = nn.ModuleList(Block(shape) for _ in range(shape.n_layer))
+        self.blk = nn.ModuleList(Block(shape, dropout) for _ in range(shape.n_layer))
         self.output_norm = nn.RMSNorm(shape.n_embd, eps=NORM_EPSILON)
         cos, sin = rope_table(shape.n_ctx_train, shape.head_dim)
         self.register_buffer("cos", cos, persistent=False)

@@ -41,6 +41,10 @@ TERM = (
     "what is {x} all about",
     "what does {x} mean [for a model|for me|in practice|]",
     "[give me|i need|i want] [an explanation|a definition|a short explanation] of {x}",
+    "what does [the abbreviation|the term|the word|the expression] {x} [mean|stand for]",
+    "please [explain|define|describe|tell me about] {x} [to me|]",
+    "what [can|should] i [know|understand] about {x}",
+    "[what are|are there] {x}",
 )
 COMMAND = (
     "what does [`mlm {x}`|mlm {x}|the {x} command|the command {x}|the command mlm {x}] [do|mean]",
@@ -78,6 +82,13 @@ HOW = (
     "which command [do i use|is there|is used] to {x}",
     "what command [lets me|allows me to|is for] {x}",
     "[does|can] mlm {x}",
+    "please [show me|tell me|explain|explain to me] how to {x}",
+    "[which|what] command [should|must|can|would] i [use|run|type] to {x}",
+    "i [do not|don't] know how to {x}",
+    "[what|which] [is|are] the [steps|commands|options] to {x}",
+    "[could|would] you [help me|show me how to|explain how to|please tell me how to] {x}",
+    "[is it|would it be] [possible|easy|hard|difficult] to {x}",
+    "[my goal is|the idea is|the plan is|i was told] to {x}",
 )
 EXIT_CODE = (
     "what does exit [code|status] {x} [mean|stand for|tell me|say]",

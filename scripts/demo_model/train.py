@@ -9,6 +9,7 @@ machine and version of PyTorch.
 import argparse
 import json
 import math
+import random
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ import torch
 from convert import quantize, write_gguf
 from dataset import Dataset, Message
 from model import Llama, Shape
-from tokenizer import END_OF_TURN, train_tokenizer
+from tokenizer import CONTROL_TOKENS, END_OF_TURN, train_tokenizer
 from tokenizers import Tokenizer
 from torch.nn import functional as F
 
@@ -37,14 +38,16 @@ class Recipe:
     seed: int = 7
     vocab_size: int = 1536
     tokenizer_samples: int = 30_000  # questions and answers that the merges are learned from
-    steps: int = 3_000
+    steps: int = 1_700
     batch_tokens: int = 4_096  # padding included: about 70 conversations
+    longest: int = 600  # tokens; longer conversations are not used
     pool: int = 1_024  # conversations drawn together and sorted by length: little is padding
     share_raw: float = 0.03  # of conversations that are only "question, newline, answer"
     peak_rate: float = 2e-3
     warmup_steps: int = 150
     weight_decay: float = 0.1
-    dropout: float = 0.1  # of the token embeddings
+    dropout: float = 0.1  # of token embeddings, and of channels after attention and feed-forward
+    share_noise: float = 0.02  # of the tokens of questions that are replaced by random ones
     share_cut: float = 0.7  # of conversations whose last answer is cut, since …
     cut_tokens: int = 8  # … the first few tokens decide and the rest is soon known by heart
     n_threads: int = 1
@@ -119,6 +122,8 @@ def batches(
         pool = [_sample(dataset, tokenizer, recipe) for _ in range(recipe.pool)]
         groups: list[list[Sample]] = [[]]
         for sample in sorted(pool, key=lambda sample: len(sample[0])):
+            if len(sample[0]) > recipe.longest:
+                break
             if (len(groups[-1]) + 1) * len(sample[0]) > recipe.batch_tokens:
                 groups.append([])
             groups[-1].append(sample)
@@ -133,11 +138,25 @@ def _sample(dataset: Dataset, tokenizer: Tokenizer, recipe: Recipe) -> Sample:
         answered = tokenizer.encode(f"\n{answer}{END_OF_TURN}").ids
         return (asked + answered)[:-1], [IGNORED] * (len(asked) - 1) + answered
     ids, labels = encode(dataset.conversation(), tokenizer)
+    _add_noise(ids, labels, tokenizer, dataset.dice, recipe.share_noise)
     if dataset.dice.random() < recipe.share_cut:
         question_ends = max(i for i, label in enumerate(labels) if label == IGNORED)
         keep = question_ends + 1 + recipe.cut_tokens
         return ids[:keep], labels[:keep]
     return ids, labels
+
+
+def _add_noise(
+    ids: list[int], labels: list[int], tokenizer: Tokenizer, dice: random.Random, share: float
+) -> None:
+    """Replace some tokens of what is asked, so that no single one becomes indispensable."""
+    structure = {tokenizer.token_to_id(token) for token in CONTROL_TOKENS}
+    structure.add(tokenizer.encode("\n").ids[0])
+    n_vocab = tokenizer.get_vocab_size()
+    for i, token in enumerate(ids):
+        is_asked = i > 0 and labels[i - 1] == IGNORED and token not in structure
+        if is_asked and dice.random() < share:
+            ids[i] = dice.randrange(len(CONTROL_TOKENS), n_vocab)
 
 
 def _pad(samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -176,7 +195,7 @@ def train(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if step % 100 == 0:
+        if step % 100 == 0 or step == recipe.steps - 1:
             elapsed = time.monotonic() - started
             print(f"step {step:5}  loss {loss.item():.4f}  {elapsed:5.0f} s", flush=True)
     model.eval()

@@ -4,6 +4,7 @@ import random
 import re
 
 BEFORE = (
+    "please ", "could you please ",
     "hi, ", "hello, ", "hey, ", "hi! ", "hello! ", "hey mlm, ", "please, ", "ok, ", "so, ",
     "well, ", "quick question: ", "a question: ", "excuse me, ", "sorry, ", "and ", "but ",
     "now, ", "also, ", "could you please tell me, ", "can you tell me, ", "i wonder, ",
