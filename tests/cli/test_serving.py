@@ -88,7 +88,7 @@ def test_the_error_of_the_server_becomes_our_own(session: Session, home: Path, t
     ):
         pass
     assert (caught.value.exit_code, caught.value.code) == (ExitCode.NOT_FOUND, "not_found")
-    assert caught.value.remedy == "mlm download no-such-model"
+    assert caught.value.remedy == "mlm list, or mlm catalog list"
     (tmp_path / "bad.gguf").write_bytes(b"GGUF" + b"\xff" * 1000)
     with pytest.raises(MlmError) as caught, connect(session, str(tmp_path / "bad.gguf")):
         pass
