@@ -61,6 +61,7 @@ def test_a_client_that_leaves_the_queue_is_never_run(server: FakeServer, diary: 
     streams = [server.open_stream(f"n=1000 pace=0.05 slot {i}") for i in range(4)]
     waiting = server.open_stream("n=1 in-the-queue")
     wait_until(lambda: server.resident()["active"] == 5)
+    wait_until(lambda: diary().count("request ") == 5)  # the worker knows of all, too
     waiting.leave()
     wait_until(lambda: server.resident()["active"] == 4)
     for stream in streams:
