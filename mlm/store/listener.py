@@ -8,12 +8,17 @@ Phase = Literal["waiting", "checking", "downloading"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far one file is. ``waiting``: another process fetches it, and this is how far *it* is."""
+    """How far one file is. ``waiting``: another process fetches it, and this is how far *it* is.
+
+    While ``downloading``, ``verified`` of the ``done`` bytes have also been hashed.
+    """
 
     filename: str
     phase: Phase
     done: int  # bytes
     total: int
+    connections: int = 0  # that the bytes come over now
+    verified: int | None = None  # None: the phase does not say
 
 
 class Listener:

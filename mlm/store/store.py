@@ -43,8 +43,12 @@ class Store:
 
         Imported files are listed even then: their disk may only be unplugged.
         """
-        files = (receipt.file for receipt in self._index.receipts())
+        files = (receipt.file for receipt in self.receipts())
         return group_shards([f for f in files if f.origin == "import" or f.path.exists()])
+
+    def receipts(self) -> list[Receipt]:
+        """Return what is known of every file, shards apart, also of files that have gone."""
+        return self._index.receipts()
 
     def find(self, text: str) -> ModelFile:
         """Return the model that ``text`` names: any REF, a model id, or the start of a sha256.
@@ -88,7 +92,7 @@ class Store:
         stem = split_shard(model.filename)[0]
         return [
             receipt.file
-            for receipt in self._index.receipts()
+            for receipt in self.receipts()
             if receipt.file.path.parent == model.path.parent
             and split_shard(receipt.file.filename)[0] == stem
         ]
@@ -133,7 +137,7 @@ class Store:
             model for model in self.models() if model.path.exists() and meets(model, order.ref)
         ]
         files = [file for model in found[:1] for file in self.files(model)]
-        receipts = {receipt.file.path: receipt for receipt in self._index.receipts()}
+        receipts = {receipt.file.path: receipt for receipt in self.receipts()}
         if not all(receipts[file.path].is_current() for file in files):
             return []
         return [_report(order, file, "present") for file in files]
@@ -144,7 +148,7 @@ class Store:
         Raises:
             NotFoundError: it is a local file that nobody imported: nothing says what it should be.
         """
-        if model.path not in {receipt.file.path for receipt in self._index.receipts()}:
+        if model.path not in {receipt.file.path for receipt in self.receipts()}:
             raise NotFoundError(
                 f"{model.path} was never imported, so nothing says what it should be",
                 remedy=f"mlm import {model.path}",
@@ -153,7 +157,7 @@ class Store:
         for result in results:
             verified_at = time.time() if result.ok else None
             with contextlib.suppress(OSError, UsageError):  # it is gone, or the home is read-only
-                self._register(replace(result.file, verified_at=verified_at))
+                self.register(replace(result.file, verified_at=verified_at))
         return results
 
     def ensure_intact(self, model: ModelFile, listener: Listener) -> None:
@@ -164,7 +168,7 @@ class Store:
         Raises:
             CorruptModelError: the bytes are not the promised ones.
         """
-        current = {r.file.path for r in self._index.receipts() if r.is_current()}
+        current = {r.file.path for r in self.receipts() if r.is_current()}
         files = self.files(model)
         if all(file.sha256 is None or file.path in current for file in files):
             return
@@ -193,7 +197,7 @@ class Store:
             described = describe_local(part, metadata.quant)
             files.append(replace(described, sha256=sha256, verified_at=time.time()))
         for file in files:
-            self._register(file)
+            self.register(file)
         return files
 
     def remove(self, model: ModelFile) -> int:
@@ -207,8 +211,26 @@ class Store:
                 cache = RepoCache(self._hub_cache, file.repo_id)
                 with writing_to(cache.root):
                     freed += cache.remove(file.commit, file.filename)
-            self._forget(file)
+            self.forget(file)
         return freed
+
+    def register(self, file: ModelFile) -> None:
+        """Remember ``file`` as it is on disk now, replacing what was known of its path.
+
+        Raises:
+            OSError: it is not there.
+            UsageError, DiskSpaceError: MLM_HOME cannot be written.
+        """
+        receipt = Receipt.of(file)
+        with writing_to(self._home.root):
+            self._receipts.write(receipt)
+        self._index.put(receipt)
+
+    def forget(self, file: ModelFile) -> None:
+        """Remember nothing of ``file`` any more; the file itself stays."""
+        with writing_to(self._home.root):
+            self._receipts.forget(file.path)
+        self._index.forget(file.path)
 
     def note_use(self, model: ModelFile) -> None:
         """Remember that a model is being used now."""
@@ -250,29 +272,18 @@ class Store:
 
     def _replace(self, file: ModelFile) -> None:
         """Register ``file`` and forget what an older commit called the same bytes."""
-        for receipt in self._index.receipts():
+        for receipt in self.receipts():
             old = receipt.file
             same_bytes = (old.repo_id, old.filename, old.sha256)
             if same_bytes == (file.repo_id, file.filename, file.sha256) and old.path != file.path:
-                self._forget(old)
-        self._register(file)
-
-    def _register(self, file: ModelFile) -> None:
-        receipt = Receipt.of(file)
-        with writing_to(self._home.root):
-            self._receipts.write(receipt)
-        self._index.put(receipt)
-
-    def _forget(self, file: ModelFile) -> None:
-        with writing_to(self._home.root):
-            self._receipts.forget(file.path)
-        self._index.forget(file.path)
+                self.forget(old)
+        self.register(file)
 
     def _trusted(self, blob: Path) -> ModelFile | None:
         """Return the file that ``blob`` was verified as, if it has not been touched since."""
         if not blob.exists():
             return None
-        for receipt in self._index.receipts():
+        for receipt in self.receipts():
             if receipt.is_current() and receipt.file.path.samefile(blob):
                 return receipt.file
         return None
