@@ -1,6 +1,6 @@
 """The ways in which the fake hub can misbehave."""
 
-import gzip
+import random
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,18 +18,24 @@ class Fault:
     match: str = ""  # part of the path
     skip: int = 0  # let so many matching requests pass first
     times: int | None = None  # then misbehave so often; None: for ever
+    chance: float = 1.0  # … at so many of them, the same ones for the same ``seed``
+    seed: int = 0
+    beyond: int = 0  # only while more than so many answers of ``where`` are on their way
 
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)  # added, or replacing
     without: tuple[str, ...] = ()  # headers left out
     body: bytes | None = None
+    repeat: int = 1  # … so many times over: a flood
+    entries: int | None = None  # the listing names so many files
+    hops: int = 0  # redirects before the answer; counts anew with each request that strikes
 
     drop_before_headers: bool = False
     drop_at: int | None = None  # close the connection before this byte
     reset: bool = False  # … with RST instead of FIN
     stall_before_headers: bool = False
     stall_at: int | None = None  # send no more from this byte on
-    pace: float | None = None  # bytes per second
+    pace: float | None = None  # bytes per second on each connection
 
     flip_bit: int | None = None  # of the file
     splice: tuple[int, bytes] | None = None  # from this byte on, another file
@@ -39,6 +45,7 @@ class Fault:
     chunked: bool = False  # without Content-Length
     compressed: bool = False
     close_delimited: bool = False  # HTTP/1.0: the end of the connection is the end of the body
+    stays_open: bool = False  # also after a lie: what is left over precedes the next answer
 
     ignore_range: bool = False
     ignore_if_range: bool = False
@@ -47,13 +54,20 @@ class Fault:
 
     seen: int = field(default=0, init=False)
 
-    def strikes(self, where: Where, path: str) -> bool:
-        """Whether this request is to go wrong."""
-        if where != self.where or self.match not in path:
+    def strikes(self, where: Where, path: str, busy: int) -> bool:
+        """Whether this request is to go wrong; ``busy`` answers are on their way, with this one."""
+        if where != self.where or self.match not in path or busy <= self.beyond:
             return False
         self.seen += 1
         rank = self.seen - self.skip
-        return rank > 0 and (self.times is None or rank <= self.times)
+        if rank <= 0 or (self.times is not None and rank > self.times):
+            return False
+        return self.chance >= 1 or random.Random(f"{self.seed}/{rank}").random() < self.chance
+
+    @property
+    def corrupts(self) -> bool:
+        """Whether the bytes of the file are not what they should be."""
+        return bool(self.flip_bit is not None or self.splice or self.shorten or self.append)
 
     def corrupt(self, content: bytes) -> bytes:
         """Return what the server believes the file to be."""
@@ -66,7 +80,3 @@ class Fault:
         if self.shorten:
             content = content[: -self.shorten]
         return content + self.append
-
-    def encode(self, body: bytes) -> bytes:
-        """Return the body as it goes over the wire."""
-        return gzip.compress(body) if self.compressed else body

@@ -3,24 +3,38 @@
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 
 @dataclass
 class File:
-    """One file at one commit. Without ``lfs`` it is kept by git and has no sha256 in listings."""
+    """One file at one commit. Without ``lfs`` it is kept by git and has no sha256 in listings.
+
+    The content of a large one is a path: it is sent from there without being held in memory.
+    """
 
     name: str
-    content: bytes
+    content: bytes | Path
     lfs: bool = True
     listed: dict[str, Any] = field(default_factory=dict)  # fields of the listing to lie about
+    xet_hash: str | None = None  # as files have that the hub keeps in its newer storage
+
+    @cached_property
+    def size(self) -> int:
+        return self.content.stat().st_size if isinstance(self.content, Path) else len(self.content)
 
     @cached_property
     def sha256(self) -> str:
+        if isinstance(self.content, Path):
+            with self.content.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
         return hashlib.sha256(self.content).hexdigest()
 
     @cached_property
     def git_oid(self) -> str:
+        if isinstance(self.content, Path):
+            return hashlib.sha1(f"pointer to {self.sha256}".encode()).hexdigest()
         return hashlib.sha1(b"blob %d\0" % len(self.content) + self.content).hexdigest()
 
     @property
@@ -31,13 +45,9 @@ class File:
         """Return the entry of ``GET /api/models/{id}``."""
         entry: dict[str, Any] = {"rfilename": self.name}
         if with_blobs:
-            entry |= {"size": len(self.content), "blobId": self.git_oid}
+            entry |= {"size": self.size, "blobId": self.git_oid}
             if self.lfs:
-                entry["lfs"] = {
-                    "sha256": self.sha256,
-                    "size": len(self.content),
-                    "pointerSize": 135,
-                }
+                entry["lfs"] = {"sha256": self.sha256, "size": self.size, "pointerSize": 135}
         return entry | self.listed
 
     def tree_entry(self) -> dict[str, Any]:
@@ -45,11 +55,13 @@ class File:
         entry: dict[str, Any] = {
             "type": "file",
             "path": self.name,
-            "size": len(self.content),
+            "size": self.size,
             "oid": self.git_oid,
         }
         if self.lfs:
-            entry["lfs"] = {"oid": self.sha256, "size": len(self.content), "pointerSize": 135}
+            entry["lfs"] = {"oid": self.sha256, "size": self.size, "pointerSize": 135}
+        if self.xet_hash:
+            entry["xetHash"] = self.xet_hash
         return entry
 
 
@@ -94,3 +106,20 @@ class Repo:
             "createdAt": "2026-01-01T00:00:00.000Z",
             "siblings": [file.sibling(with_blobs=with_blobs) for file in files],
         } | self.info
+
+    def list_tree(self, commit: str, folder: str, *, recursive: bool) -> list[dict[str, Any]]:
+        """Return the answer to ``GET /api/models/{id}/tree/{rev}/{folder}``, all pages of it."""
+        below = f"{folder}/" if folder else ""
+        entries, folders = [], {}
+        for file in self.commits[commit].values():
+            if not file.name.startswith(below):
+                continue
+            inside = file.name[len(below) :].split("/")
+            for depth in range(1, len(inside)):
+                path = below + "/".join(inside[:depth])
+                oid = hashlib.sha1(path.encode()).hexdigest()
+                if recursive or depth == 1:
+                    folders[path] = {"type": "directory", "path": path, "oid": oid, "size": 0}
+            if recursive or len(inside) == 1:
+                entries.append(file.tree_entry())
+        return [*folders.values(), *entries]
