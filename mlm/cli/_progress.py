@@ -1,28 +1,25 @@
 """Shows how far downloads and checks are: a block on a terminal, lines or JSON elsewhere."""
 
 import json
+import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from mlm.cli._speed import Speeds
 from mlm.store.listener import Listener, Progress
-from mlm.terminal import printable
 from mlm.units import format_duration, format_size
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Block
-    from rich.progress import TaskID
-
     from mlm.cli._session import Session
 
 ProgressMode = Literal["auto", "json", "none"]
 
-_LINE_STEP = 0.05  # of a file, between two lines
+_LINES = 20  # of a whole file
 _JSON_INTERVAL_S = 0.2
-_WIDE = 64  # columns that it takes to show a bar and both sizes too
 _VERBS = {"waiting": "waiting for another process:", "checking": "checking", "downloading": ""}
 
 
@@ -33,11 +30,33 @@ def show_progress(session: "Session", mode: ProgressMode = "auto") -> Iterator[L
         yield JsonLines()
     elif session.quiet or mode == "none":
         yield Notes(session)
-    elif sys.stderr.isatty():
+    elif _can_redraw():
+        from mlm.cli._progress_block import TerminalBlock
+
         with TerminalBlock(session) as block:
             yield block
     else:
         yield Lines(session)
+
+
+def _can_redraw() -> bool:
+    """Return whether stderr is a terminal that understands how to move the cursor."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return False
+    return sys.platform != "win32" or _enable_sequences()
+
+
+def _enable_sequences() -> bool:
+    """Ask Windows to understand escape sequences on stderr; return whether it does."""
+    if sys.platform != "win32":
+        return True
+    import ctypes
+
+    console = ctypes.windll.kernel32
+    handle, mode = console.GetStdHandle(-12), ctypes.c_ulong()  # STD_ERROR_HANDLE
+    if not console.GetConsoleMode(handle, ctypes.byref(mode)):
+        return False
+    return bool(console.SetConsoleMode(handle, mode.value | 4))  # VIRTUAL_TERMINAL_PROCESSING
 
 
 class Notes(Listener):
@@ -51,145 +70,69 @@ class Notes(Listener):
         self._session.note(text)
 
 
-@dataclass(slots=True)
-class _Speed:
-    """Bytes per second of one file since its phase began."""
-
-    phase: str
-    first: int
-    since: float = field(default_factory=time.monotonic)
-
-    def rate(self, done: int) -> float | None:
-        """Return bytes per second, None as long as nothing can be said."""
-        elapsed = time.monotonic() - self.since
-        return (done - self.first) / elapsed if elapsed > 0 and done > self.first else None
-
-
-class _Speeds:
-    """A speed per file; a new phase starts a new measurement."""
-
-    def __init__(self) -> None:
-        self._speeds: dict[str, _Speed] = {}
-
-    def measure(self, progress: Progress) -> tuple[float | None, float | None]:
-        """Return bytes per second and the seconds left, None where unknown."""
-        speed = self._speeds.get(progress.filename)
-        if speed is None or speed.phase != progress.phase or progress.done < speed.first:
-            speed = _Speed(progress.phase, progress.done)
-            self._speeds[progress.filename] = speed
-        rate = speed.rate(progress.done)
-        return rate, (progress.total - progress.done) / rate if rate else None
-
-
 class Lines(Notes):
     """A line when a file begins, and one for every twentieth of it: for logs."""
 
     def __init__(self, session: "Session") -> None:
         super().__init__(session)
-        self._speeds = _Speeds()
-        self._next: dict[tuple[str, str], float] = {}
+        self._speeds = Speeds()
+        self._steps: dict[tuple[str, str], int] = {}
+        self._printing = threading.Lock()
 
     def progress(self, progress: Progress) -> None:
         """Print a line if enough has happened since the last one."""
-        rate, eta_s = self._speeds.measure(progress)
         key = (progress.filename, progress.phase)
-        share = progress.done / progress.total if progress.total else 1.0
-        if share < self._next.get(key, 0.0):
+        step = progress.done * _LINES // progress.total if progress.total else _LINES
+        if self._steps.get(key) in (step, step + 1):  # one step back is no new beginning
             return
-        self._next[key] = share - share % _LINE_STEP + _LINE_STEP
-        words = [_VERBS[progress.phase], progress.filename, f"{share:4.0%}"]
-        words.append(f"{format_size(progress.done)} of {format_size(progress.total)}")
-        if rate:
-            words.append(f"{format_size(int(rate))}/s, {format_duration(eta_s)} left")
-        self._session.note("  ".join(word for word in words if word))
+        with self._printing:
+            self._steps[key] = step
+            pace = self._speeds.measure(progress, time.monotonic())
+            words = [_VERBS[progress.phase], progress.filename, f"{step * 100 // _LINES:3d}%"]
+            words.append(f"{format_size(progress.done)} of {format_size(progress.total)}")
+            if pace.rate:
+                words.append(f"{format_size(int(pace.rate))}/s")
+            if pace.eta_s is not None:
+                words.append(f"{format_duration(pace.eta_s)} left")
+            self._session.note("  ".join(word for word in words if word))
 
 
 class JsonLines(Listener):
     """A JSON object per line, for programs."""
 
     def __init__(self) -> None:
-        self._speeds = _Speeds()
-        self._next_at = 0.0
+        self._speeds = Speeds()
+        self._next_at: dict[tuple[str, str], float] = {}
+        self._printing = threading.Lock()
 
     def progress(self, progress: Progress) -> None:
-        """Print a line five times a second, and the last one of each file in any case."""
-        rate, eta_s = self._speeds.measure(progress)
-        if time.monotonic() < self._next_at and progress.done < progress.total:
+        """Print a line five times a second for each file, and its first and last in any case."""
+        key, now = (progress.filename, progress.phase), time.monotonic()
+        is_last = progress.done >= progress.total and progress.verified in (None, progress.total)
+        if now < self._next_at.get(key, 0.0) and not is_last:
             return
-        self._next_at = time.monotonic() + _JSON_INTERVAL_S
-        _print_json(
-            {
-                "event": "progress",
-                "filename": progress.filename,
-                "phase": progress.phase,
-                "done_bytes": progress.done,
-                "total_bytes": progress.total,
-                "bytes_per_s": rate and round(rate),
-                "eta_s": eta_s and round(eta_s, 1),
-            }
-        )
+        with self._printing:
+            self._next_at[key] = now + _JSON_INTERVAL_S
+            pace = self._speeds.measure(progress, now)
+            _print_json(
+                {
+                    "event": "progress",
+                    "filename": progress.filename,
+                    "phase": progress.phase,
+                    "done_bytes": progress.done,
+                    "total_bytes": progress.total,
+                    "verified_bytes": progress.verified,
+                    "connections": progress.connections,
+                    "bytes_per_s": None if pace.rate is None else round(pace.rate),
+                    "eta_s": None if pace.eta_s is None else round(pace.eta_s, 1),
+                }
+            )
 
     def note(self, text: str) -> None:
         """Print it as an object too."""
-        _print_json({"event": "note", "text": text})
+        with self._printing:
+            _print_json({"event": "note", "text": text})
 
 
 def _print_json(event: dict[str, Any]) -> None:
     print(json.dumps(event), file=sys.stderr, flush=True)
-
-
-class TerminalBlock(Notes):
-    """One block of bars, a line per file: bytes, rate, time left."""
-
-    def __init__(self, session: "Session") -> None:
-        super().__init__(session)
-        self._speeds = _Speeds()
-        self._block = _make_block()
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> "TerminalBlock":
-        self._block.start()
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._block.stop()
-
-    def progress(self, progress: Progress) -> None:
-        """Move the bar of the file."""
-        rate, eta_s = self._speeds.measure(progress)
-        task = self._tasks.get(progress.filename)
-        if task is None:
-            task = self._block.add_task("", total=progress.total, size="", rate="", left="")
-            self._tasks[progress.filename] = task
-        self._block.update(
-            task,
-            completed=progress.done,
-            description=printable(f"{_VERBS[progress.phase]} {progress.filename}".strip()),
-            size=f"{format_size(progress.done)}/{format_size(progress.total)}",
-            rate=f"{format_size(int(rate))}/s" if rate else "",
-            left=format_duration(eta_s) if eta_s is not None else "",
-        )
-
-
-def _make_block() -> "Block":
-    from rich.progress import BarColumn, ProgressColumn, TextColumn
-    from rich.progress import Progress as Block
-    from rich.table import Column
-
-    from mlm.cli._session import stderr
-
-    def figure(template: str) -> ProgressColumn:
-        return TextColumn(template, table_column=Column(no_wrap=True, justify="right"))
-
-    console = stderr()
-    name = Column(ratio=1, no_wrap=True, overflow="ellipsis", min_width=8)
-    columns: list[ProgressColumn] = [
-        TextColumn("{task.description}", markup=False, table_column=name),
-        figure("{task.percentage:>3.0f}%"),
-        figure("{task.fields[rate]}"),
-        figure("{task.fields[left]}"),
-    ]
-    if console.width >= _WIDE:
-        columns[1:1] = [BarColumn(bar_width=10)]
-        columns[3:3] = [figure("{task.fields[size]}")]
-    return Block(*columns, console=console, expand=True)

@@ -1,5 +1,6 @@
 """What the store tells while it works, to whoever shows it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,9 @@ class Progress:
 
 class Listener:
     """Hears of progress and of what a person should know; this one keeps it to itself."""
+
+    def expect(self, files: Mapping[str, int]) -> None:
+        """Hear which files, of how many bytes, are going to be worked on: before the first is."""
 
     def progress(self, progress: Progress) -> None:
         """Hear how far a file is: often, many times a second."""

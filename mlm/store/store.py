@@ -108,6 +108,8 @@ class Store:
         shipment = look_up(hub, order, listener)
         download = self._prepare(hub, shipment, terms, listener)
         download.check_space(shipment.files)
+        missing = [file for file in shipment.files if download.find_trusted(file) is None]
+        listener.expect({file.filename: file.size_bytes for file in missing})
         results = []
         for file in shipment.files:
             started = time.monotonic()
