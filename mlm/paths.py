@@ -48,6 +48,11 @@ class Home:
         return self.root / "receipts"
 
     @property
+    def models(self) -> Path:
+        """Copies of local models, each in a folder named after its content."""
+        return self.root / "models"
+
+    @property
     def stats_db(self) -> Path:
         """History of requests (SQLite)."""
         return self.root / "stats.sqlite"

@@ -11,6 +11,7 @@ KIB, MIB, GIB, TIB = 1024, 1024**2, 1024**3, 1024**4
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)(b?)\s*", re.IGNORECASE | re.ASCII)
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _EXPONENT = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -29,6 +30,26 @@ def parse_size(text: str) -> int:
     number, prefix, binary, byte = match.groups()
     base = 1000 if byte and not binary else 1024
     return int(float(number) * base ** _EXPONENT[prefix.lower()])
+
+
+def parse_age(text: str) -> float:
+    """Return the seconds that ``text`` means: ``30m``, ``12h``, ``7d``, ``2w``.
+
+    Raises:
+        UsageError: the text is not a time.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip().lower(), re.ASCII)
+    if match is None:
+        raise UsageError(f"'{text}' is not a time", remedy="write it like 30m, 12h, 7d or 2w")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def format_age(seconds: float) -> str:
+    """Return how long ago something was: ``40 s``, ``5 min``, ``3 h``, ``12 days``."""
+    for limit, divisor, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{int(seconds / divisor)} {unit}"
+    return f"{int(seconds / 86400)} days"
 
 
 def format_size(size: int | None) -> str:

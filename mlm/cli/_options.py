@@ -38,6 +38,8 @@ InstalledRefsArg = Annotated[
     ),
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]
+YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 # What a question may say about its answer; the server's defaults are OpenAI's.
 SystemOpt = Annotated[

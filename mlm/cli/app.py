@@ -27,6 +27,8 @@ COMMANDS = (
     "inspect",
     "import_",
     "rm",
+    "prune",
+    "df",
     "config",
     "serve",
     "ps",

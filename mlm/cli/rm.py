@@ -2,16 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mlm.cli._options import InstalledRefsArg, JsonOpt
+from mlm.cli._options import DryRunOpt, InstalledRefsArg, JsonOpt, YesOpt
 from mlm.cli._session import Session, session
 from mlm.errors import ConflictError, UsageError
 from mlm.units import format_size
 
 if TYPE_CHECKING:
+    from mlm.store.removal import Removal
     from mlm.store.store import Store
     from mlm.store.types import ModelFile
 
@@ -19,37 +20,32 @@ if TYPE_CHECKING:
 def rm(
     ctx: typer.Context,
     refs: InstalledRefsArg,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: YesOpt = False,
+    dry_run: DryRunOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Delete models from this machine; imported files are only forgotten, not deleted.
 
-    For example: mlm rm qwen3-8b:Q4_K_M
+    Bytes that something else still uses stay, and it says what. For example: mlm rm qwen3-8b:Q4_K_M
     """
-    from rich.text import Text
-
+    from mlm.store.removal import plan_removal
     from mlm.store.store import Store
 
     run = session(ctx)
     with Store(run.settings.home, run.settings.hub_cache) as store:
         models = _choose(store, refs)
         _refuse_what_is_served(run, store, models)
-        if not yes:
-            _ask(models)
-        freed = {model: store.remove(model) for model in models}
-    rows = [
-        {"ref": model.ref, "path": str(model.path), "freed_bytes": size}
-        for model, size in freed.items()
-    ]
-    total = sum(freed.values())
-    run.emit(
-        "rm",
-        {"removed": rows, "freed_bytes": total},
-        as_json=as_json,
-        human=lambda: Text(
-            "\n".join([*(f"removed {model.ref}" for model in freed), f"{format_size(total)} freed"])
-        ),
-    )
+        removals = plan_removal(store, models)
+        if not yes and not dry_run:
+            _ask(removals)
+        if not dry_run:
+            removals = [removal.done(store) for removal in removals]
+    payload = {
+        "removed": [_row(removal) for removal in removals],
+        "freed_bytes": sum(removal.freed_bytes for removal in removals),
+        "dry_run": dry_run,
+    }
+    run.emit("rm", payload, as_json=as_json, human=lambda: _describe(removals, dry_run=dry_run))
 
 
 def _choose(store: "Store", refs: list[str]) -> "list[ModelFile]":
@@ -66,24 +62,53 @@ def _choose(store: "Store", refs: list[str]) -> "list[ModelFile]":
 
 def _refuse_what_is_served(run: Session, store: "Store", models: "list[ModelFile]") -> None:
     """Raise if a running server has one of the models."""
-    from mlm.server.registry import Registry
+    from mlm.cli._served import served_files
+    from mlm.store.survey import look_at
 
-    paths = {model.path for model in models}
-    for server in Registry(run.settings.home.run).servers():
-        used = {model_id: Path(path) for model_id, path in server.models.items()}
-        for model_id in (str(resident.get("model")) for resident in server.resident):
-            if model_id not in used and (found := store.find_all(model_id)):
-                used[model_id] = found[0].path
-        taken = [model_id for model_id, path in used.items() if path in paths]
-        if taken:
+    served = served_files(run, store)
+    for file in (file for model in models for file in store.files(model)):
+        content = look_at(file.path, follow=True)
+        if content and content.inode in served:
+            model_id, server = served[content.inode]
             raise ConflictError(
-                f"{taken[0]} is in use by the server at {server.url} (pid {server.pid})",
+                f"{model_id} is in use by the server at {server.url} (pid {server.pid})",
                 remedy="mlm stop",
             )
 
 
-def _ask(models: "list[ModelFile]") -> None:
-    names = ", ".join(f"{model.ref} ({format_size(model.size_bytes)})" for model in models)
+def _ask(removals: "list[Removal]") -> None:
+    names = ", ".join(_name(removal) for removal in removals)
     if not sys.stdin.isatty():
         raise UsageError(f"this would delete {names}", remedy="repeat with --yes")
     typer.confirm(f"Delete {names}?", abort=True, err=True)
+
+
+def _name(removal: "Removal") -> str:
+    return f"{removal.model.ref} ({format_size(removal.freed_bytes)} become free)"
+
+
+def _row(removal: "Removal") -> dict[str, Any]:
+    return {
+        "ref": removal.model.ref,
+        "path": str(removal.model.path),
+        "freed_bytes": removal.freed_bytes,
+        "in_place": removal.in_place,
+        "kept_by": list(removal.kept_by),
+    }
+
+
+def _describe(removals: "list[Removal]", *, dry_run: bool) -> Any:
+    from rich.text import Text
+
+    lines = []
+    for removal in removals:
+        verb = "forget" if removal.in_place else "remove"
+        past = "forgot" if removal.in_place else "removed"
+        lines.append(f"{f'would {verb}' if dry_run else past} {removal.model.ref}")
+        if removal.in_place:
+            lines.append(f"  the file stays where it is: {removal.model.path}")
+        elif removal.kept_by:
+            lines.append(f"  its bytes stay, they are also {'; '.join(removal.kept_by)}")
+    total = format_size(sum(removal.freed_bytes for removal in removals))
+    lines.append(f"{total} would become free" if dry_run else f"{total} freed")
+    return Text("\n".join(lines))

@@ -1,6 +1,5 @@
 """``mlm stats``: what the servers of this machine have done."""
 
-import re
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +7,7 @@ import typer
 
 from mlm.cli._options import JsonOpt
 from mlm.cli._session import session
-from mlm.errors import UsageError
+from mlm.units import parse_age
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,7 +16,6 @@ SinceOpt = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="How far back: 30m, 12h, 7d.", show_default=False),
 ]
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def stats(ctx: typer.Context, since: SinceOpt = None, as_json: JsonOpt = False) -> None:
@@ -29,7 +27,7 @@ def stats(ctx: typer.Context, since: SinceOpt = None, as_json: JsonOpt = False) 
     from mlm.stats.history import read_history
     from mlm.stats.summary import summarise_cache, summarise_models
 
-    start = None if since is None else time.time() - _parse_age(since)
+    start = None if since is None else time.time() - parse_age(since)
     home = session(ctx).settings.home
     requests, loads = read_history(home.stats_db, since=start)
     stored = read_cache(home.response_cache_db)
@@ -44,13 +42,6 @@ def stats(ctx: typer.Context, since: SinceOpt = None, as_json: JsonOpt = False) 
         "system": {"history": str(home.stats_db), "requests": len(requests), "loads": len(loads)},
     }
     session(ctx).emit("stats", payload, as_json=as_json, human=lambda: _tables(payload))
-
-
-def _parse_age(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip().lower())
-    if match is None:
-        raise UsageError(f"'{text}' is not a time", remedy="mlm stats --since 7d")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 def _tables(payload: dict[str, Any]) -> "RenderableType":

@@ -11,10 +11,13 @@ import os
 import shutil
 from pathlib import Path
 
+from mlm.store.lock import locked, try_locked
+
 _TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# This folder can be fetched again; backups may leave it out: https://bford.info/cachedir/\n"
 )
+PARTIAL = ".mlm-partial"  # what follows the name of a blob that is on its way in
 BLOB_MODE = 0o444  # a model is mapped into memory while it runs: its file never changes in place
 
 
@@ -36,7 +39,7 @@ class RepoCache:
 
     def partial(self, name: str) -> Path:
         """Where they are kept until they are complete; no tool prunes this name."""
-        return self.blobs / f"{name}.mlm-partial"
+        return self.blobs / f"{name}{PARTIAL}"
 
     def lock(self, name: str) -> Path:
         """The lock that every tool takes before it fetches this blob."""
@@ -117,13 +120,38 @@ class RepoCache:
         """
         path = self.snapshot(commit, filename)
         blob = self.blob_of(path)
-        path.unlink(missing_ok=True)
         freed = 0
-        if blob is not None and blob not in self._linked_blobs():
-            freed = blob.stat().st_size
-            blob.unlink()
+        with contextlib.ExitStack() as held:
+            if blob is not None:  # nobody must link to it between the look and the deed
+                held.enter_context(locked(self.lock(blob.name)))
+            path.unlink(missing_ok=True)
+            if blob is not None and blob not in self._linked_blobs():
+                freed = remove_name(blob)
         self._remove_empty(path.parent)
         return freed
+
+    def remove_orphan(self, blob: Path) -> bool:
+        """Delete a blob that no commit uses, unless it is fetched now or was linked to meanwhile.
+
+        Return whether it is gone.
+        """
+        with try_locked(self.lock(blob.name)) as is_ours:
+            if not is_ours or blob in self._linked_blobs():
+                return False
+            blob.unlink(missing_ok=True)
+        self._remove_empty(self.snapshots)
+        return True
+
+    def remove_leftover(self, leftover: Path) -> bool:
+        """Delete what a download left behind, unless somebody holds its lock: it goes on then.
+
+        Return whether it is gone.
+        """
+        with try_locked(self.lock(leftover.name.split(".")[0])) as is_ours:
+            if is_ours:
+                leftover.unlink(missing_ok=True)
+        self._remove_empty(self.snapshots)
+        return is_ours
 
     def blob_of(self, path: Path) -> Path | None:
         """Return the blob that a snapshot's file leads to, None when it leads nowhere."""
@@ -145,13 +173,22 @@ class RepoCache:
             while folder != self.snapshots:
                 folder.rmdir()
                 folder = folder.parent
+        if not self.snapshots.is_dir():
+            return
         commits = {path.name for path in self.snapshots.iterdir()}
         for ref in [path for path in self.refs.rglob("*") if path.is_file()]:
-            if ref.read_text(encoding="utf-8") not in commits:
-                ref.unlink()
+            if ref.read_bytes().decode("utf-8", "replace") not in commits:
+                ref.unlink(missing_ok=True)
         if not commits and not any(self.blobs.iterdir()):
             shutil.rmtree(self.root)
             shutil.rmtree(self.lock("").parent, ignore_errors=True)
+
+
+def remove_name(path: Path) -> int:
+    """Delete one name of a file; return the bytes that became free: none while it has another."""
+    status = path.lstat()
+    path.unlink()
+    return status.st_size if status.st_nlink == 1 else 0
 
 
 def sync_folder(folder: Path) -> None:

@@ -12,9 +12,11 @@ from mlm.store.variant import read_quant
 
 def group_shards(files: list[ModelFile]) -> list[ModelFile]:
     """Return one `ModelFile` per model: shards become their first, with all their bytes."""
-    totals: dict[tuple[Path, str], list[ModelFile]] = {}
+    totals: dict[tuple[object, ...], list[ModelFile]] = {}
     for file in files:
-        totals.setdefault((file.path.parent, split_shard(file.filename)[0]), []).append(file)
+        stem, _, count = split_shard(file.filename)
+        key = (file.path,) if count == 1 else (file.path.parent, stem, count)
+        totals.setdefault(key, []).append(file)
     return [_join(sorted(parts, key=lambda part: part.filename)) for parts in totals.values()]
 
 
@@ -37,7 +39,7 @@ def scan_cache(hub_cache: Path) -> Iterator[ModelFile]:
         for path in sorted(repo.glob("snapshots/*/**/*.gguf")):
             commit, filename = _place(path, repo / "snapshots")
             if is_filename(filename) and path.is_file():
-                yield _unverified(path, f"{owner}/{name}", commit, filename)
+                yield describe_cached(path, f"{owner}/{name}", commit, filename)
 
 
 def _place(path: Path, snapshots: Path) -> tuple[str, str]:
@@ -45,7 +47,12 @@ def _place(path: Path, snapshots: Path) -> tuple[str, str]:
     return commit, "/".join(rest)
 
 
-def _unverified(path: Path, repo_id: str, commit: str, filename: str) -> ModelFile:
+def describe_cached(path: Path, repo_id: str, commit: str, filename: str) -> ModelFile:
+    """Return what a file in the cache is by its place there; it is not verified.
+
+    Raises:
+        OSError: it leads nowhere.
+    """
     blob = path.resolve().name
     quant = read_quant(filename)
     ref = f"{repo_id}:{quant}" if quant else f"{repo_id}/{filename}"

@@ -26,6 +26,33 @@ def locked(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[No
         os.close(descriptor)  # closing releases
 
 
+@contextmanager
+def try_locked(path: Path) -> Iterator[bool]:
+    """Hold the lock ``path`` for the length of the block, or yield False: somebody has it.
+
+    Raises:
+        OSError: the lock file cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o664)
+    try:
+        yield _try_lock(descriptor) and _is_still(path, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock ``path`` now; nothing is made where there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _acquire(path: Path, on_wait: Callable[[], None] | None) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o664)

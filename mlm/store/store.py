@@ -13,6 +13,7 @@ from mlm.errors import NotFoundError, UsageError
 from mlm.gguf.reader import read_metadata, shard_paths
 from mlm.paths import Home
 from mlm.store.cache_layout import RepoCache
+from mlm.store.copies import remove_copy
 from mlm.store.digest import hash_file
 from mlm.store.download import Download, Fetched, Ledger, Place, Terms
 from mlm.store.hub import Hub
@@ -20,7 +21,7 @@ from mlm.store.index import Index
 from mlm.store.inventory import describe_local, describe_shipped, group_shards, scan_cache
 from mlm.store.listener import Listener, Progress
 from mlm.store.lookup import match_models, meets, unknown_model
-from mlm.store.names import split_shard
+from mlm.store.names import is_filename, is_repo_id, split_shard
 from mlm.store.order import Order, Shipment, look_up
 from mlm.store.receipt import Receipt, Receipts
 from mlm.store.ref import LocalRef, parse_ref
@@ -37,6 +38,16 @@ class Store:
         self._hub_cache = hub_cache
         self._receipts = Receipts(home.receipts)
         self._index = Index(home.index_db, self._read_disk)
+
+    @property
+    def home(self) -> Home:
+        """Where mlm keeps what is its own."""
+        return self._home
+
+    @property
+    def hub_cache(self) -> Path:
+        """The Hugging Face cache that downloads go to."""
+        return self._hub_cache
 
     def models(self) -> list[ModelFile]:
         """Return every model, shards joined. Those whose file has gone are left out.
@@ -207,14 +218,39 @@ class Store:
 
         Return the bytes that became free.
         """
+        return sum(self.remove_file(file) for file in self.files(model))
+
+    def remove_file(self, file: ModelFile) -> int:
+        """Delete one file of a model, or only forget it if it is not in one of mlm's places.
+
+        Return the bytes that became free.
+        """
         freed = 0
-        for file in self.files(model):
-            if file.origin != "import" and file.repo_id and file.commit:
-                cache = RepoCache(self._hub_cache, file.repo_id)
-                with writing_to(cache.root):
-                    freed += cache.remove(file.commit, file.filename)
-            self.forget(file)
+        if (cache := self._cache_with(file)) is not None:
+            with writing_to(cache.root):
+                freed = cache.remove(str(file.commit), file.filename)
+        elif self.is_copy(file.path):
+            with writing_to(file.path.parent):
+                freed = remove_copy(file.path)
+        self.forget(file)
         return freed
+
+    def is_ours(self, file: ModelFile) -> bool:
+        """Whether the file is mlm's to delete; any other is only registered."""
+        return self.is_copy(file.path) or self._cache_with(file) is not None
+
+    def is_copy(self, path: Path) -> bool:
+        """Whether the file is a copy that `mlm import` has made."""
+        return path.parent.parent == self._home.models
+
+    def _cache_with(self, file: ModelFile) -> RepoCache | None:
+        """Return the part of the cache that holds the file, None if it is elsewhere."""
+        if not file.commit or not is_repo_id(file.repo_id or "") or not is_filename(file.filename):
+            return None
+        cache = RepoCache(self._hub_cache, str(file.repo_id))
+        place = cache.snapshot(file.commit, file.filename)
+        is_there = os.path.realpath(place.parent) == os.path.realpath(file.path.parent)
+        return cache if is_there and place.name == file.path.name else None
 
     def register(self, file: ModelFile) -> None:
         """Remember ``file`` as it is on disk now, replacing what was known of its path.

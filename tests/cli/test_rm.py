@@ -1,17 +1,15 @@
 """``mlm rm``."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 from fakes import gguf_files
+from fakes.announced import announce
 from fakes.hub import FakeHub, File
 from fakes.hub.tiny import NAME, REPO, TINY, model_bytes
 
 from mlm.errors import ExitCode
-from mlm.server.registry import Registry, RunningServer
 
 
 @pytest.fixture
@@ -20,19 +18,6 @@ def installed(mlm, hub: FakeHub) -> Path:
     hub.add(REPO, File(NAME, TINY), File("tiny.Q8_0.gguf", model_bytes(5000)))
     mlm("download", f"{REPO}:Q8_0")
     return Path(mlm("download", f"{REPO}:Q4_K_M", "--json").json["files"][0]["path"])
-
-
-def announce(home: Path, **facts: object) -> None:
-    """Let this process look like a running server."""
-    server = RunningServer(
-        pid=os.getpid(),
-        started_at=psutil.Process().create_time(),
-        url="http://127.0.0.1:8000",
-        models={},
-        needs_key=False,
-        private=False,
-    )
-    Registry(home / "run").announce(replace(server, **facts))  # type: ignore[arg-type]
 
 
 def test_a_model_is_deleted_and_the_others_stay(mlm, installed: Path):
@@ -92,3 +77,48 @@ def test_an_unknown_model_deletes_nothing(mlm, installed: Path):
     failed = mlm("rm", f"{REPO}:Q8_0", "nosuch", "--yes")
     assert failed.exit_code == ExitCode.NOT_FOUND
     assert len(mlm("list", "--json").json["models"]) == 2
+
+
+def test_a_dry_run_says_what_would_go_and_touches_nothing(mlm, installed: Path):
+    done = mlm("rm", f"{REPO}:Q4_K_M", "--dry-run", "--json")
+    assert (done.json["dry_run"], done.json["freed_bytes"]) == (True, len(TINY))
+    assert installed.exists()
+    assert "would become free" in mlm("rm", f"{REPO}:Q4_K_M", "--dry-run").stdout
+    assert len(mlm("list", "--json").json["models"]) == 2
+
+
+def test_bytes_that_another_name_uses_stay_and_it_is_said_whose_they_are(
+    mlm, installed: Path, hub: FakeHub
+):
+    hub.repos[REPO].commit([File(NAME, TINY), File("twin.Q6_K.gguf", TINY)])
+    mlm("download", f"{REPO}:Q6_K")
+    (row,) = mlm("rm", f"{REPO}:Q6_K", "--yes", "--json").json["removed"]
+    assert row["freed_bytes"] == 0
+    assert any(f"{REPO}:Q4_K_M" in words for words in row["kept_by"])
+    assert installed.read_bytes() == TINY
+    assert mlm("rm", f"{REPO}:Q4_K_M", "--yes", "--json").json["freed_bytes"] == len(TINY)
+
+
+def test_a_hard_link_elsewhere_keeps_the_bytes(mlm, installed: Path, tmp_path: Path):
+    os.link(installed.resolve(), tmp_path / "kept.gguf")
+    done = mlm("rm", f"{REPO}:Q4_K_M", "--yes")
+    assert "1 hard link that mlm does not know" in " ".join(done.stdout.split())
+    assert "0 B freed" in done.stdout
+    assert (tmp_path / "kept.gguf").read_bytes() == TINY
+
+
+def test_two_names_of_the_same_bytes_that_go_together_free_them_once(mlm, installed, hub):
+    hub.repos[REPO].commit([File(NAME, TINY), File("twin.Q6_K.gguf", TINY)])
+    mlm("download", f"{REPO}:Q6_K")
+    names = (f"{REPO}:Q6_K", f"{REPO}:Q4_K_M")
+    planned = mlm("rm", *names, "--dry-run", "--json").json
+    done = mlm("rm", *names, "--yes", "--json").json
+    assert planned["freed_bytes"] == done["freed_bytes"] == len(TINY)
+    assert not installed.exists()
+
+
+def test_another_name_of_what_a_server_has_open_is_refused_too(mlm, installed, home, hub):
+    hub.repos[REPO].commit([File(NAME, TINY), File("twin.Q6_K.gguf", TINY)])
+    mlm("download", f"{REPO}:Q6_K")
+    announce(home, models={"it": str(installed)})
+    assert mlm("rm", f"{REPO}:Q6_K", "--yes").exit_code == ExitCode.CONFLICT
