@@ -1,7 +1,7 @@
 """The hub that a command talks to: the one inside mlm for what is bundled, else the configured."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from mlm.units import format_duration
@@ -22,18 +22,20 @@ def open_hub(session: "Session", repo_id: str) -> "Iterator[Hub]":
     from mlm.store.wire import Timeouts
 
     if repo_id == DEMO_REPO_ID:
-        with serve_bundled_hub() as endpoint:
-            yield Hub(endpoint, use_proxies=False)
+        with serve_bundled_hub() as endpoint, closing(Hub(endpoint, use_proxies=False)) as hub:
+            yield hub
         return
 
     def on_wait(why: str, wait_s: float) -> None:
         session.note(f"{why}; trying again in {format_duration(wait_s)}")
 
     settings = session.settings
-    yield Hub(
+    hub = Hub(
         settings.endpoint,
         settings.token,
         settings.offline,
         timeouts=Timeouts().scaled(settings.timeout_scale),
         on_wait=on_wait,
     )
+    with closing(hub):
+        yield hub

@@ -1,12 +1,17 @@
-"""Checksums of files: sha256 always, git's object id for the small files that git itself keeps."""
+"""Checksums of files: sha256 always, git's object id for the small files that git itself keeps.
+
+While a file is hashed, the checksum of everything up to each whole chunk falls off for nothing: the
+prefixes. They tell which chunk of a file has rotted first, and prove the bytes that mend it.
+"""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mlm.units import MIB
 
-_CHUNK_BYTES = MIB
+CHUNK_BYTES = 4 * MIB  # 20 GB have 4,800 prefixes of 32 bytes
+_READ_BYTES = MIB  # what fits a cache is hashed faster than it is read again
 
 
 class Digest:
@@ -17,12 +22,29 @@ class Digest:
         self._git = hashlib.sha1(usedforsecurity=False) if with_git_oid else None
         if self._git is not None:
             self._git.update(b"blob %d\0" % size)
+        self.hashed = 0  # bytes
+        self.prefixes: list[bytes] = []  # sha256 of the first chunk, the first two, …
 
-    def update(self, chunk: bytes) -> None:
+    def update(self, piece: bytes | memoryview) -> None:
         """Take the next bytes."""
-        self._sha256.update(chunk)
-        if self._git is not None:
-            self._git.update(chunk)
+        view = memoryview(piece)
+        while view:
+            part = view[: CHUNK_BYTES - self.hashed % CHUNK_BYTES]
+            self._sha256.update(part)
+            if self._git is not None:
+                self._git.update(part)
+            self.hashed += len(part)
+            if self.hashed % CHUNK_BYTES == 0:
+                self.prefixes.append(self._sha256.digest())
+            view = view[len(part) :]
+
+    def copy(self) -> "Digest":
+        """Return the same state again: to see what other bytes would lead to from here."""
+        twin = Digest.__new__(Digest)
+        twin._sha256 = self._sha256.copy()
+        twin._git = None if self._git is None else self._git.copy()
+        twin.hashed, twin.prefixes = self.hashed, list(self.prefixes)
+        return twin
 
     @property
     def sha256(self) -> str:
@@ -35,17 +57,28 @@ class Digest:
         return None if self._git is None else self._git.hexdigest()
 
 
-def hash_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
-    """Return the sha256 of a file; ``on_bytes`` hears how many bytes have been read so far.
+def digest_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> Digest:
+    """Return the digest of a file; ``on_bytes`` hears how many bytes have been read so far.
 
     Raises:
         OSError: it cannot be read.
     """
-    digest, done = hashlib.sha256(), 0
+    buffer = memoryview(bytearray(_READ_BYTES))
     with path.open("rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            done += len(chunk)
+        digest = Digest(path.stat().st_size)
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
             if on_bytes is not None:
-                on_bytes(done)
-    return digest.hexdigest()
+                on_bytes(digest.hashed)
+    return digest
+
+
+def hash_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
+    """Return the sha256 of a file, as `digest_file`."""
+    return digest_file(path, on_bytes).sha256
+
+
+def first_difference(prefixes: Sequence[bytes], expected: Sequence[bytes]) -> int | None:
+    """Return the number of the first chunk that is not as expected, None if all known ones are."""
+    pairs = zip(prefixes, expected, strict=False)
+    return next((number for number, (one, other) in enumerate(pairs) if one != other), None)

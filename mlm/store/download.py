@@ -209,12 +209,7 @@ class Download:
         raise AssertionError("the last attempt returns or raises")
 
     def _open_partial(self, file: RemoteFile) -> Partial:
-        return Partial(
-            self._cache.partial(self._name(file)),
-            file,
-            self._commit,
-            lambda done: self._tell(file, "checking", done),
-        )
+        return Partial(self._cache.partial(self._name(file)), file, self._commit)
 
     def _transfer(self, partial: Partial) -> Transfer:
         filename = partial.expected.filename

@@ -93,6 +93,10 @@ class Hub:
         self._on_wait(error.message, wait_s)
         retry.sleep(wait_s)
 
+    def close(self) -> None:
+        """Close the connections that are kept for the next request; it can be used again."""
+        self._access.wire.close()
+
     def _check_online(self, repo_id: str) -> None:
         if self.offline:
             raise NetworkError(

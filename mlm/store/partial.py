@@ -1,71 +1,51 @@
-"""A file on its way in: its bytes so far, and a sidecar that says what they are part of.
+"""A file on its way in: bytes at their places as they come, a `Journal` of them beside it.
 
-Both survive the death of the process. The sidecar counts only bytes that `fsync` has confirmed;
-what lies beyond is cut off on the next run, so a power cut costs `SYNC_BYTES` at most.
+Both survive the death of the process, at any moment and any number of times; a power cut costs
+`SYNC_BYTES` at most. The bytes are hashed behind the writers, see `Hasher`.
 """
 
 import contextlib
-import json
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+import threading
+from dataclasses import replace
 from pathlib import Path
 
-from mlm.store.digest import Digest
+from mlm.store.digest import CHUNK_BYTES, Digest
+from mlm.store.hasher import Hasher, Piece
+from mlm.store.journal import Facts, Journal, Left, unfinished_path
+from mlm.store.ranges import Range, Ranges
 from mlm.store.types import RemoteFile
-from mlm.units import KIB, MIB
+from mlm.units import MIB
 
-SYNC_BYTES = 4 * MIB
-_READ_BYTES = MIB
+SYNC_BYTES = 64 * MIB
 _HEAD_BYTES = 256
-_SIDECAR_ROOM = 64 * KIB  # more than one block of any usual file system
-
-
-@dataclass(frozen=True, slots=True)
-class Sidecar:
-    """What a partial file is part of."""
-
-    commit: str
-    filename: str
-    size: int  # of the whole file
-    sha256: str | None
-    git_oid: str | None
-    etag: str | None = None  # of the server that sent the bytes: only it can say "unchanged"
-    synced: int = 0
-
-    def is_same_file(self, other: "Sidecar") -> bool:
-        """Whether bytes of one are bytes of the other: same checksum, or same commit and name."""
-        if self.sha256 or other.sha256:
-            return (self.sha256, self.size) == (other.sha256, other.size)
-        return replace(self, etag=None, synced=0) == replace(other, etag=None, synced=0)
 
 
 class Partial:
-    """The bytes so far, hashed as they are written. Close it, or the file stays open."""
+    """The bytes so far. Several threads may `write`; close it, or file and thread stay open."""
 
-    def __init__(
-        self,
-        path: Path,
-        file: RemoteFile,
-        commit: str,
-        on_hashed: Callable[[int], None] | None = None,
-    ) -> None:
+    def __init__(self, path: Path, file: RemoteFile, commit: str) -> None:
         """Open ``path``, and take up what an earlier run left there for the same file.
-
-        ``on_hashed`` hears how much of that has been hashed again.
 
         Raises:
             OSError: the file cannot be written.
         """
         self.path = path
         self.expected = file
-        self.head = b""  # the first bytes, to tell what kind of file this is
-        self.size = 0
-        self._facts = Sidecar(commit, file.filename, file.size_bytes, file.sha256, file.git_oid)
+        self.ranges = Ranges()
+        self._facts = Facts(commit, file.filename, file.size_bytes, file.sha256, file.git_oid)
+        self._lock = threading.Lock()  # of ranges and journal
+        self._synced = 0  # bytes
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         self._fd = os.open(path, flags, 0o644)
-        self._digest = self._new_digest()
-        self._take_up(on_hashed)
+        self._journal = Journal(_journal_path(path))
+        self._promised: list[bytes] = []  # prefixes that an earlier run has noted
+        self._hasher = self._new_hasher()
+        try:
+            self._take_up(self._journal.read())
+        except BaseException:
+            self._close()
+            raise
 
     @property
     def etag(self) -> str | None:
@@ -73,64 +53,116 @@ class Partial:
         return self._facts.etag
 
     @property
+    def size(self) -> int:
+        """Bytes that are there, wherever they are."""
+        return self.ranges.total
+
+    @property
     def missing(self) -> int:
         """Bytes that have yet to come."""
         return self.expected.size_bytes - self.size
 
-    def append(self, chunk: bytes) -> None:
-        """Write and hash the next bytes."""
-        view = memoryview(chunk)
+    @property
+    def hashed(self) -> int:
+        """Bytes from the start that have been hashed."""
+        return self._hasher.hashed
+
+    def gaps(self) -> list[Range]:
+        """Return what is missing, in order."""
+        with self._lock:
+            return list(self.ranges.gaps(self.expected.size_bytes))
+
+    def get_piece(self) -> Piece:
+        """Return an empty piece to be filled and written; wait while hashing is behind.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        return self._hasher.get_piece()
+
+    def give_back(self, piece: Piece) -> None:
+        """Take a piece back that was not written."""
+        self._hasher.give_back(piece)
+
+    def write(self, piece: Piece) -> None:
+        """Write ``piece`` to its place, and take it over.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        view, offset = piece.bytes, piece.offset
         while view:
-            view = view[os.write(self._fd, view) :]
-        self._count(chunk)
-        if self.size - self._facts.synced >= SYNC_BYTES:
-            self.sync()
+            count = os.pwrite(self._fd, view, offset)
+            view, offset = view[count:], offset + count
+        with self._lock:
+            self.ranges.add(piece.offset, piece.stop)
+            self._journal.note_written(piece.offset, piece.stop)
+            self._hasher.take(piece, self.ranges.end_from(0))
+
+    def read_head(self) -> bytes:
+        """Return the first bytes, as far as they are there: they tell what kind of file this is."""
+        return os.pread(self._fd, min(_HEAD_BYTES, self.ranges.end_from(0)), 0)
 
     def note_etag(self, etag: str | None) -> None:
         """Remember what the server calls this version of the file."""
-        if etag != self._facts.etag:
-            self._facts = replace(self._facts, etag=etag)
-            self._write_sidecar()
+        with self._lock:
+            if etag != self._facts.etag:
+                self._facts = replace(self._facts, etag=etag)
+                self._journal.note_etag(etag)
 
-    def sync(self) -> None:
-        """Make everything so far survive a power cut."""
-        os.fsync(self._fd)
-        self._facts = replace(self._facts, synced=self.size)
-        self._write_sidecar()
+    def sync(self, *, at_least: int = SYNC_BYTES) -> None:
+        """Make everything so far survive a power cut, if ``at_least`` so many bytes are new.
+
+        Raises:
+            OSError: it cannot.
+        """
+        with self._lock:
+            size, noted = self.size, self._journal.size
+        if size - self._synced >= max(1, at_least):
+            os.fsync(self._fd)
+            self._journal.note_synced(noted)
+            self._synced = size
 
     def restart(self) -> None:
-        """Forget all bytes."""
-        self._cut(0)
-        self._digest = self._new_digest()
-        self.head, self.size = b"", 0
-        self._facts = replace(self._facts, etag=None, synced=0)
-        self._write_sidecar()
+        """Forget all bytes. Nobody may be writing."""
+        self._facts = replace(self._facts, etag=None)
+        self._begin(Ranges(), [])
+
+    def drop_rotten(self) -> bool:
+        """Forget what is not any more what an earlier run wrote; whether there was any.
+
+        Nobody may be writing.
+        """
+        rotten = self._hasher.rotten
+        if rotten is None:
+            return False
+        self._begin(self.ranges.cut(rotten), self._promised[: rotten // CHUNK_BYTES])
+        return True
+
+    def wait_hashed(self, timeout_s: float) -> bool:
+        """Wait a while until the whole file is hashed; whether it is.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        return self._hasher.wait(self.expected.size_bytes, timeout_s)
 
     def finish(self) -> Digest:
-        """Close the complete file, safe from a power cut, and return its checksums."""
+        """Close the file, which is complete and hashed, safe from a power cut.
+
+        Return its checksums.
+        """
         os.fsync(self._fd)
+        digest = self._hasher.close()
         self._close()
-        return self._digest
+        return digest
 
     def close(self) -> None:
         """Give the file back; it stays where it is for the next run, with all its bytes."""
-        if self._fd < 0:
-            return
-        try:
-            if self.size > self._facts.synced:
-                self._sync_somehow()
-        finally:
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):  # a full disk: what was noted before still counts
+                self.sync(at_least=1)
             self._close()
-
-    def _sync_somehow(self) -> None:
-        """Sync; on a full disk give up the last bytes to make room for the sidecar."""
-        try:
-            self.sync()
-        except OSError:
-            self.size = max(0, self.size - _SIDECAR_ROOM)
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, self.size)
-                self.sync()
 
     def discard(self) -> None:
         """Close and delete it."""
@@ -138,60 +170,58 @@ class Partial:
         discard_leftovers(self.path)
 
     def _close(self) -> None:
+        self._hasher.close()
+        self._journal.close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
-    def _new_digest(self) -> Digest:
-        return Digest(self.expected.size_bytes, with_git_oid=self.expected.sha256 is None)
-
-    def _take_up(self, on_hashed: Callable[[int], None] | None) -> None:
-        left = self._read_sidecar()
-        if left is None or not left.is_same_file(self._facts):
-            self._cut(0)
+    def _take_up(self, left: Left | None) -> None:
+        """Go on with what is left of an earlier run, if it is of the same file."""
+        if left is None or not left.facts.is_same_file(self._facts):
+            self._begin(Ranges(), [])
             return
-        there = os.fstat(self._fd).st_size
-        keep = min(left.synced, there, self.expected.size_bytes)
-        self._cut(keep)
-        self._facts = replace(self._facts, etag=left.etag, synced=keep)
-        while self.size < keep:
-            chunk = os.read(self._fd, min(_READ_BYTES, keep - self.size))
-            self._count(chunk)
-            if on_hashed is not None:
-                on_hashed(self.size)
+        there = min(os.fstat(self._fd).st_size, self.expected.size_bytes)
+        ranges = left.ranges.cut(there)
+        self._facts = replace(self._facts, etag=left.facts.etag)
+        if left.is_whole and ranges.total == left.ranges.total:
+            self._journal.go_on()
+            self._follow(ranges, left.prefixes)
+        else:
+            self._begin(ranges, left.prefixes)
 
-    def _cut(self, size: int) -> None:
-        os.ftruncate(self._fd, size)
-        os.lseek(self._fd, 0, os.SEEK_SET)
+    def _begin(self, ranges: Ranges, promised: list[bytes]) -> None:
+        """Start anew with the bytes ``ranges`` of what is in the file."""
+        os.ftruncate(self._fd, max((stop for _, stop in ranges), default=0))
+        self._journal.begin(self._facts, ranges, promised)
+        self._synced = 0
+        self._follow(ranges, promised)
 
-    def _count(self, chunk: bytes) -> None:
-        self._digest.update(chunk)
-        self.size += len(chunk)
-        if len(self.head) < _HEAD_BYTES:
-            self.head += chunk[: _HEAD_BYTES - len(self.head)]
+    def _follow(self, ranges: Ranges, promised: list[bytes]) -> None:
+        """Hash from the start what there is, and what will come."""
+        self._hasher.close()
+        self.ranges, self._promised = ranges, promised
+        self._hasher = self._new_hasher()
+        self._hasher.reach(ranges.end_from(0))
 
-    def _read_sidecar(self) -> Sidecar | None:
-        try:
-            left = Sidecar(**json.loads(_sidecar_path(self.path).read_bytes()))
-            return left if 0 <= left.synced <= left.size else None
-        except (OSError, ValueError, TypeError):
-            return None  # none, or not one of ours: the bytes cannot be placed
+    def _new_hasher(self) -> Hasher:
+        digest = Digest(self.expected.size_bytes, with_git_oid=self.expected.sha256 is None)
+        return Hasher(digest, self._read_into, self._promised, self._note_prefix)
 
-    def _write_sidecar(self) -> None:
-        unfinished = _unfinished_sidecar_path(self.path)
-        unfinished.write_text(json.dumps(asdict(self._facts)), encoding="utf-8")
-        unfinished.replace(_sidecar_path(self.path))
+    def _read_into(self, view: memoryview, offset: int) -> int:
+        return os.preadv(self._fd, [view], offset)
+
+    def _note_prefix(self, prefix: bytes) -> None:
+        with self._lock:
+            self._journal.note_prefix(prefix)
 
 
 def discard_leftovers(path: Path) -> None:
     """Delete the partial file ``path`` and all that belongs to it, as far as it is there."""
-    for leftover in (path, _sidecar_path(path), _unfinished_sidecar_path(path)):
+    journal = _journal_path(path)
+    for leftover in (path, journal, unfinished_path(journal)):
         leftover.unlink(missing_ok=True)
 
 
-def _sidecar_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.json")
-
-
-def _unfinished_sidecar_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.json.unfinished")
+def _journal_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.journal")

@@ -54,6 +54,14 @@ class Body:
         """Return what has arrived, at most ``limit`` bytes; nothing at the end."""
         return self._reply.read(limit)
 
+    def read_into(self, view: memoryview) -> int:
+        """Put what has arrived into ``view`` and return how many bytes; 0 at the end."""
+        return self._reply.read_into(view)
+
+    def abort(self) -> None:
+        """End the connection now: a read that waits in another thread fails."""
+        self._reply.abort()
+
     def __enter__(self) -> Self:
         return self
 
@@ -62,7 +70,10 @@ class Body:
 
 
 class RemoteSource:
-    """One file at one commit. It remembers where the hub redirected, until that link expires."""
+    """One file at one commit. It remembers where the hub redirected, until that link expires.
+
+    Several threads may use it.
+    """
 
     def __init__(self, access: Access, repo_id: str, commit: str, filename: str) -> None:
         self.filename = filename
@@ -127,8 +138,7 @@ class RemoteSource:
         if (reply.headers.get("Content-Encoding") or "identity").lower() != "identity":
             raise SpoiledError(self.filename, "it is compressed, which nobody asked for")
         if reply.status == 206:
-            total = self._check_range(reply, start, stop)
-            return Body(reply, start, total)
+            return Body(reply, start, self._check_range(reply, start, stop))
         length = reply.headers.get("Content-Length") or ""
         return Body(reply, 0, int(length) if length.isascii() and length.isdigit() else None)
 
