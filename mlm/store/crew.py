@@ -51,9 +51,14 @@ class Crew:
                 self._members[member] = None
                 member.start()
 
-    def share(self) -> None:
-        """Let who fetches all leave something for others."""
-        self._segments.share()
+    def resize(self, wanted: int) -> None:
+        """Become so many: let who fetches all leave something for others, or take it back."""
+        if wanted > self.wanted:
+            self._segments.share()
+        self.wanted = wanted
+        if wanted == 1:
+            self._segments.rejoin()
+        self.hire()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until all have left, but not longer than that; whether they have."""

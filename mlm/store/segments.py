@@ -18,6 +18,7 @@ class Segment:
 
     start: int
     stop: int  # may come nearer: somebody else fetches the end
+    asked: int = 0  # so far the server was asked to send
 
     @property
     def missing(self) -> int:
@@ -45,6 +46,7 @@ class Segments:
             if segment is not None:
                 if not alone:
                     segment.stop = min(segment.stop, segment.start + SEGMENT_BYTES)
+                segment.asked = segment.stop
                 self._taken.append(segment)
             return segment
 
@@ -58,6 +60,14 @@ class Segments:
         with self._lock:
             for segment in self._taken:
                 segment.stop = min(segment.stop, segment.start + SEGMENT_BYTES)
+
+    def rejoin(self) -> None:
+        """Let who is alone go on beyond what it has left for others, who do not come any more."""
+        with self._lock:
+            if len(self._taken) == 1:
+                (segment,) = self._taken
+                ends = [stop for start, stop in self._gaps() if start <= segment.start < stop]
+                segment.stop = max(segment.stop, min([segment.asked, *ends]))
 
     def _next_gap(self) -> Segment | None:
         limit = self._hashed() + AHEAD_BYTES

@@ -95,10 +95,7 @@ class Transfer:
             crew.interruption = None
             growth.lose(now, crew.size, interruption.wait_s)
         growth.watch(now, crew.fetched, partial.missing)
-        if growth.wanted > crew.wanted:
-            crew.share()
-        crew.wanted = growth.wanted
-        crew.hire()
+        crew.resize(growth.wanted)
 
     def _hash_rest(self) -> None:
         """Wait until the complete file is hashed; show that the hash lags behind, if it does."""

@@ -83,3 +83,22 @@ def test_nobody_runs_far_ahead_of_the_hash():
     assert file.take() == (SEGMENT_BYTES // 2, SEGMENT_BYTES), "the straggler is helped instead"
     file.hashed = AHEAD_BYTES
     assert file.take() == (AHEAD_BYTES, AHEAD_BYTES + SEGMENT_BYTES)
+
+
+def test_who_stays_alone_goes_on_with_what_it_had_asked_for():
+    file = File()
+    first = file.segments.take(alone=True)
+    assert first
+    file.segments.share()
+    file.segments.rejoin()
+    assert first.stop == SIZE
+
+
+def test_but_not_into_what_is_there():
+    file = File()
+    first = file.segments.take(alone=True)
+    assert first
+    file.segments.share()
+    file.there.add(50 * MIB, 60 * MIB)
+    file.segments.rejoin()
+    assert first.stop == 50 * MIB
