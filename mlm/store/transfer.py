@@ -69,6 +69,7 @@ class Transfer:
 
     def _fetch_with(self, crew: Crew) -> None:
         growth = Growth(time.monotonic())
+        self._tell("downloading", 1)
         try:
             crew.hire()
             while not crew.wait(_TICK_S):
