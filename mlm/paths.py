@@ -85,3 +85,20 @@ def default_hub_cache(environ: Mapping[str, str] = os.environ) -> Path:
         return Path(home).expanduser() / "hub"
     base = environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "huggingface" / "hub"
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write ``path`` so that readers see the old text or the new, never half of it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -9,6 +9,8 @@ from generate_reference import generated_files
 
 from mlm.cli.app import COMMANDS
 from mlm.engine.messages import SamplingParams
+from mlm.manifest.document import read_schema
+from mlm.manifest.manifest_file import read_manifest
 from mlm.planning.types import RuntimeConfig
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +49,24 @@ def test_every_key_of_a_runtime_config_is_documented():
     described = (ROOT / "docs/reference/runtime-config.md").read_text(encoding="utf-8")
     keys = {field.name for field in dataclasses.fields(RuntimeConfig)} - {"reasons"}
     assert sorted(key for key in keys if f"`{key}`" not in described) == []
+
+
+@pytest.mark.parametrize("name", ["manifest", "lock"])
+def test_every_key_of_a_manifest_and_its_lock_is_documented(name: str):
+    described = (ROOT / "docs/reference/manifest.md").read_text(encoding="utf-8")
+    schema = read_schema(name)
+    parts = [schema, *schema["$defs"].values(), *schema["properties"].values()]
+    keys = {key for part in parts for key in part.get("properties", {})}
+    assert len(keys) > 8
+    assert sorted(key for key in keys if f"`{key}`" not in described) == []
+
+
+def test_the_manifest_in_the_reference_is_one(tmp_path: Path):
+    described = (ROOT / "docs/reference/manifest.md").read_text(encoding="utf-8")
+    (sample,) = re.findall(r"```yaml\n(.*?)```", described, re.DOTALL)
+    path = tmp_path / "mlm.yaml"
+    path.write_text(sample, encoding="utf-8")
+    assert len(read_manifest(path).models) == 2
 
 
 def test_every_field_of_a_request_is_documented():

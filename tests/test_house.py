@@ -14,7 +14,7 @@ FLOORS = {
     "terminal": 0,
     "hardware": 1, "gguf": 1, "catalog": 1, "stats": 1,
     "planning": 2, "store": 2,
-    "engine": 3, "client": 3,
+    "engine": 3, "client": 3, "manifest": 3,
     "server": 4, "repl": 4, "bench": 4, "demo": 4,
     "cli": 5, "__main__": 6,
 }  # fmt: skip

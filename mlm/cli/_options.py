@@ -1,6 +1,7 @@
 """Options that several commands share, each declared once."""
 
 import math
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,6 +36,12 @@ InstalledRefsArg = Annotated[
     list[str],
     typer.Argument(
         metavar="REF...", help=_REFS, show_default=False, autocompletion=complete_installed
+    ),
+]
+ManifestOpt = Annotated[
+    Path,
+    typer.Option(
+        "--file", metavar="FILE", help="What the machine should have; its lock is beside."
     ),
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

@@ -30,6 +30,7 @@ COMMANDS = (
     "prune",
     "df",
     "config",
+    "lock",
     "serve",
     "ps",
     "stop",

@@ -1,7 +1,6 @@
 """A runtime config as a YAML file that people read and edit: each value under its reason."""
 
 import contextlib
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -12,6 +11,7 @@ from typing import Any, get_args
 import mlm
 from mlm import strictyaml
 from mlm.errors import NotFoundError, UsageError
+from mlm.paths import replace_text
 from mlm.planning.runtime import MAX_SLOTS, MAX_THREADS
 from mlm.planning.types import (
     FlashAttention,
@@ -81,14 +81,18 @@ def write_config(path: Path, config: RuntimeConfig, model_id: str) -> None:
     Raises:
         ConfigError: the file cannot be written.
     """
-    text = format_config(config, model_id)
+    write_config_text(path, format_config(config, model_id))
+
+
+def write_config_text(path: Path, text: str) -> None:
+    """Write a config that has been formatted already. Raises as `write_config`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             old = path.read_text(encoding="utf-8")
             if old != text:
-                _replace(previous_path(path), old)
-        _replace(path, text)
+                replace_text(previous_path(path), old)
+        replace_text(path, text)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "the old one is not UTF-8 text"
         raise ConfigError(
@@ -211,16 +215,3 @@ def _quote(text: str) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write ``path`` so that readers see the old text or the new, never half of it."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

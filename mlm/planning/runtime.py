@@ -79,7 +79,12 @@ def fit_runtime(shape: ModelShape, hardware: Hardware, overrides: Overrides) -> 
     return first or fitted
 
 
-def _check(shape: ModelShape, overrides: Overrides) -> None:
+def check_overrides(overrides: Overrides) -> None:
+    """Make sure that overrides do not contradict each other, whatever the model.
+
+    Raises:
+        UsageError: they do.
+    """
     if overrides.n_batch and overrides.n_ubatch and overrides.n_ubatch > overrides.n_batch:
         raise UsageError(
             f"--ubatch {overrides.n_ubatch} is more than --batch {overrides.n_batch}",
@@ -94,6 +99,10 @@ def _check(shape: ModelShape, overrides: Overrides) -> None:
         raise UsageError(f"at most {MAX_SLOTS} requests can run at a time", remedy="--parallel 16")
     if (overrides.n_threads or 0) > MAX_THREADS:
         raise UsageError(f"at most {MAX_THREADS} threads are possible", remedy="leave it out")
+
+
+def _check(shape: ModelShape, overrides: Overrides) -> None:
+    check_overrides(overrides)
     if shape.is_encoder and overrides.n_ctx_slot and overrides.n_ctx_slot > shape.n_ctx_train:
         raise UsageError(
             f"the model takes at most {shape.n_ctx_train} tokens, --ctx asks for "

@@ -59,6 +59,12 @@ class Receipts:
         """Throw away the receipt for ``path``."""
         self._path(path).unlink(missing_ok=True)
 
+    def find(self, path: Path) -> Receipt | None:
+        """Return the receipt for the file at ``path``; None also when it cannot be read."""
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            return _parse(json.loads(self._path(path).read_bytes()))
+        return None
+
     def read_all(self) -> Iterator[Receipt]:
         """Yield every receipt that can be read."""
         if self._folder.is_dir():

@@ -116,7 +116,16 @@ class Store:
         Raises:
             MlmError: see `mlm.store.order.look_up` and `mlm.store.download.Download.fetch`.
         """
-        shipment = look_up(hub, order, listener)
+        return self.bring(hub, look_up(hub, order, listener), terms, listener)
+
+    def bring(
+        self, hub: Hub, shipment: Shipment, terms: Terms, listener: Listener
+    ) -> list[Downloaded]:
+        """Do the same for files that are known already: the hub is asked for their bytes only.
+
+        Raises:
+            MlmError: see `mlm.store.download.Download.fetch`.
+        """
         download = self._prepare(hub, shipment, terms, listener)
         download.check_space(shipment.files)
         missing = [file for file in shipment.files if download.find_trusted(file) is None]
@@ -127,7 +136,9 @@ class Store:
             fetched = download.fetch(file)
             model = replace(self._describe(shipment, file), sha256=fetched.sha256)
             elapsed_s = time.monotonic() - started
-            results.append(_report(order, model, fetched.status, fetched.fetched_bytes, elapsed_s))
+            results.append(
+                _report(shipment.order, model, fetched.status, fetched.fetched_bytes, elapsed_s)
+            )
         return results
 
     def preview(self, hub: Hub, order: Order, terms: Terms, listener: Listener) -> list[Downloaded]:

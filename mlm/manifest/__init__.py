@@ -1,0 +1,1 @@
+"""What a machine should have (`mlm.yaml`), and exactly which bytes that came to (`mlm.lock`)."""

@@ -1,0 +1,74 @@
+"""What differs between what is wanted, what is locked, and what is installed."""
+
+from collections.abc import Iterator
+
+from mlm.errors import GateFailedError
+from mlm.manifest.engine import PACKAGE, allows, exact_version
+from mlm.manifest.types import Lock, LockedModel, Manifest, WantedModel
+
+
+class DriftError(GateFailedError):
+    """Something is not as the lock file has it, and it was asked to be frozen."""
+
+    code = "drift"
+
+    def __init__(self, drifts: list[str]) -> None:
+        super().__init__(
+            "; ".join(drifts),
+            remedy="mlm sync (without --frozen) or mlm lock takes over what was changed;"
+            " else undo it",
+        )
+
+
+def answers(locked: LockedModel, wanted: WantedModel) -> bool:
+    """Whether ``locked`` is what ``wanted`` asks the hub for; how it is run may have changed."""
+    return (locked.name, locked.revision) == (wanted.name, wanted.revision)
+
+
+def is_up_to_date(manifest: Manifest, lock: Lock) -> bool:
+    """Whether the lock says of the manifest all that can be said without asking a hub."""
+    return not list(find_drift(manifest, lock))
+
+
+def find_drift(manifest: Manifest, lock: Lock) -> Iterator[str]:
+    """Yield each thing in which the lock does not match the manifest."""
+    for wanted in manifest.models:
+        locked = lock.find(wanted.name)
+        if locked is None:
+            yield f"{wanted.name} is in {manifest.path.name} but not locked"
+        elif locked.revision != wanted.revision:
+            yield (
+                f"{wanted.name} is wanted at revision {wanted.revision or 'main'}"
+                f" and locked for {locked.revision or 'main'}"
+            )
+        elif locked.config_sha256 != wanted.config_sha256:
+            yield f"the config of {wanted.name} in {manifest.path.name} has changed"
+    names = {wanted.name for wanted in manifest.models}
+    for locked in lock.models:
+        if locked.name not in names:
+            yield f"{locked.name} is locked but not in {manifest.path.name}"
+    if lock.engine is not None and not allows(manifest.engine, lock.engine):
+        yield f"{PACKAGE} {lock.engine} is locked and {manifest.engine} wanted"
+
+
+def find_engine_drift(manifest: Manifest, lock: Lock, installed: str | None) -> Iterator[str]:
+    """Yield in what the installed engine differs from the lock, else from the manifest."""
+    wanted = f"=={lock.engine}" if lock.engine is not None else manifest.engine
+    if wanted is None or (installed is not None and allows(wanted, installed)):
+        return
+    is_there = f"{installed} is installed" if installed is not None else "none is installed"
+    yield f"{PACKAGE} {lock.engine or wanted} is wanted and {is_there}"
+
+
+def choose_engine(manifest: Manifest, locked: str | None, installed: str | None) -> str | None:
+    """Return the release to lock: the one locked before as long as it will do, else what is here.
+
+    None when nothing says which: no engine is installed here, or one that will not do.
+    """
+    if locked is not None and allows(manifest.engine, locked):
+        return locked
+    if manifest.engine is not None and (only := exact_version(manifest.engine)) is not None:
+        return only
+    if installed is not None and allows(manifest.engine, installed):
+        return installed
+    return None
