@@ -53,6 +53,11 @@ class Home:
         return self.root / "models"
 
     @property
+    def prefixes(self) -> Path:
+        """Checksums of the chunks of verified files; what is lost is only missed when repairing."""
+        return self.root / "prefixes"
+
+    @property
     def stats_db(self) -> Path:
         """History of requests (SQLite)."""
         return self.root / "stats.sqlite"

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlm.cli._failures import Failure, exit_with
 from mlm.cli._options import JsonOpt, RefsArg
 from mlm.cli._progress import ProgressMode, show_progress
-from mlm.cli._session import Session, print_error, session
+from mlm.cli._session import Session, session
 from mlm.errors import MlmError
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ def download(
     allow_unverified: Annotated[
         bool, typer.Option("--allow-unverified", help="Take files that nobody has a sha256 of.")
     ] = False,
+    no_side_files: Annotated[
+        bool,
+        typer.Option("--no-side-files", help="Leave out projector (mmproj) and imatrix files."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
     progress: Annotated[
@@ -47,23 +52,29 @@ def download(
 
     For example: mlm download qwen3-8b:Q4_K_M
     """
+    from dataclasses import replace
+
     from mlm.cli._orders import make_order
     from mlm.store.download import Terms
 
     run = session(ctx)
     terms = Terms(allow_unverified, force, _parse_rate(limit_rate))
     files: list[Downloaded] = []
-    failures: list[tuple[str, MlmError]] = []
+    failures: list[Failure] = []
     with show_progress(run, progress) as listener:
         for ref in refs:
             try:
                 order = make_order(run, ref, quant=quant, revision=revision)
+                order = replace(order, side_files=not no_side_files)
                 files += _fetch(run, order, terms, listener, dry_run=dry_run)
             except MlmError as error:
                 if len(refs) == 1:
                     raise
-                failures.append((ref, error))
-    _report(run, files, failures, as_json=as_json)
+                failures.append(Failure(ref, error))
+    payload: dict[str, Any] = {"files": [_row(file) for file in files]}
+    payload["errors"] = [failure.row() for failure in failures]
+    run.emit("download", payload, as_json=as_json, human=lambda: _table(files))
+    exit_with(failures, as_json=as_json)
 
 
 def _parse_rate(text: str | None) -> int | None:
@@ -94,38 +105,10 @@ def _fetch(
         return act(hub, order, terms, listener)
 
 
-def _report(
-    run: Session,
-    files: "list[Downloaded]",
-    failures: list[tuple[str, MlmError]],
-    *,
-    as_json: bool,
-) -> None:
-    """Print what became of every file; the exit code is that of the first failure."""
-    payload: dict[str, Any] = {"files": [_row(file) for file in files]}
-    payload["errors"] = [_failure(ref, error) for ref, error in failures]
-    run.emit("download", payload, as_json=as_json, human=lambda: _table(files))
-    if failures:
-        if not as_json:
-            for _, error in failures:
-                print_error(error, as_json=False)
-        raise typer.Exit(failures[0][1].exit_code)
-
-
 def _row(file: "Downloaded") -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(file) | {"path": str(file.path), "elapsed_s": round(file.elapsed_s, 3)}
-
-
-def _failure(ref: str, error: MlmError) -> dict[str, Any]:
-    return {
-        "ref": ref,
-        "code": error.code,
-        "message": error.message,
-        "remedy": error.remedy,
-        "exit_code": int(error.exit_code),
-    }
 
 
 def _table(files: "list[Downloaded]") -> "Table":

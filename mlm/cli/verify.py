@@ -4,15 +4,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlm.cli._failures import Failure, exit_with
 from mlm.cli._model_names import complete_installed
 from mlm.cli._options import JsonOpt
 from mlm.cli._progress import ProgressMode, show_progress
-from mlm.cli._session import session
-from mlm.errors import ExitCode
+from mlm.cli._session import Session, session
+from mlm.errors import ExitCode, MlmError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from mlm.store.listener import Listener
+    from mlm.store.store import Store
     from mlm.store.types import Verified
 
 
@@ -26,6 +29,12 @@ def verify(
             autocompletion=complete_installed,
         ),
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Read only what was touched since it was verified.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Fetch what has rotted, and only that.")
+    ] = False,
     progress: Annotated[
         ProgressMode, typer.Option("--progress", help="json: JSON lines on stderr.")
     ] = "auto",
@@ -33,7 +42,7 @@ def verify(
 ) -> None:
     """Check that model files are still what was promised, byte for byte.
 
-    For example: mlm verify qwen3-8b
+    For example: mlm verify qwen3-8b --repair
     """
     from mlm.store.store import Store
 
@@ -41,14 +50,35 @@ def verify(
     with Store(run.settings.home, run.settings.hub_cache) as store:
         models = [store.find(ref) for ref in refs] if refs else store.models()
         with show_progress(run, progress) as listener:
-            files = [file for model in models for file in store.verify(model, listener)]
-    payload = {"files": [_row(file) for file in files]}
+            files = store.verify(models, listener, quick=quick)
+            failures = _repair(run, store, files, listener) if repair else []
+    payload: dict[str, Any] = {"files": [_row(file) for file in files]}
+    payload["errors"] = [failure.row() for failure in failures]
     run.emit("verify", payload, as_json=as_json, human=lambda: _table(files))
+    exit_with(failures, as_json=as_json)
     bad = [file for file in files if not file.ok]
     if bad:
         if not as_json:
-            run.note(f"hint: mlm download {bad[0].file.ref} --force")
+            run.note(f"hint: mlm verify {bad[0].file.ref} --repair")
         raise typer.Exit(ExitCode.INTEGRITY)
+
+
+def _repair(
+    run: Session, store: "Store", files: "list[Verified]", listener: "Listener"
+) -> list[Failure]:
+    """Put what could be repaired into ``files``, and return what could not."""
+    from mlm.cli._hub import open_hub
+
+    failures = []
+    for index, found in enumerate(files):
+        if found.ok or found.expected is None:
+            continue
+        try:
+            with open_hub(run, found.file.repo_id or "") as hub:
+                files[index] = store.repair(hub, found, listener)
+        except MlmError as error:
+            failures.append(Failure(found.file.ref, error))
+    return failures
 
 
 def _row(verified: "Verified") -> dict[str, Any]:
@@ -65,6 +95,9 @@ def _row(verified: "Verified") -> dict[str, Any]:
         "ok": verified.ok,
         "expected": verified.expected,
         "actual": verified.actual,
+        "hashed": verified.hashed,
+        "rotten_at": verified.rotten_at,
+        "repaired_bytes": verified.repaired_bytes,
     }
 
 
@@ -89,10 +122,17 @@ def _table(files: "list[Verified]") -> "RenderableType":
 
 
 def _verdict(verified: "Verified") -> tuple[str, str]:
+    from mlm.units import format_size
+
+    if verified.repaired_bytes is not None:
+        return "repaired", f"{verified.actual}"[:12] + (
+            f" ({format_size(verified.repaired_bytes)} fetched)"
+        )
     if verified.ok:
-        return "ok", f"{verified.actual}"[:12]
+        return "ok" if verified.hashed else "unchanged", f"{verified.actual}"[:12]
     if verified.actual is None:
         return "missing", "cannot be read"
     if verified.expected is None:
         return "unknown", f"{verified.actual} (nothing to compare it with)"
-    return "CORRUPT", f"{verified.actual} instead of {verified.expected}"
+    where = "" if verified.rotten_at is None else f", from byte {verified.rotten_at} on"
+    return "CORRUPT", f"{verified.actual} instead of {verified.expected}{where}"

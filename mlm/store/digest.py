@@ -38,12 +38,13 @@ class Digest:
                 self.prefixes.append(self._sha256.digest())
             view = view[len(part) :]
 
-    def copy(self) -> "Digest":
-        """Return the same state again: to see what other bytes would lead to from here."""
+    def followed_by(self, piece: bytes) -> "Digest":
+        """Return what this would be after ``piece``, and stay as it is."""
         twin = Digest.__new__(Digest)
         twin._sha256 = self._sha256.copy()
         twin._git = None if self._git is None else self._git.copy()
         twin.hashed, twin.prefixes = self.hashed, list(self.prefixes)
+        twin.update(piece)
         return twin
 
     @property

@@ -7,13 +7,13 @@ leaves either a partial that the next run continues, or a right file that the ne
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlm.errors import DiskSpaceError, IntegrityError
 from mlm.store.cache_layout import BLOB_MODE, RepoCache
-from mlm.store.digest import Digest, hash_file
+from mlm.store.digest import Digest, digest_file
 from mlm.store.hub import Hub
 from mlm.store.listener import Listener, Phase, Progress
 from mlm.store.lock import locked
@@ -74,6 +74,7 @@ class Fetched:
     sha256: str
     status: DownloadStatus
     fetched_bytes: int = 0
+    prefixes: Sequence[bytes] = ()  # see `mlm.store.digest`; none where it was not hashed now
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +180,13 @@ class Download:
             return None
         if blob.stat().st_size != file.size_bytes:
             return None
-        if hash_file(blob, lambda done: self._tell(file, "checking", done)) != file.sha256:
+        digest = digest_file(blob, lambda done: self._tell(file, "checking", done))
+        if digest.sha256 != file.sha256:
             self._listener.note(f"{file.filename} is in the cache, but corrupt: fetching it again")
             return None
         with contextlib.suppress(OSError):  # somebody else's file: reading it is enough
             blob.chmod(BLOB_MODE)
-        return Fetched(blob, file.sha256, "adopted")
+        return Fetched(blob, file.sha256, "adopted", prefixes=digest.prefixes)
 
     def _fetch(self, file: RemoteFile) -> Fetched:
         fetched = 0
@@ -205,7 +207,8 @@ class Download:
                 fetched += transfer.fetched
             name = file.sha256 or file.git_oid or digest.sha256
             blob = self._cache.publish(partial.path, name)
-            return Fetched(blob, digest.sha256, "resumed" if resumed else "downloaded", fetched)
+            status: DownloadStatus = "resumed" if resumed else "downloaded"
+            return Fetched(blob, digest.sha256, status, fetched, digest.prefixes)
         raise AssertionError("the last attempt returns or raises")
 
     def _open_partial(self, file: RemoteFile) -> Partial:

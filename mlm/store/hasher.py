@@ -26,6 +26,11 @@ class Piece:
         self.offset = 0
         self.count = 0
 
+    def fill(self, offset: int, content: memoryview) -> None:
+        """Put ``content`` in, which belongs at ``offset``."""
+        self.offset, self.count = offset, len(content)
+        self.buffer[: self.count] = content
+
     @property
     def bytes(self) -> memoryview:
         """What is in it."""

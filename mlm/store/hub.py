@@ -123,12 +123,18 @@ def _check_endpoint(endpoint: str, token: str | None) -> None:
 
 
 class RemoteBytes:
-    """A remote file read by ranges, one request each; the first MiB comes with the size."""
+    """A remote file read by ranges, one request each.
 
-    def __init__(self, hub: Hub, source: RemoteSource) -> None:
+    Where the ``size`` is not known, it comes with the first MiB, which is then kept.
+    """
+
+    def __init__(self, hub: Hub, source: RemoteSource, size: int | None = None) -> None:
         self._hub = hub
         self._source = source
-        self._head, self.size = self._fetch(0, _FIRST_READ_BYTES)
+        self._head = b""
+        if size is None:
+            self._head, size = self._fetch(0, _FIRST_READ_BYTES)
+        self.size = size
 
     def read(self, offset: int, length: int) -> bytes:
         """Return the ``length`` bytes from ``offset``; fewer only at the end of the file.

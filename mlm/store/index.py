@@ -12,17 +12,17 @@ from mlm.store.receipt import Receipt
 from mlm.store.types import ModelFile
 
 _FACTS = tuple(field.name for field in fields(ModelFile) if field.name not in ("path", "n_files"))
-_COLUMNS = ("path", *_FACTS, "mtime_ns")
+_COLUMNS = ("path", *_FACTS, "mtime_ns", "inode")
 # `commit` is a word of SQL, hence the quotes.
 _NAMES = ", ".join(f'"{column}"' for column in _COLUMNS)
 _SCHEMA = Schema(
-    version=1,
+    version=2,
     script="""
         CREATE TABLE IF NOT EXISTS files (
             path TEXT PRIMARY KEY, ref TEXT NOT NULL, model_id TEXT NOT NULL, model TEXT,
             quant TEXT, repo_id TEXT, "commit" TEXT, filename TEXT NOT NULL,
             size_bytes INTEGER NOT NULL, sha256 TEXT, verified_at REAL, origin TEXT NOT NULL,
-            last_used_at REAL, mtime_ns INTEGER NOT NULL
+            last_used_at REAL, mtime_ns INTEGER NOT NULL, inode INTEGER
         );
         CREATE TABLE IF NOT EXISTS filled (at REAL NOT NULL);
     """,
@@ -109,11 +109,12 @@ class Index:
 
 def _insert(conflict: str, receipt: Receipt) -> tuple[str, list[Any]]:
     facts = asdict(receipt.file)
-    values = [str(receipt.file.path), *(facts[name] for name in _FACTS), receipt.mtime_ns]
+    values = [str(receipt.file.path), *(facts[name] for name in _FACTS)]
+    values += [receipt.mtime_ns, receipt.inode]
     marks = ", ".join("?" * len(_COLUMNS))
     return f"INSERT OR {conflict} INTO files ({_NAMES}) VALUES ({marks})", values
 
 
 def _parse(row: dict[str, Any]) -> Receipt:
-    mtime_ns = row.pop("mtime_ns")
-    return Receipt(ModelFile(**(row | {"path": Path(row["path"])})), mtime_ns)
+    mtime_ns, inode = row.pop("mtime_ns"), row.pop("inode")
+    return Receipt(ModelFile(**(row | {"path": Path(row["path"])})), mtime_ns, inode)

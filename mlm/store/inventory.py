@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mlm.store.names import is_filename, is_sha256, split_shard
 from mlm.store.order import Shipment
+from mlm.store.side_files import side_role
 from mlm.store.types import ModelFile, RemoteFile
 from mlm.store.variant import read_quant
 
@@ -54,7 +55,7 @@ def describe_cached(path: Path, repo_id: str, commit: str, filename: str) -> Mod
         OSError: it leads nowhere.
     """
     blob = path.resolve().name
-    quant = read_quant(filename)
+    quant = None if side_role(filename) else read_quant(filename)
     ref = f"{repo_id}:{quant}" if quant else f"{repo_id}/{filename}"
     return ModelFile(
         ref=ref,
@@ -75,10 +76,13 @@ def describe_cached(path: Path, repo_id: str, commit: str, filename: str) -> Mod
 
 def describe_shipped(shipment: Shipment, file: RemoteFile, path: Path) -> ModelFile:
     """Return what a file of ``shipment`` will be once it is at ``path`` and verified."""
-    model, quant = shipment.order.model, shipment.quant
+    model, quant, ref = shipment.order.model, shipment.quant, shipment.ref
+    if side_role(file.filename):
+        model, quant = None, None
+        ref = f"{shipment.order.ref.repo_id}/{file.filename}"
     return ModelFile(
-        ref=shipment.ref,
-        model_id=f"{model}:{quant}" if model and quant else shipment.ref,
+        ref=ref,
+        model_id=f"{model}:{quant}" if model and quant else ref,
         model=model,
         quant=quant,
         repo_id=shipment.order.ref.repo_id,

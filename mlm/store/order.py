@@ -9,7 +9,7 @@ from mlm.store.listener import Listener
 from mlm.store.pin import apply_pin
 from mlm.store.ref import HubRef
 from mlm.store.types import RemoteFile
-from mlm.store.variant import Variant, choose_variant
+from mlm.store.variant import choose_variant
 
 PinOf = Callable[[str], Quant | None]  # a file name to what the catalog promises of it
 
@@ -23,11 +23,15 @@ class Order:
     revision_given: bool = False  # a person chose it, so the catalog's pin does not overrule it
     model: str | None = None  # the catalog's name, where that is how it was asked for
     pin_of: PinOf = lambda filename: None
+    side_files: bool = True  # let a projector and an importance matrix come along
 
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """The files that an order comes to, each with the checksum to hold it to."""
+    """The files that an order comes to, each with the checksum to hold it to.
+
+    The model comes first, in all its shards; then its side files.
+    """
 
     order: Order
     commit: str
@@ -52,14 +56,16 @@ def look_up(hub: Hub, order: Order, listener: Listener) -> Shipment:
         AuthError, NetworkError: the hub refuses or cannot be reached.
     """
     repo = hub.resolve(order.ref.repo_id, order.revision)
-    variant: Variant = choose_variant(repo, order.ref)
-    files = tuple(
-        apply_pin(
-            file,
-            order.pin_of(file.filename),
-            revision_given=order.revision_given,
-            listener=listener,
-        )
-        for file in variant.files
-    )
-    return Shipment(order, repo.commit, variant.quant or order.ref.quant, files)
+    variant = choose_variant(repo, order.ref)
+
+    def pinned(file: RemoteFile) -> RemoteFile:
+        pin = order.pin_of(file.filename)
+        return apply_pin(file, pin, revision_given=order.revision_given, listener=listener)
+
+    files = [pinned(file) for file in variant.files]
+    for file in map(pinned, variant.side_files if order.side_files else ()):
+        if file.sha256 is None:
+            listener.note(f"{file.filename} is left out: the hub gives no sha256 for it")
+        else:
+            files.append(file)
+    return Shipment(order, repo.commit, variant.quant or order.ref.quant, tuple(files))

@@ -17,10 +17,11 @@ from mlm.store.types import ModelFile
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A file, and its modification time when all its bytes were last known to be right."""
+    """A file, and how it looked on disk when all its bytes were last known to be right."""
 
     file: ModelFile
     mtime_ns: int
+    inode: int | None = None  # None: from an older mlm
 
     @classmethod
     def of(cls, file: ModelFile) -> "Receipt":
@@ -29,7 +30,8 @@ class Receipt:
         Raises:
             OSError: it is not there.
         """
-        return cls(file, file.path.stat().st_mtime_ns)
+        status = file.path.stat()
+        return cls(file, status.st_mtime_ns, _inode(status))
 
     def is_current(self) -> bool:
         """Whether the file has not been touched since its bytes were right."""
@@ -37,8 +39,13 @@ class Receipt:
             status = self.file.path.stat()
         except OSError:
             return False
-        facts = (status.st_size, status.st_mtime_ns)
-        return self.file.verified_at is not None and facts == (self.file.size_bytes, self.mtime_ns)
+        if self.file.verified_at is None or self.inode not in (None, _inode(status)):
+            return False
+        return (status.st_size, status.st_mtime_ns) == (self.file.size_bytes, self.mtime_ns)
+
+
+def _inode(status: os.stat_result) -> int:
+    return status.st_ino & 2**63 - 1  # SQLite has no larger numbers
 
 
 class Receipts:
@@ -52,7 +59,9 @@ class Receipts:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(receipt.file.path)
         document = asdict(receipt.file) | {"path": str(receipt.file.path)}
-        text = json.dumps({"file": document, "mtime_ns": receipt.mtime_ns}, indent=1)
+        text = json.dumps(
+            {"file": document, "mtime_ns": receipt.mtime_ns, "inode": receipt.inode}, indent=1
+        )
         path.write_text(text, encoding="utf-8")  # a torn one only means hashing the file again
 
     def forget(self, path: Path) -> None:
@@ -78,4 +87,8 @@ class Receipts:
 
 def _parse(document: dict[str, Any]) -> Receipt:
     fields = document["file"]
-    return Receipt(ModelFile(**(fields | {"path": Path(fields["path"])})), document["mtime_ns"])
+    return Receipt(
+        ModelFile(**(fields | {"path": Path(fields["path"])})),
+        document["mtime_ns"],
+        document.get("inode"),
+    )

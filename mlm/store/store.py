@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -23,11 +23,14 @@ from mlm.store.listener import Listener, Progress
 from mlm.store.lookup import match_models, meets, unknown_model
 from mlm.store.names import is_filename, is_repo_id, split_shard
 from mlm.store.order import Order, Shipment, look_up
+from mlm.store.prefixes import Prefixes
 from mlm.store.receipt import Receipt, Receipts
-from mlm.store.ref import LocalRef, parse_ref
+from mlm.store.ref import HubRef, LocalRef, parse_ref
+from mlm.store.repair import Repair
+from mlm.store.side_files import is_beside, side_role, without_side_files
 from mlm.store.space import writing_to
 from mlm.store.types import Downloaded, DownloadStatus, ModelFile, Origin, RemoteFile, Verified
-from mlm.store.verify import CorruptModelError, verify_file
+from mlm.store.verify import CorruptModelError, verify_files
 
 
 class Store:
@@ -37,6 +40,7 @@ class Store:
         self._home = home
         self._hub_cache = hub_cache
         self._receipts = Receipts(home.receipts)
+        self._prefixes = Prefixes(home.prefixes)
         self._index = Index(home.index_db, self._read_disk)
 
     @property
@@ -52,10 +56,14 @@ class Store:
     def models(self) -> list[ModelFile]:
         """Return every model, shards joined. Those whose file has gone are left out.
 
-        Imported files are listed even then: their disk may only be unplugged.
+        Imported files are listed even then: their disk may only be unplugged. A side file is left
+        out when its model is there.
         """
+        return group_shards(without_side_files(self._present()))
+
+    def _present(self) -> list[ModelFile]:
         files = (receipt.file for receipt in self.receipts())
-        return group_shards([f for f in files if f.origin == "import" or f.path.exists()])
+        return [file for file in files if file.origin == "import" or file.path.exists()]
 
     def receipts(self) -> list[Receipt]:
         """Return what is known of every file, shards apart, also of files that have gone."""
@@ -90,8 +98,10 @@ class Store:
 
     def find_all(self, text: str) -> list[ModelFile]:
         """Return every model that ``text`` names, best first; none is an answer too."""
-        found = match_models(text, self.models())
         ref = parse_ref(text)
+        found = match_models(text, self.models())
+        if not found and isinstance(ref, HubRef) and ref.filename:
+            found = match_models(text, self._present())  # a side file may be meant
         if not found and isinstance(ref, LocalRef) and ref.path.is_file():
             return [describe_local(ref.path.resolve(), None)]
         return found
@@ -106,6 +116,16 @@ class Store:
             for receipt in self.receipts()
             if receipt.file.path.parent == model.path.parent
             and split_shard(receipt.file.filename)[0] == stem
+        ]
+
+    def side_files(self, model: ModelFile) -> list[ModelFile]:
+        """Return what came along with a model: a projector, an importance matrix."""
+        return [
+            receipt.file
+            for receipt in self.receipts()
+            if side_role(receipt.file.filename)
+            and receipt.file.path != model.path
+            and is_beside(receipt.file, model)
         ]
 
     def download(
@@ -160,29 +180,63 @@ class Store:
         found = [
             model for model in self.models() if model.path.exists() and meets(model, order.ref)
         ]
-        files = [file for model in found[:1] for file in self.files(model)]
+        files = [
+            file for model in found[:1] for file in (*self.files(model), *self.side_files(model))
+        ]
         receipts = {receipt.file.path: receipt for receipt in self.receipts()}
         if not all(receipts[file.path].is_current() for file in files):
             return []
         return [_report(order, file, "present") for file in files]
 
-    def verify(self, model: ModelFile, listener: Listener) -> list[Verified]:
-        """Hash all files of a model again, and remember of each whether it is right.
+    def verify(
+        self, models: Iterable[ModelFile], listener: Listener, *, quick: bool = False
+    ) -> list[Verified]:
+        """Hash all files of some models again, and remember of each whether it is right.
+
+        With ``quick``, files are not read that nothing has touched since they were verified.
 
         Raises:
             NotFoundError: it is a local file that nobody imported: nothing says what it should be.
         """
-        if model.path not in {receipt.file.path for receipt in self.receipts()}:
-            raise NotFoundError(
-                f"{model.path} was never imported, so nothing says what it should be",
-                remedy=f"mlm import {model.path}",
-            )
-        results = [verify_file(file, listener) for file in self.files(model)]
+        receipts = {receipt.file.path: receipt for receipt in self.receipts()}
+        files = []
+        for model in models:
+            if model.path not in receipts:
+                raise NotFoundError(
+                    f"{model.path} was never imported, so nothing says what it should be",
+                    remedy=f"mlm import {model.path}",
+                )
+            files += [*self.files(model), *self.side_files(model)]
+        unique = list({file.path: file for file in files}.values())
+
+        def is_unchanged(file: ModelFile) -> bool:
+            return quick and receipts[file.path].is_current()
+
+        results = verify_files(unique, listener, self._prefixes, is_unchanged)
         for result in results:
-            verified_at = time.time() if result.ok else None
-            with contextlib.suppress(OSError, UsageError):  # it is gone, or the home is read-only
-                self.register(replace(result.file, verified_at=verified_at))
+            if result.hashed:
+                verified_at = time.time() if result.ok else None
+                with contextlib.suppress(OSError, UsageError):  # it is gone, or home is read-only
+                    self.register(replace(result.file, verified_at=verified_at))
         return results
+
+    def repair(self, hub: Hub, found: Verified, listener: Listener) -> Verified:
+        """Make a file right again that was found to be wrong, and return what it is now.
+
+        Raises:
+            NotFoundError: it did not come from a hub, or is not in the cache any more.
+            MlmError: see `mlm.store.repair.Repair.run`.
+        """
+        file = found.file
+        cache = self._cache_with(file)
+        if cache is None or file.sha256 is None:
+            raise NotFoundError(
+                f"nothing says where {file.path} could be fetched from",
+                remedy=f"put a sound copy there, or: mlm rm {file.ref}",
+            )
+        fetched = Repair(cache, file, self._prefixes.read(file.sha256)).run(hub, listener)
+        self.register(replace(file, verified_at=time.time()))
+        return replace(found, actual=file.sha256, rotten_at=None, repaired_bytes=fetched)
 
     def ensure_intact(self, model: ModelFile, listener: Listener) -> None:
         """Hash what is in the store but was never verified, or was touched since.
@@ -196,7 +250,7 @@ class Store:
         files = self.files(model)
         if all(file.sha256 is None or file.path in current for file in files):
             return
-        for result in self.verify(model, listener):
+        for result in self.verify([model], listener):
             if result.expected is not None and not result.ok:
                 raise CorruptModelError(result)
 
@@ -229,7 +283,10 @@ class Store:
 
         Return the bytes that became free.
         """
-        return sum(self.remove_file(file) for file in self.files(model))
+        files = self.files(model)
+        others = [m for m in self.models() if m.path != model.path]
+        files += [f for f in self.side_files(model) if not any(is_beside(f, m) for m in others)]
+        return sum(self.remove_file(file) for file in files)
 
     def remove_file(self, file: ModelFile) -> int:
         """Delete one file of a model, or only forget it if it is not in one of mlm's places.
@@ -300,6 +357,7 @@ class Store:
         place = Place(self._cache_of(shipment), shipment.order.revision, shipment.commit)
 
         def enter(file: RemoteFile, fetched: Fetched) -> None:
+            self._prefixes.write(fetched.sha256, fetched.prefixes)
             model = replace(self._describe(shipment, file), sha256=fetched.sha256)
             if fetched.status != "present":
                 verified_at = time.time() if file.sha256 else None

@@ -68,12 +68,15 @@ class Downloaded:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What hashing one file again found."""
+    """What looking at one file again found."""
 
     file: ModelFile
     path: Path
     expected: str | None  # None: nobody has said what it should be
     actual: str | None  # None: the file is gone, or cannot be read
+    hashed: bool = True  # False: not read, for nothing has touched it since it was
+    rotten_at: int | None = None  # the offset of the first chunk that is wrong, where it is known
+    repaired_bytes: int | None = None  # fetched to make it right again
 
     @property
     def ok(self) -> bool:

@@ -3,13 +3,13 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from pathlib import PurePosixPath
 
 from mlm.errors import NotFoundError, UsageError
 from mlm.store.names import split_shard
 from mlm.store.ref import HubRef
+from mlm.store.side_files import choose_side_files, side_role
 from mlm.store.types import RemoteFile, RepoFiles
 
 # How uploaders write quantizations: Q4_K_M, IQ4_XS, TQ1_0, UD-Q4_K_XL, i1-Q4_K_M, MXFP4, BF16.
@@ -19,7 +19,6 @@ _QUANT = re.compile(
     re.IGNORECASE,
 )
 _PREFIX = re.compile(r"^(?:UD|i1)-", re.IGNORECASE)
-_SIDE_FILES = ("mmproj", "imatrix", "mtp")  # parts of a model, but no model of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,7 @@ class Variant:
 
     quant: str | None  # as the uploader writes it; None where the name does not say
     files: tuple[RemoteFile, ...]
+    side_files: tuple[RemoteFile, ...] = ()  # what comes along; only `choose_variant` looks
 
     @property
     def filename(self) -> str:
@@ -50,7 +50,7 @@ def group_variants(files: Iterable[RemoteFile]) -> list[Variant]:
     """Return what can be run among ``files``, smallest first."""
     shards: dict[tuple[str, int], list[RemoteFile]] = defaultdict(list)
     for file in files:
-        if not PurePosixPath(file.filename).name.lower().startswith(_SIDE_FILES):
+        if side_role(file.filename) is None:
             stem, _, count = split_shard(file.filename)
             shards[stem, count].append(file)
     variants = [
@@ -78,8 +78,11 @@ def choose_variant(repo: RepoFiles, wanted: HubRef) -> Variant:
         raise _not_there(repo, variants, wanted)
     if len(found) > 1:
         raise _ambiguous(repo, found, wanted)
-    _check_complete(repo, found[0])
-    return found[0]
+    variant = found[0]
+    _check_complete(repo, variant)
+    if side_role(variant.filename) is None:
+        variant = replace(variant, side_files=choose_side_files(variant.filename, repo.files))
+    return variant
 
 
 def _with_filename(variants: list[Variant], wanted: HubRef) -> list[Variant]:

@@ -45,7 +45,7 @@ def test_one_flipped_bit_is_found_and_both_checksums_are_named(mlm, installed: P
     assert file["expected"] == installed.name != file["actual"]
     shown = mlm("verify")
     assert shown.exit_code == ExitCode.INTEGRITY
-    assert "CORRUPT" in shown.stdout and "--force" in shown.stderr
+    assert "CORRUPT" in shown.stdout and "--repair" in shown.stderr
 
 
 def test_what_is_corrupt_is_replaced_by_the_next_download(mlm, installed: Path):
@@ -79,3 +79,31 @@ def test_the_table_fits_the_screen(mlm, installed: Path):
 def test_progress_can_be_read_by_programs(mlm, installed: Path):
     lines = mlm("verify", REPO, "--progress", "json").stderr.splitlines()
     assert json.loads(lines[0])["phase"] == "checking"
+
+
+def test_what_has_rotted_is_repaired(mlm, installed: Path):
+    spoil(installed)
+    done = mlm("verify", "--repair", "--json")
+    assert done.exit_code == ExitCode.OK
+    repaired = {file["filename"]: file["repaired_bytes"] for file in done.json["files"]}
+    assert repaired == {NAME: len(TINY), "tiny.Q8_0.gguf": None}
+    assert installed.read_bytes() == TINY
+    spoil(installed)
+    assert "repaired" in mlm("verify", "--repair").stdout
+
+
+def test_what_cannot_be_repaired_is_said_with_the_reason(mlm, installed: Path, hub: FakeHub):
+    spoil(installed)
+    hub.repos.clear()
+    done = mlm("verify", "--repair", "--json")
+    assert done.exit_code == ExitCode.NOT_FOUND
+    (error,) = done.json["errors"]
+    assert error["ref"] == f"{REPO}:Q4_K_M" and "no repository" in error["message"]
+
+
+def test_a_quick_look_reads_only_what_was_touched(mlm, installed: Path):
+    looked = mlm("verify", "--quick", "--json")
+    assert [file["hashed"] for file in looked.json["files"]] == [False, False]
+    assert "unchanged" in mlm("verify", "--quick").stdout
+    spoil(installed)
+    assert mlm("verify", "--quick").exit_code == ExitCode.INTEGRITY

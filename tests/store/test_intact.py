@@ -40,7 +40,7 @@ def test_a_file_that_rotted_is_never_run(installed: Path, store: Store):
     with pytest.raises(CorruptModelError) as caught:
         store.ensure_intact(model, Heard())
     assert str(model.sha256) in caught.value.message
-    assert caught.value.remedy == f"mlm download {model.ref} --force"
+    assert caught.value.remedy == f"mlm verify {model.ref} --repair"
 
 
 def test_what_another_tool_brought_is_hashed_once(

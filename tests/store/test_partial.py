@@ -30,8 +30,7 @@ def put(partial: Partial, content: bytes, start: int, stop: int) -> None:
     """Write a part of ``content`` to its place, piece by piece."""
     for offset in range(start, stop, PIECE_BYTES):
         piece = partial.get_piece()
-        piece.offset, piece.count = offset, min(PIECE_BYTES, stop - offset)
-        piece.bytes[:] = content[offset : offset + piece.count]
+        piece.fill(offset, memoryview(content[offset : min(offset + PIECE_BYTES, stop)]))
         partial.write(piece)
 
 

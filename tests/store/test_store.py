@@ -246,12 +246,12 @@ def test_verifying_tells_right_from_wrong(
     download: Download, store: Store, heard: Heard, tiny: File
 ):
     (file,) = download()
-    (right,) = store.verify(store.find(REPO), heard)
+    (right,) = store.verify([store.find(REPO)], heard)
     assert right.ok and right.actual == tiny.sha256
     blob = file.path.resolve()
     blob.chmod(0o644)
     blob.write_bytes(TINY[:-1] + b"x")
-    (wrong,) = store.verify(store.find(REPO), heard)
+    (wrong,) = store.verify([store.find(REPO)], heard)
     assert not wrong.ok and wrong.expected == tiny.sha256 != wrong.actual
     assert store.find(REPO).verified_at is None
     blob.unlink()
@@ -294,7 +294,7 @@ def test_an_imported_file_that_moved_is_said_to_be_gone(store: Store, heard: Hea
     local.rename(local.with_name("other.gguf"))
     with pytest.raises(NotFoundError, match="is gone"):
         store.find(str(local))
-    (missing,) = store.verify(store.models()[0], heard)
+    (missing,) = store.verify(store.models()[:1], heard)
     assert missing.actual is None and not missing.ok
 
 

@@ -50,5 +50,5 @@ def test_a_file_that_was_never_imported_cannot_be_verified(store: Store, tmp_pat
     path = tmp_path / "notes.txt"
     path.write_text("not a model")
     with pytest.raises(NotFoundError, match="never imported"):
-        store.verify(store.find(str(path)), Heard())
+        store.verify([store.find(str(path))], Heard())
     assert store.models() == []
