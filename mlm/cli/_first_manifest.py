@@ -34,7 +34,7 @@ def write_first_manifest(run: "Session", path: Path) -> None:
     with Store(run.settings.home, run.settings.hub_cache) as store:
         newest_first = sorted(store.models(), key=lambda m: m.verified_at or 0, reverse=True)
         for model in newest_first:
-            if found := _describe(model, store.files(model)):
+            if found := _describe(model, [*store.files(model), *store.side_files(model)]):
                 locked.setdefault(found.name, found)
     if not locked:
         raise NotFoundError(

@@ -5,9 +5,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlm.errors import IntegrityError, MlmError
-from mlm.manifest.compare import answers, choose_engine
+from mlm.manifest.compare import (
+    DriftError,
+    answers,
+    choose_engine,
+    find_drift,
+    find_engine_drift,
+)
 from mlm.manifest.document import ManifestError
 from mlm.manifest.engine import installed_version
+from mlm.manifest.lock_file import lock_path, read_lock, write_lock
 from mlm.manifest.types import Lock, LockedModel, Manifest, WantedModel
 
 if TYPE_CHECKING:
@@ -41,6 +48,46 @@ def make_lock(
         models.append(replace(kept, config_sha256=wanted.config_sha256))
     locked_engine = old.engine if old and keep_engine else None
     return Lock(tuple(models), choose_engine(manifest, locked_engine, installed_version()))
+
+
+def frozen_lock(run: "Session", manifest: Manifest) -> Lock:
+    """Return the lock as it is, if everything that can be compared is as it says.
+
+    Raises:
+        DriftError: something is not; the message names each such thing.
+    """
+    from mlm.cli._syncing import find_edits
+
+    path = lock_path(manifest.path)
+    lock = read_lock(path)
+    if lock is None:
+        raise DriftError([f"there is no {path}"])
+    drifts = [
+        *find_drift(manifest, lock),
+        *find_engine_drift(manifest, lock, installed_version()),
+        *find_edits(run.settings, manifest),
+    ]
+    if drifts:
+        raise DriftError(drifts)
+    return lock
+
+
+def current_lock(
+    run: "Session", manifest: Manifest, listener: "Listener", *, dry_run: bool
+) -> tuple[Lock, bool]:
+    """Return the lock, brought up to date where the manifest has changed, and whether it had to be.
+
+    Raises:
+        MlmError: see `make_lock`.
+    """
+    path = lock_path(manifest.path)
+    old = read_lock(path)
+    if old is not None and not list(find_drift(manifest, old)):
+        return old, False
+    new = make_lock(run, manifest, old, listener)
+    if not dry_run:
+        write_lock(path, new)
+    return new, True
 
 
 def _resolve(run: "Session", wanted: WantedModel, listener: "Listener") -> LockedModel:

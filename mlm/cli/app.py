@@ -31,6 +31,7 @@ COMMANDS = (
     "df",
     "config",
     "lock",
+    "sync",
     "serve",
     "ps",
     "stop",

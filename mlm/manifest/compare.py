@@ -25,11 +25,6 @@ def answers(locked: LockedModel, wanted: WantedModel) -> bool:
     return (locked.name, locked.revision) == (wanted.name, wanted.revision)
 
 
-def is_up_to_date(manifest: Manifest, lock: Lock) -> bool:
-    """Whether the lock says of the manifest all that can be said without asking a hub."""
-    return not list(find_drift(manifest, lock))
-
-
 def find_drift(manifest: Manifest, lock: Lock) -> Iterator[str]:
     """Yield each thing in which the lock does not match the manifest."""
     for wanted in manifest.models:
@@ -53,11 +48,16 @@ def find_drift(manifest: Manifest, lock: Lock) -> Iterator[str]:
 
 def find_engine_drift(manifest: Manifest, lock: Lock, installed: str | None) -> Iterator[str]:
     """Yield in what the installed engine differs from the lock, else from the manifest."""
-    wanted = f"=={lock.engine}" if lock.engine is not None else manifest.engine
+    wanted = wanted_engine(manifest, lock)
     if wanted is None or (installed is not None and allows(wanted, installed)):
         return
     is_there = f"{installed} is installed" if installed is not None else "none is installed"
     yield f"{PACKAGE} {lock.engine or wanted} is wanted and {is_there}"
+
+
+def wanted_engine(manifest: Manifest, lock: Lock) -> str | None:
+    """Return the releases that will do: the locked one, else what the manifest says, if it does."""
+    return f"=={lock.engine}" if lock.engine is not None else manifest.engine
 
 
 def choose_engine(manifest: Manifest, locked: str | None, installed: str | None) -> str | None:

@@ -35,6 +35,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 _NULLABLE = frozenset(("max_tokens",))
 _FIELDS = tuple(field.name for field in fields(RuntimeConfig) if field.name != "reasons")
+_ADVICE = "Edit what you like"
 _UNSAFE = re.compile(r"[^\w.+@ -]")
 
 
@@ -60,10 +61,10 @@ def config_fields(config: RuntimeConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in _FIELDS}
 
 
-def format_config(config: RuntimeConfig, model_id: str) -> str:
-    """Return the text of a config file."""
+def format_config(config: RuntimeConfig, model_id: str, *, advice: str = _ADVICE) -> str:
+    """Return the text of a config file; ``advice`` says what a person may do with it."""
     lines = [
-        f"# How mlm runs this model; written by mlm {mlm.__version__}. Edit what you like:",
+        f"# How mlm runs this model; written by mlm {mlm.__version__}. {advice}:",
         "# mlm serve, chat, run and bench use it, and what is typed on their command line wins.",
         f"{_MODEL}: {_quote(model_id)}",
     ]

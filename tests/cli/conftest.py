@@ -5,6 +5,7 @@ is tested where it belongs; elsewhere it would be half of the time of all tests.
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,20 @@ def used_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     load_catalog(folder / "no-catalog-of-the-users", folder)
     cached_hardware(folder)
     return folder
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Write the ``mlm.yaml`` of the folder that the test stands in; returns where its lock is."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def put(text: str) -> Path:
+        (folder / "mlm.yaml").write_text(text, encoding="utf-8")
+        return folder / "mlm.lock"
+
+    return put
 
 
 @pytest.fixture

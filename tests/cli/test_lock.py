@@ -1,8 +1,6 @@
 """``mlm lock`` writes down which bytes a manifest comes to, and moves only when it is told to."""
 
-from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 from fakes.hub import FakeHub, File
@@ -12,21 +10,6 @@ from mlm.errors import ExitCode
 
 REF = f"{REPO}:Q4_K_M"
 pytestmark = pytest.mark.usefixtures("warm_home")
-Write = Callable[[str], Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Write the ``mlm.yaml`` of the folder that the test stands in."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-
-    def put(text: str) -> Path:
-        (folder / "mlm.yaml").write_text(text, encoding="utf-8")
-        return folder / "mlm.lock"
-
-    return put
 
 
 @pytest.fixture
@@ -54,6 +37,13 @@ def test_shards_are_locked_one_by_one_in_order(mlm, hub, write):
     write("models: [{model: 'org/split:Q8_0'}]")
     (model,) = mlm("lock", "--json").json["models"]
     assert [file["filename"] for file in model["files"]] == names
+
+
+def test_a_projector_is_locked_with_its_model(mlm, hub, write):
+    hub.add(REPO, File(NAME, TINY), File("mmproj-F16.gguf", model_bytes(4000)))
+    write(f"models: [{{model: '{REF}'}}]")
+    (model,) = mlm("lock", "--json").json["models"]
+    assert [file["filename"] for file in model["files"]] == [NAME, "mmproj-F16.gguf"]
 
 
 def test_what_moves_upstream_moves_the_lock_only_when_asked(mlm, hub, commit, write):
