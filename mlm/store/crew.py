@@ -154,8 +154,10 @@ class Crew:
                     self._write(full, segment)
                     piece = None if is_last else self._next_piece(segment)
         finally:
-            if piece is not None:
+            if piece is not None and piece.count:
                 self._write(piece, segment)
+            elif piece is not None:
+                self._partial.give_back(piece)
 
     def _count(self, count: int) -> None:
         with self._change:

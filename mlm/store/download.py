@@ -19,7 +19,7 @@ from mlm.store.listener import Listener, Phase, Progress
 from mlm.store.lock import locked
 from mlm.store.partial import Partial, discard_leftovers
 from mlm.store.remote import SpoiledError
-from mlm.store.space import check_space, writing_to
+from mlm.store.space import check_space, occupied, writing_to
 from mlm.store.transfer import Transfer
 from mlm.store.types import DownloadStatus, RemoteFile
 
@@ -146,7 +146,7 @@ class Download:
         name = self._name(file)
         for path in (self._cache.blob(name), self._cache.partial(name)):
             with contextlib.suppress(OSError):
-                return max(0, file.size_bytes - path.stat().st_size)
+                return max(0, file.size_bytes - occupied(path))
         return file.size_bytes
 
     def _name(self, file: RemoteFile) -> str:
@@ -157,7 +157,7 @@ class Download:
     def _tell_waiting(self, file: RemoteFile) -> None:
         partial = self._cache.partial(self._name(file))
         with contextlib.suppress(OSError):
-            self._tell(file, "waiting", partial.stat().st_size)
+            self._tell(file, "waiting", occupied(partial))
 
     def _tell(self, file: RemoteFile, phase: Phase, done: int) -> None:
         self._listener.progress(Progress(file.filename, phase, done, file.size_bytes))

@@ -58,7 +58,8 @@ class Hasher:
         self._promised = promised
         self._on_prefix = on_prefix
         self._change = threading.Condition()
-        self._free = [Piece() for _ in range(_PIECES)]
+        self._free: list[Piece] = []
+        self._unmade = _PIECES  # pieces that may still be made
         self._queue: deque[Piece] = deque()  # the next ones, in order
         self._reached = 0  # everything before is in the file
         self._next = 0  # everything before has been hashed, is being hashed, or waits in the queue
@@ -79,10 +80,13 @@ class Hasher:
             OSError: hashing has failed, so that there will never be one.
         """
         with self._change:
-            self._change.wait_for(lambda: self._free or self._stopped)
+            self._change.wait_for(lambda: self._free or self._unmade or self._stopped)
             if self._failure:
                 raise self._failure
-            return self._free.pop() if self._free else Piece()
+            if self._free:
+                return self._free.pop()
+            self._unmade -= 1
+            return Piece()
 
     def give_back(self, piece: Piece) -> None:
         """Take back a piece whose bytes are not needed any more."""

@@ -25,6 +25,17 @@ def check_space(folder: Path, needed: int) -> None:
         raise disk_full(folder, with_margin, free)
 
 
+def occupied(path: Path) -> int:
+    """Return the bytes that a file takes on the disk; the holes of an unfinished one take none.
+
+    Raises:
+        OSError: it is not there.
+    """
+    status = path.stat()
+    blocks: int | None = getattr(status, "st_blocks", None)  # of 512 bytes; Windows has none
+    return status.st_size if blocks is None else min(status.st_size, blocks * 512)
+
+
 def disk_full(folder: Path, needed: int, free: int | None = None) -> DiskSpaceError:
     """Return the error for a disk that cannot take ``needed`` more bytes."""
     free = shutil.disk_usage(folder).free if free is None else free

@@ -301,6 +301,8 @@ class Store:
             with writing_to(file.path.parent):
                 freed = remove_copy(file.path)
         self.forget(file)
+        if file.sha256 and all(r.file.sha256 != file.sha256 for r in self.receipts()):
+            self._prefixes.forget(file.sha256)
         return freed
 
     def is_ours(self, file: ModelFile) -> bool:

@@ -154,3 +154,9 @@ def test_a_file_that_was_replaced_under_the_same_time_is_noticed(
     twin.replace(blob)
     (found,) = store.verify(store.models(), heard, quick=True)
     assert not found.ok
+
+
+def test_prefixes_go_with_the_last_file_that_has_the_bytes(blob: Path, store: Store, home: Path):
+    assert list(Home(home).prefixes.iterdir())
+    store.remove(store.models()[0])
+    assert list(Home(home).prefixes.iterdir()) == []
