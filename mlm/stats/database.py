@@ -42,7 +42,7 @@ def open_database(path: Path, schema: Schema) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         if not is_broken(error):
             raise
-    _put_aside(path)
+    put_aside(path)
     return _open_sound(path, schema)
 
 
@@ -67,14 +67,20 @@ def _open_sound(path: Path, schema: Schema) -> sqlite3.Connection:
             broken.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise broken
         connection.executescript(schema.script)
-        connection.execute(f"PRAGMA user_version = {schema.version}")
+        if version == 0:  # else this would wait for a lock that somebody may hold for long
+            connection.execute(f"PRAGMA user_version = {schema.version}")
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _put_aside(path: Path) -> None:
+def put_aside(path: Path) -> None:
+    """Rename the file at ``path`` to ``….broken``; what belongs to it goes.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
     path.replace(path.with_name(path.name + ".broken"))
     for companion in ("-wal", "-shm"):
         path.with_name(path.name + companion).unlink(missing_ok=True)

@@ -1,12 +1,14 @@
 """From files to models: shards joined, and what lies in the cache that nobody has told us of."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from mlm.store.names import is_filename, is_sha256, split_shard
+from mlm.store.names import is_sha256, split_shard
 from mlm.store.order import Shipment
 from mlm.store.side_files import side_role
+from mlm.store.survey import survey_cache
 from mlm.store.types import ModelFile, RemoteFile
 from mlm.store.variant import read_quant
 
@@ -35,17 +37,11 @@ def _join(parts: list[ModelFile]) -> ModelFile:
 
 def scan_cache(hub_cache: Path) -> Iterator[ModelFile]:
     """Yield the GGUF files in a Hugging Face cache, whoever fetched them, none of them verified."""
-    for repo in sorted(hub_cache.glob("models--*--*")):
-        _, owner, name = repo.name.split("--", 2)
-        for path in sorted(repo.glob("snapshots/*/**/*.gguf")):
-            commit, filename = _place(path, repo / "snapshots")
-            if is_filename(filename) and path.is_file():
-                yield describe_cached(path, f"{owner}/{name}", commit, filename)
-
-
-def _place(path: Path, snapshots: Path) -> tuple[str, str]:
-    commit, *rest = path.relative_to(snapshots).parts
-    return commit, "/".join(rest)
+    for repo in survey_cache(hub_cache):
+        for link in repo.links:
+            if link.blob is not None and link.filename.lower().endswith(".gguf"):
+                with contextlib.suppress(OSError):  # it went while we looked
+                    yield describe_cached(link.path, repo.repo_id, link.commit, link.filename)
 
 
 def describe_cached(path: Path, repo_id: str, commit: str, filename: str) -> ModelFile:

@@ -8,12 +8,13 @@ from typing import Literal
 
 from mlm.errors import MlmError
 from mlm.store.cache_layout import RepoCache
+from mlm.store.copies import Copies
 from mlm.store.inventory import describe_cached
 from mlm.store.lock import is_held
 from mlm.store.names import is_commit
 from mlm.store.receipt import Receipt
 from mlm.store.store import Store
-from mlm.store.survey import DiskFile, Inode, RepoSurvey, look_at, survey_cache
+from mlm.store.survey import DiskFile, Inode, RepoSurvey, look_at, survey_cache, walk_files
 from mlm.store.types import ModelFile
 from mlm.units import format_age
 
@@ -35,7 +36,7 @@ class Leftover:
     """A partial file, or a blob that no commit uses."""
 
     kind: Literal["partial", "orphan"]
-    repo_id: str
+    repo_id: str | None  # None: an import that did not end
     file: DiskFile
     is_held: bool  # somebody is fetching it now
 
@@ -102,10 +103,11 @@ def _choose_leftovers(leftovers: Iterable[Leftover], now: float) -> Iterator[Pru
             continue
         reason = "no commit uses it"
         if leftover.kind == "partial":
-            reason = f"a download that stopped {format_age(age_s)} ago"
+            what = "a download" if leftover.repo_id else "an import"
+            reason = f"{what} that stopped {format_age(age_s)} ago"
         yield Prunable(
             kind=leftover.kind,
-            name=f"{leftover.repo_id}: {file.path.name}",
+            name=f"{leftover.repo_id}: {file.path.name}" if leftover.repo_id else file.path.name,
             path=file.path,
             freed_bytes=file.held_bytes if file.n_links == 1 else 0,
             age_s=age_s,
@@ -164,13 +166,16 @@ def gather(store: Store, loaded: Collection[Inode], pinned: Collection[tuple[str
     """Return the facts; ``pinned`` are repositories and commits that the catalog means."""
     repos = survey_cache(store.hub_cache)
     known = {receipt.file.path: receipt.file for receipt in store.receipts()}
-    gone = [r for r in store.receipts() if _is_gone(r.file)]
+    gone = [r for r in store.receipts() if _is_gone(r.file, is_ours=store.is_ours(r.file))]
     shelved = [
         *(one for repo in repos for one in _shelved_in(repo, known, pinned)),
         *(one for path, file in known.items() if store.is_copy(path) for one in _copy(file)),
     ]
+    leftovers = [leftover for repo in repos for leftover in _leftovers(repo)]
+    for folder in Copies(store.home.models).abandoned():
+        leftovers += [Leftover("partial", None, file, False) for file in walk_files(folder)]
     return Facts(
-        leftovers=tuple(leftover for repo in repos for leftover in _leftovers(repo)),
+        leftovers=tuple(leftovers),
         shelved=tuple(
             replace(one, is_loaded=bool(one.blob and one.blob.inode in loaded)) for one in shelved
         ),
@@ -178,9 +183,11 @@ def gather(store: Store, loaded: Collection[Inode], pinned: Collection[tuple[str
     )
 
 
-def _is_gone(file: ModelFile) -> bool:
+def _is_gone(file: ModelFile, *, is_ours: bool) -> bool:
     """Whether the file was deleted; one whose folder is missing too may be on an unplugged disk."""
-    return not file.path.exists() and (file.origin != "import" or file.path.parent.is_dir())
+    if file.path.exists():
+        return False
+    return is_ours or file.path.parent.is_dir()
 
 
 def _leftovers(repo: RepoSurvey) -> Iterator[Leftover]:
@@ -223,7 +230,7 @@ def prune(store: Store, items: Iterable[Prunable]) -> list[tuple[Prunable, str |
 def _delete(store: Store, item: Prunable) -> str | None:
     try:
         if item.file is None:
-            return _delete_leftover(RepoCache(store.hub_cache, str(item.repo_id)), item)
+            return _delete_leftover(store, item)
         if item.kind == "receipt":
             store.forget(item.file)
         else:
@@ -235,9 +242,11 @@ def _delete(store: Store, item: Prunable) -> str | None:
     return None
 
 
-def _delete_leftover(cache: RepoCache, item: Prunable) -> str | None:
-    if item.kind == "orphan":
-        is_gone = cache.remove_orphan(item.path)
+def _delete_leftover(store: Store, item: Prunable) -> str | None:
+    if item.repo_id is None:
+        is_gone = Copies(store.home.models).sweep(item.path)
+    elif item.kind == "orphan":
+        is_gone = RepoCache(store.hub_cache, item.repo_id).remove_orphan(item.path)
     else:
-        is_gone = cache.remove_leftover(item.path)
+        is_gone = RepoCache(store.hub_cache, item.repo_id).remove_leftover(item.path)
     return None if is_gone else "it is being used now"

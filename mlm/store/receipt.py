@@ -7,12 +7,15 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mlm.store.types import ModelFile
+
+_USE_STEP_S = 3600.0  # the index knows times of use exactly; losing it may cost this much of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,21 @@ class Receipts:
         text = json.dumps(
             {"file": document, "mtime_ns": receipt.mtime_ns, "inode": receipt.inode}, indent=1
         )
-        path.write_text(text, encoding="utf-8")  # a torn one only means hashing the file again
+        unfinished = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.unfinished")
+        try:
+            unfinished.write_text(text, encoding="utf-8")
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def note_use(self, receipt: Receipt, at: float) -> None:
+        """Keep when the file of ``receipt`` was used (Unix time), at most once an hour."""
+        path = self._path(receipt.file.path)
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            receipt = _parse(json.loads(path.read_bytes()))
+        last = receipt.file.last_used_at
+        if last is None or not 0 <= at - last < _USE_STEP_S:
+            self.write(replace(receipt, file=replace(receipt.file, last_used_at=at)))
 
     def forget(self, path: Path) -> None:
         """Throw away the receipt for ``path``."""
@@ -76,10 +93,16 @@ class Receipts:
 
     def read_all(self) -> Iterator[Receipt]:
         """Yield every receipt that can be read."""
-        if self._folder.is_dir():
-            for path in sorted(self._folder.glob("*.json")):
-                with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-                    yield _parse(json.loads(path.read_bytes()))
+        for path in self._paths():
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+                yield _parse(json.loads(path.read_bytes()))
+
+    def count(self) -> int:
+        """Return how many there are, whether they can be read or not."""
+        return len(self._paths())
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []
 
     def _path(self, file: Path) -> Path:
         return self._folder / f"{hashlib.sha256(os.fsencode(file)).hexdigest()[:32]}.json"
@@ -87,8 +110,8 @@ class Receipts:
 
 def _parse(document: dict[str, Any]) -> Receipt:
     fields = document["file"]
-    return Receipt(
-        ModelFile(**(fields | {"path": Path(fields["path"])})),
-        document["mtime_ns"],
-        document.get("inode"),
-    )
+    file = ModelFile(**(fields | {"path": Path(fields["path"])}))
+    names = (file.ref, file.model_id, file.filename, file.origin)
+    if not all(isinstance(name, str) for name in names) or not isinstance(file.size_bytes, int):
+        raise ValueError("not a receipt")
+    return Receipt(file, int(document["mtime_ns"]), document.get("inode"))

@@ -27,7 +27,7 @@ class Removal:
 def plan_removal(store: Store, models: Collection[ModelFile]) -> list[Removal]:
     """Return what deleting all of ``models`` together would do."""
     names = Names([r.file for r in store.receipts()], survey_cache(store.hub_cache))
-    files = {model.path: store.files(model) for model in models}
+    files = {model.path: store.files_to_go(model) for model in models}
     going = [file.path for parts in files.values() for file in parts]
     counted: set[tuple[int, int]] = set()
     return [_plan(store, model, files[model.path], names, (going, counted)) for model in models]

@@ -29,7 +29,15 @@ from mlm.store.ref import HubRef, LocalRef, parse_ref
 from mlm.store.repair import Repair
 from mlm.store.side_files import is_beside, side_role, without_side_files
 from mlm.store.space import writing_to
-from mlm.store.types import Downloaded, DownloadStatus, ModelFile, Origin, RemoteFile, Verified
+from mlm.store.types import (
+    Downloaded,
+    DownloadStatus,
+    ModelFile,
+    Origin,
+    Rebuilt,
+    RemoteFile,
+    Verified,
+)
 from mlm.store.verify import CorruptModelError, verify_files
 
 
@@ -283,10 +291,14 @@ class Store:
 
         Return the bytes that became free.
         """
+        return sum(self.remove_file(file) for file in self.files_to_go(model))
+
+    def files_to_go(self, model: ModelFile) -> list[ModelFile]:
+        """Return the files that go with a model: its own, and side files of no other model."""
         files = self.files(model)
         others = [m for m in self.models() if m.path != model.path]
         files += [f for f in self.side_files(model) if not any(is_beside(f, m) for m in others)]
-        return sum(self.remove_file(file) for file in files)
+        return files
 
     def remove_file(self, file: ModelFile) -> int:
         """Delete one file of a model, or only forget it if it is not in one of mlm's places.
@@ -342,8 +354,28 @@ class Store:
 
     def note_use(self, model: ModelFile) -> None:
         """Remember that a model is being used now."""
-        for file in self.files(model):
-            self._index.note_use(file.path, time.time())
+        paths, now = {file.path for file in self.files(model)}, time.time()
+        for receipt in self.receipts():
+            if receipt.file.path in paths:
+                self._index.note_use(receipt.file.path, now)
+                with contextlib.suppress(OSError):  # a home that is read-only or full
+                    self._receipts.note_use(receipt, now)
+
+    def rebuild(self) -> Rebuilt:
+        """Make the index anew from the receipts and what lies in the cache.
+
+        Raises:
+            ConflictError, UsageError: it cannot be written.
+        """
+        self._index.rebuild()
+        kept = {receipt.file.path for receipt in self._receipts.read_all()}
+        files = [receipt.file for receipt in self.receipts()]
+        return Rebuilt(
+            receipts=len(kept),
+            found=sum(file.path not in kept for file in files),
+            gone=tuple(file for file in files if not file.path.exists()),
+            unreadable=self._receipts.count() - len(kept),
+        )
 
     def close(self) -> None:
         """Give the index back."""

@@ -82,3 +82,13 @@ class Verified:
     def ok(self) -> bool:
         """Whether every byte is what was promised."""
         return self.expected is not None and self.actual == self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What an index was made from."""
+
+    receipts: int  # that could be read
+    found: int  # files in the cache that there is no receipt for
+    gone: tuple[ModelFile, ...]  # known from a receipt, but not there
+    unreadable: int  # receipts that are damaged

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from mlm.paths import Home
+from mlm.store.copies import Copies
 from mlm.store.sharing import Names
 from mlm.store.store import Store
 from mlm.store.survey import DiskFile, Inode, RepoSurvey, look_at, survey_cache, walk_files
@@ -64,6 +65,9 @@ def measure_usage(store: Store) -> Usage:
     count = _Count(store)
     for repo in repos:
         count.add_repo(repo)
+    for folder in Copies(store.home.models).abandoned():
+        for file in walk_files(folder):
+            count.add("partial", file)
     for file in walk_files(store.hub_cache):
         count.add("other_cache", file)
     for file in walk_files(store.home.root):
@@ -143,7 +147,8 @@ def _category(home: Home, path: Path) -> Category:
             return category  # -wal, -shm and .broken as well
     if home.logs in path.parents:
         return "logs"
-    return "index" if home.receipts in path.parents else "other"
+    is_known = home.receipts in path.parents or home.prefixes in path.parents
+    return "index" if is_known else "other"
 
 
 def _find_disks(folders: Iterable[Path]) -> Iterable[Disk]:

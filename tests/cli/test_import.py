@@ -64,9 +64,10 @@ def test_what_is_no_model_is_refused(mlm, tmp_path: Path, content: bytes, said: 
     assert mlm("list", "--json").json["models"] == []
 
 
-def test_a_missing_file_a_folder_and_a_pipe_are_refused(mlm, tmp_path: Path):
+def test_a_missing_file_an_empty_folder_and_a_pipe_are_refused(mlm, tmp_path: Path):
     assert mlm("import", tmp_path / "none.gguf").exit_code == ExitCode.NOT_FOUND
-    assert mlm("import", tmp_path).exit_code == ExitCode.INTEGRITY
+    (tmp_path / "empty").mkdir()
+    assert mlm("import", tmp_path / "empty").exit_code == ExitCode.NOT_FOUND
     os.mkfifo(tmp_path / "pipe.gguf")
     assert mlm("import", tmp_path / "pipe.gguf").exit_code == ExitCode.INTEGRITY
 

@@ -1,7 +1,7 @@
 """``mlm doctor``: check the installation, and say the fix for what is wrong."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,22 +12,31 @@ from mlm.errors import ExitCode
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mlm.cli.doctor._finding import Finding
+    from mlm.cli.doctor._finding import Check, Finding
 
 
-def doctor(ctx: typer.Context, as_json: JsonOpt = False) -> None:
+def doctor(
+    ctx: typer.Context,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Make the index of models anew from what is on the disk."),
+    ] = False,
+    as_json: JsonOpt = False,
+) -> None:
     """Check the installation; say how to fix what fails.
 
     Looked at are engine, GPUs, folders, disks, databases, models, catalog, configs, servers, hub.
+    With --rebuild only the index is looked at. For example: mlm doctor --rebuild
     """
     from mlm.cli.doctor._disk import check_databases, check_folders, check_store
     from mlm.cli.doctor._engine import check_engine
     from mlm.cli.doctor._finding import examine
     from mlm.cli.doctor._knowledge import check_catalog, check_configs
     from mlm.cli.doctor._network import check_hub, check_servers
+    from mlm.cli.doctor._rebuild import rebuild_index
 
     findings = []
-    checks = (
+    checks: tuple[Check, ...] = (
         check_engine,
         check_folders,
         check_databases,
@@ -37,6 +46,8 @@ def doctor(ctx: typer.Context, as_json: JsonOpt = False) -> None:
         check_servers,
         check_hub,
     )
+    if rebuild:
+        checks = (rebuild_index, check_databases, check_store)
     for check in checks:
         for finding in examine(check, session(ctx).settings):
             findings.append(finding)
