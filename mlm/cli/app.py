@@ -32,6 +32,7 @@ COMMANDS = (
     "config",
     "lock",
     "sync",
+    "outdated",
     "serve",
     "ps",
     "stop",
