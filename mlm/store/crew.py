@@ -3,6 +3,7 @@
 import threading
 import time
 
+from mlm.errors import MlmError
 from mlm.gguf.looks import describe
 from mlm.store.hasher import PIECE_BYTES, Piece
 from mlm.store.partial import Partial
@@ -96,16 +97,35 @@ class Crew:
 
     def _fetch(self, segment: Segment) -> None:
         size = self._partial.expected.size_bytes
-        stop = segment.stop if segment.stop < size else None
-        with self._source.open(segment.start, stop=stop, etag=self._partial.etag) as body:
+        with self._open(segment) as body:
             self._set_body(body)
             try:
-                self._agree(body, segment)
                 self._receive(body, segment)
                 if segment.start == size and body.read_into(memoryview(bytearray(1))):
                     raise SpoiledError(self._source.filename, "the server sends more than it has")
             finally:
                 self._set_body(None)
+
+    def _open(self, segment: Segment) -> Body:
+        """Return the bytes of ``segment``.
+
+        While others are at work, whatever a server has against one more connection costs just that
+        connection.
+        """
+        is_last = segment.stop == self._partial.expected.size_bytes
+        stop = None if is_last else segment.stop
+        try:
+            body = self._source.open(segment.start, stop=stop, etag=self._partial.etag)
+            try:
+                self._agree(body, segment)
+            except BaseException:
+                body.close()
+                raise
+            return body
+        except MlmError as error:
+            if self.size > 1 and not isinstance(error, Interrupted):
+                raise Interrupted(error.message, remedy=error.remedy) from error
+            raise
 
     def _set_body(self, body: Body | None) -> None:
         """Make known what `dismiss` has to abort; who is dismissed before that gets no farther."""

@@ -128,16 +128,16 @@ class Partial:
         self._facts = replace(self._facts, etag=None)
         self._begin(Ranges(), [])
 
-    def drop_rotten(self) -> bool:
-        """Forget what is not any more what an earlier run wrote; whether there was any.
+    @property
+    def is_rotten(self) -> bool:
+        """Whether some of it is not any more what an earlier run wrote."""
+        return self._hasher.rotten is not None
 
-        Nobody may be writing.
-        """
+    def drop_rotten(self) -> None:
+        """Forget what is rotten, if anything is, and what lies behind it. Nobody may be writing."""
         rotten = self._hasher.rotten
-        if rotten is None:
-            return False
-        self._begin(self.ranges.cut(rotten), self._promised[: rotten // CHUNK_BYTES])
-        return True
+        if rotten is not None:
+            self._begin(self.ranges.cut(rotten), self._promised[: rotten // CHUNK_BYTES])
 
     def wait_hashed(self, timeout_s: float) -> bool:
         """Wait a while until the whole file is hashed; whether it is.

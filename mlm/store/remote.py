@@ -62,11 +62,15 @@ class Body:
         """End the connection now: a read that waits in another thread fails."""
         self._reply.abort()
 
+    def close(self) -> None:
+        """Give the connection back."""
+        self._reply.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self._reply.close()
+        self.close()
 
 
 class RemoteSource:

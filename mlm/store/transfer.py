@@ -59,6 +59,7 @@ class Transfer:
             except Interrupted as error:
                 if self._partial.size - before >= _PROGRESS_BYTES:
                     retry.progressed()
+                self._partial.drop_rotten()
                 self._hub.wait(retry, error)
 
     def _fetch_missing(self) -> None:
@@ -84,6 +85,7 @@ class Transfer:
         """Do what is due from time to time while bytes arrive."""
         partial = self._partial
         self._tell("downloading", crew.size)
+        self._check_rot()
         with writing_to(partial.path.parent, partial.missing):
             if partial.size >= self._next_space_check:
                 check_space(partial.path.parent, partial.missing)
@@ -101,12 +103,15 @@ class Transfer:
     def _hash_rest(self) -> None:
         """Wait until the complete file is hashed; show that the hash lags behind, if it does."""
         while not self._partial.wait_hashed(_TICK_S):
-            if self._partial.drop_rotten():
-                raise Interrupted(
-                    f"{self._source.filename} has changed on this disk since it was fetched in part"
-                )
+            self._check_rot()
             self._tell("checking", 0)
         self._tell("downloading", 0)
+
+    def _check_rot(self) -> None:
+        if self._partial.is_rotten:
+            raise Interrupted(
+                f"{self._source.filename} has changed on this disk since it was fetched in part"
+            )
 
     def _tell(self, phase: Phase, connections: int) -> None:
         partial = self._partial
