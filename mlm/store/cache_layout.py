@@ -64,7 +64,8 @@ class RepoCache:
     def publish(self, partial: Path, name: str) -> Path:
         """Give a verified partial file its final name, for good even if the power fails now."""
         blob = self.blob(name)
-        partial.chmod(BLOB_MODE)
+        if partial.stat().st_nlink == 1:  # else its mode is that of a file which is not ours, too
+            partial.chmod(BLOB_MODE)
         partial.replace(blob)
         sync_folder(self.blobs)
         return blob
@@ -83,7 +84,7 @@ class RepoCache:
         if self.is_linked(commit, filename, blob):
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self._unfinished(blob.name)
+        unfinished = self.unfinished(blob.name)
         try:
             unfinished.symlink_to(os.path.relpath(blob, path.parent))
         except OSError:  # Windows without the right to make links
@@ -103,11 +104,11 @@ class RepoCache:
             return
         path = self.refs / revision
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self._unfinished(blob.name)
+        unfinished = self.unfinished(blob.name)
         unfinished.write_text(commit, encoding="utf-8")
         unfinished.replace(path)
 
-    def _unfinished(self, name: str) -> Path:
+    def unfinished(self, name: str) -> Path:
         """Return a free place for what only the holder of a lock makes, out of others' sight."""
         path = self.lock(name).with_suffix(".unfinished")
         path.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mlm.errors import DiskSpaceError, IntegrityError
 from mlm.store.cache_layout import BLOB_MODE, RepoCache
+from mlm.store.copying import copy_file, share_file
 from mlm.store.digest import Digest, digest_file
 from mlm.store.hub import Hub
 from mlm.store.listener import Listener, Phase, Progress
@@ -82,6 +83,7 @@ class Ledger:
     """What is known of blobs: asked before a download, told after it."""
 
     is_trusted: Callable[[Path], bool]  # verified before, and not touched since
+    find_twin: Callable[[str], Path | None]  # where else there are trusted bytes with this sha256
     enter: Callable[[RemoteFile, Fetched], None]
 
 
@@ -122,7 +124,12 @@ class Download:
         with writing_to(self._cache.root, file.size_bytes):
             self._cache.prepare()
             with locked(self._cache.lock(self._name(file)), lambda: self._tell_waiting(file)):
-                found = self.find_trusted(file) or self._adopt(file) or self._fetch(file)
+                found = (
+                    self.find_trusted(file)
+                    or self._adopt(file)
+                    or self._share(file)
+                    or self._fetch(file)
+                )
                 discard_leftovers(self._cache.partial(self._name(file)))
                 self._cache.link(self._commit, file.filename, found.blob)
                 self._cache.set_ref(self._revision, self._commit, found.blob)
@@ -187,6 +194,28 @@ class Download:
         with contextlib.suppress(OSError):  # somebody else's file: reading it is enough
             blob.chmod(BLOB_MODE)
         return Fetched(blob, file.sha256, "adopted", prefixes=digest.prefixes)
+
+    def _share(self, file: RemoteFile) -> Fetched | None:
+        """Return a blob that shares the bytes of a file elsewhere on this machine, if one does.
+
+        Where the disk cannot share them they are copied: still faster than any network.
+        """
+        if self._terms.force or file.sha256 is None:
+            return None
+        twin = self._ledger.find_twin(file.sha256)
+        if twin is None:
+            return None
+        # Never under the name of a partial: that would be written to, and with it the other file.
+        target = self._cache.unfinished(file.sha256)
+        sharing = share_file(twin, target)
+        if sharing is None:
+            sha256 = copy_file(twin, target, lambda done: self._tell(file, "checking", done))
+            if sha256 != file.sha256:
+                target.unlink()
+                return None
+        how = {"hardlink": "linked", "clone": "shared", None: "copied"}[sharing]
+        self._listener.note(f"{file.filename} is on this machine as {twin}: {how}, not fetched")
+        return Fetched(self._cache.publish(target, file.sha256), file.sha256, "adopted")
 
     def _fetch(self, file: RemoteFile) -> Fetched:
         fetched = 0

@@ -36,8 +36,7 @@ class Partial:
         self._facts = Facts(commit, file.filename, file.size_bytes, file.sha256, file.git_oid)
         self._lock = threading.Lock()  # of ranges and journal
         self._synced = 0  # bytes
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        self._fd = os.open(path, flags, 0o644)
+        self._fd = _open_own(path)
         self._journal = Journal(_journal_path(path))
         self._promised: list[bytes] = []  # prefixes that an earlier run has noted
         self._hasher = self._new_hasher()
@@ -214,6 +213,17 @@ class Partial:
     def _note_prefix(self, prefix: bytes) -> None:
         with self._lock:
             self._journal.note_prefix(prefix)
+
+
+def _open_own(path: Path) -> int:
+    """Open a file of ours: never through a link, and none that has another name."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o644)
+    if os.fstat(descriptor).st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    path.unlink()
+    return os.open(path, flags | os.O_EXCL, 0o644)
 
 
 def discard_leftovers(path: Path) -> None:

@@ -13,6 +13,7 @@ from mlm.errors import NotFoundError, UsageError
 from mlm.gguf.reader import read_metadata, shard_paths
 from mlm.paths import Home
 from mlm.store.cache_layout import RepoCache
+from mlm.store.content import find_by_sha256
 from mlm.store.copies import remove_copy
 from mlm.store.digest import hash_file
 from mlm.store.download import Download, Fetched, Ledger, Place, Terms
@@ -401,7 +402,11 @@ class Store:
                 verified_at, origin = known.verified_at, known.origin
                 self._replace(replace(model, verified_at=verified_at, origin=origin))
 
-        ledger = Ledger(lambda blob: self._trusted(blob) is not None, enter)
+        def find_twin(sha256: str) -> Path | None:
+            twin = find_by_sha256(self.receipts(), sha256)
+            return Path(os.path.realpath(twin.path)) if twin else None
+
+        ledger = Ledger(lambda blob: self._trusted(blob) is not None, find_twin, enter)
         return Download(hub, place, terms, listener, ledger)
 
     def _cache_of(self, shipment: Shipment) -> RepoCache:

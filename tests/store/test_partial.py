@@ -196,3 +196,12 @@ def test_a_link_in_its_place_is_not_followed(path: Path, tmp_path: Path):
     with pytest.raises(OSError):
         Partial(path, remote(), COMMIT)
     assert target.read_text() == "mine"
+
+
+def test_a_file_with_another_name_is_not_written_to(path: Path, tmp_path: Path):
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    path.hardlink_to(precious)
+    with found(path, remote()) as partial:
+        put(partial, TINY, 0, 1000)
+    assert precious.read_text() == "mine"

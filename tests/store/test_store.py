@@ -12,6 +12,7 @@ from fakes.hub import FakeHub, File
 from fakes.hub.tiny import NAME, REPO, TINY, model_bytes
 
 from mlm.catalog.types import Quant
+from mlm.demo.hub import DEMO_FILE
 from mlm.errors import DiskSpaceError, IntegrityError, NotFoundError, UsageError
 from mlm.paths import Home
 from mlm.store.download import Terms, UnverifiableError
@@ -367,3 +368,31 @@ def test_a_locked_index_does_not_lose_a_download(
     other.close()
     with Store(Home(home), hub_cache) as again:
         assert again.find(REPO).sha256 == tiny.sha256
+
+
+def test_what_is_on_this_machine_under_another_name_is_not_fetched(
+    tmp_path: Path, download: Download, store: Store, hub: FakeHub, heard: Heard
+):
+    mine = tmp_path / "mine.gguf"
+    mine.write_bytes(DEMO_FILE.read_bytes())
+    store.import_file(mine, heard)
+    hub.add(REPO, File(NAME, mine.read_bytes()))
+    (file,) = download()
+    assert (file.status, file.fetched_bytes) == ("adopted", 0)
+    assert hub.asked("cdn") == []
+    assert file.path.read_bytes() == mine.read_bytes()
+    assert mine.stat().st_mode & 0o200, "the file itself stays as it was"
+    assert str(mine) in heard.notes[0]
+    assert len(store.models()) == 2
+
+
+def test_but_not_what_was_changed_since_it_was_checked(
+    tmp_path: Path, download: Download, store: Store, hub: FakeHub, heard: Heard
+):
+    mine = tmp_path / "mine.gguf"
+    mine.write_bytes(DEMO_FILE.read_bytes())
+    store.import_file(mine, heard)
+    hub.add(REPO, File(NAME, mine.read_bytes()))
+    mine.write_bytes(mine.read_bytes()[:-1] + b"x")
+    (file,) = download()
+    assert file.status == "downloaded"
