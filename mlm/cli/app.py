@@ -42,6 +42,7 @@ COMMANDS = (
     "stats",
     "cache",
     "doctor",
+    "engine",
     "demo",
     "completion",
 )

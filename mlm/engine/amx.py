@@ -12,9 +12,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
+
+AmxState = Literal["unused", "used", "miscompiled"]
 
 _FIXED_MINOR = {11: 5, 12: 4, 13: 3}  # by major version; all later ones are fixed
 _COMPILER = re.compile(rb"GCC: \([^)]*\) (\d+)\.(\d+)")
+_ANY_COMPILER = re.compile(rb"(?:(GCC): \([^)\0]*\)|(clang) version) (\d[\d.]*)")
+_USES_AMX = "AMX_INT8 = 1"
 _SS_DISABLE = 2  # bits/ss_flags.h
 _SMALL_STACK_BYTES = 8192  # legal, but less than a signal frame with AMX state needs
 
@@ -28,9 +33,28 @@ class _SignalStack(ctypes.Structure):
 def is_miscompiled(library: bytes) -> bool:
     """Return whether a shared library was made by a GCC that compiles AMX wrongly."""
     versions = [(int(major), int(minor)) for major, minor in _COMPILER.findall(library)]
-    return any(
-        major < min(_FIXED_MINOR) or minor < _FIXED_MINOR.get(major, 0) for major, minor in versions
-    )
+    return any(gets_amx_wrong(major, minor) for major, minor in versions)
+
+
+def gets_amx_wrong(major: int, minor: int) -> bool:
+    """Return whether GCC of this version is one of those."""
+    return major < min(_FIXED_MINOR) or minor < _FIXED_MINOR.get(major, 0)
+
+
+def name_compiler(libraries: Path) -> str | None:
+    """Return the compiler that made a build's CPU kernels: ``GCC 12.2.0``; None: not to be told."""
+    for path in sorted(libraries.glob("*ggml-cpu*")):
+        for gcc, clang, version in _ANY_COMPILER.findall(path.read_bytes()):
+            return f"{(gcc or clang).decode()} {version.decode()}"
+    return None
+
+
+def describe_amx(system_info: str, libraries: Path) -> AmxState:
+    """Return how a build uses AMX, from the same facts as `refused_if_miscompiled`."""
+    if sys.platform != "linux" or _USES_AMX not in system_info:
+        return "unused"
+    kernels = libraries.glob("libggml-cpu*")
+    return "miscompiled" if any(is_miscompiled(path.read_bytes()) for path in kernels) else "used"
 
 
 @contextmanager
@@ -41,10 +65,7 @@ def refused_if_miscompiled(system_info: str, libraries: Path) -> Iterator[None]:
         system_info: what llama.cpp says of itself and this CPU.
         libraries: the folder of llama.cpp's shared libraries.
     """
-    uses_amx = sys.platform == "linux" and "AMX_INT8 = 1" in system_info
-    if not uses_amx or not any(
-        is_miscompiled(path.read_bytes()) for path in libraries.glob("libggml-cpu*")
-    ):
+    if describe_amx(system_info, libraries) != "miscompiled":
         yield
         return
     # Linux grants AMX only if every thread's signal stack has room for its state.

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 from mlm.errors import EngineError
 
-INSTALL_COMMAND = "pip install 'mlm[llama]'"
+INSTALL_COMMAND = "mlm engine install"
 _MODULES = ("llama_cpp", "jinja2", "msgspec", "starlette", "uvicorn")
 
 

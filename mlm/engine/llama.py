@@ -24,6 +24,8 @@ from mlm.engine.sampling import Stage
 from mlm.engine.scheduler import Part
 
 ENGINE = f"llama.cpp (llama-cpp-python {llama_cpp.__version__})"
+VERSION = str(llama_cpp.__version__)
+LIBRARIES = Path(str(llama_cpp.__file__)).parent / "lib"
 _FLASH_ATTN = {
     "auto": C.LLAMA_FLASH_ATTN_TYPE_AUTO,
     "on": C.LLAMA_FLASH_ATTN_TYPE_ENABLED,
@@ -41,6 +43,16 @@ _LEVEL_WARN, _LEVEL_ERROR, _LEVEL_CONT = 3, 4, 5  # enum ggml_log_level
 
 class LoadError(Exception):
     """llama.cpp refused a model or a context; the text is its own last complaint."""
+
+
+def system_info() -> str:
+    """Return what llama.cpp says of its build and this CPU."""
+    return str(C.llama_print_system_info().decode("utf-8", "replace"))
+
+
+def can_offload() -> bool:
+    """Return whether the build has a back end for GPUs."""
+    return bool(C.llama_supports_gpu_offload())
 
 
 class LoadLog:
@@ -90,8 +102,7 @@ class Model:
         params.n_gpu_layers = config.n_gpu_layers
         params.load_mode = _LOAD_MODES[config.use_mmap, config.use_mlock]
         params.progress_callback = C.llama_progress_callback(progress)
-        libraries = Path(str(llama_cpp.__file__)).parent / "lib"
-        with refused_if_miscompiled(C.llama_print_system_info().decode(), libraries):
+        with refused_if_miscompiled(system_info(), LIBRARIES):
             self.handle = C.llama_model_load_from_file(os.fsencode(path), params)
         if not self.handle:
             raise LoadError(log.reason)

@@ -42,6 +42,28 @@ def probe_nvml(nvml: Any, environ: Mapping[str, str]) -> Probe:
     return Probe(tuple(chosen), source="NVML")
 
 
+def read_cuda_version() -> tuple[int, int] | None:
+    """Return the newest CUDA that the driver can run, None without one."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    return ask_cuda_version(pynvml)
+
+
+def ask_cuda_version(nvml: Any) -> tuple[int, int] | None:
+    """Return the same from the library ``nvml``."""
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError:
+        return None
+    try:
+        version = _ask(nvml, nvml.nvmlSystemGetCudaDriverVersion_v2)  # 12040 is 12.4
+    finally:
+        _ask(nvml, nvml.nvmlShutdown)
+    return (version // 1000, version % 1000 // 10) if version else None
+
+
 def explain_failure(error: Exception) -> str | None:
     """Return what is wrong with the driver, None when there simply is none."""
     text = str(error)

@@ -139,7 +139,7 @@ def test_without_the_engine_it_says_how_to_get_it(mlm, monkeypatch):
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
     result = mlm("chat", "mlm-demo")
     assert result.exit_code == ExitCode.ENGINE
-    assert "pip install" in result.stderr
+    assert "mlm engine install" in result.stderr
 
 
 def test_the_demo_model_chats_for_real(mlm, home: Path):

@@ -131,7 +131,7 @@ def test_without_the_engine_it_says_how_to_get_it(mlm, pipe, monkeypatch):
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
     result = mlm("run", "mlm-demo", "Hi")
     assert result.exit_code == ExitCode.ENGINE
-    assert "pip install" in result.stderr
+    assert "mlm engine install" in result.stderr
 
 
 def test_a_model_that_is_not_there_is_not_found(mlm, pipe):

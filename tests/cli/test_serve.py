@@ -279,4 +279,4 @@ def test_without_the_engine_one_command_is_offered(mlm, monkeypatch: pytest.Monk
     monkeypatch.setattr("mlm.engine.extra._MODULES", ("no_such_module",))
     result = mlm("serve", DEMO_MODEL)
     assert result.exit_code == ExitCode.ENGINE
-    assert "hint: pip install" in result.stderr
+    assert "hint: mlm engine install" in result.stderr

@@ -62,7 +62,7 @@ def test_without_the_engine_the_tour_goes_as_far_as_it_can_and_names_the_way_on(
     )
     assert done.returncode == ExitCode.ENGINE
     assert "$ mlm config show mlm-demo" in done.stdout and "$ mlm serve" not in done.stdout
-    assert "hint: pip install 'mlm[llama]'" in done.stderr
+    assert "hint: mlm engine install" in done.stderr
     assert list(temporary.iterdir()) == []
 
 

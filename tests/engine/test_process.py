@@ -264,5 +264,5 @@ def test_without_the_extra_the_error_is_the_command_that_installs_it():
         check=False,
     )
     assert "EngineMissing" in done.stderr
-    assert "pip install 'mlm[llama]'" in str(EngineMissing("llama_cpp").remedy)
+    assert "mlm engine install" in str(EngineMissing("llama_cpp").remedy)
     assert EngineMissing("llama_cpp").exit_code == 9
