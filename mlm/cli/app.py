@@ -26,6 +26,7 @@ COMMANDS = (
     "show",
     "inspect",
     "import_",
+    "adopt",
     "rm",
     "prune",
     "df",

@@ -28,6 +28,14 @@ class DiskFile:
     inode: Inode
     n_links: int
     changed_at: float  # Unix time
+    owner: tuple[int, int]  # user and group
+    mode: int  # permissions
+
+    def is_same_as(self, other: "DiskFile | None") -> bool:
+        """Whether ``other`` is a later look at this file, and nothing has touched it between."""
+        if other is None or self.inode != other.inode:
+            return False
+        return (self.size_bytes, self.changed_at) == (other.size_bytes, other.changed_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,8 @@ def look_at(path: Path, *, follow: bool = False) -> DiskFile | None:
         inode=(status.st_dev, status.st_ino),
         n_links=status.st_nlink,
         changed_at=status.st_mtime,
+        owner=(status.st_uid, status.st_gid),
+        mode=stat.S_IMODE(status.st_mode),
     )
 
 

@@ -1,0 +1,1 @@
+"""Other tools on this machine that keep model files: what they have, read without trust."""
