@@ -23,6 +23,11 @@ class Home:
         return self.root / "config"
 
     @property
+    def manifests(self) -> Path:
+        """Manifests that came from the web, each in a folder named after its checksum."""
+        return self.root / "manifests"
+
+    @property
     def cache(self) -> Path:
         """What can be deleted at any time: parsed catalog, hardware figures."""
         return self.root / "cache"

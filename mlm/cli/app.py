@@ -34,6 +34,7 @@ COMMANDS = (
     "lock",
     "sync",
     "outdated",
+    "setup",
     "serve",
     "ps",
     "stop",

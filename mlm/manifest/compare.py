@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 from mlm.errors import GateFailedError
+from mlm.hardware.types import Hardware
 from mlm.manifest.engine import PACKAGE, allows, exact_version
-from mlm.manifest.types import Lock, LockedModel, Manifest, WantedModel
+from mlm.manifest.types import Demands, Lock, LockedModel, Manifest, WantedModel
+from mlm.units import format_size
 
 
 class DriftError(GateFailedError):
@@ -72,3 +74,18 @@ def choose_engine(manifest: Manifest, locked: str | None, installed: str | None)
     if installed is not None and allows(manifest.engine, installed):
         return installed
     return None
+
+
+def machine_memory(hardware: Hardware) -> int:
+    """Return the bytes of main memory that a machine, or the container we are in, has in all."""
+    return min(hardware.memory.total, hardware.memory.limit or hardware.memory.total)
+
+
+def find_unmet(demands: Demands, hardware: Hardware) -> Iterator[str]:
+    """Yield what a machine lacks of what a manifest demands."""
+    memory = machine_memory(hardware)
+    if demands.memory is not None and memory < demands.memory:
+        yield f"it has {format_size(memory)} of memory, {format_size(demands.memory)} are demanded"
+    kinds = sorted({accelerator.kind for accelerator in hardware.accelerators})
+    if demands.accelerator is not None and demands.accelerator not in kinds:
+        yield f"it has {', '.join(kinds) or 'no GPU'}, {demands.accelerator} is demanded"
