@@ -17,13 +17,14 @@ class WrongAnswer(GateFailedError):
 
     code = "wrong_answer"
 
-    def __init__(self, name: str, answer: str, expected: str | None) -> None:
+    def __init__(self, name: str, answer: str, expected: str | None, *, cut: bool) -> None:
         said = f"'{answer[:_SHOWN]}'" if answer else "nothing"
         missing = f", which lacks '{expected}'" if expected and answer else ""
-        super().__init__(
-            f"{name} answers {said}{missing}",
-            remedy="see for yourself: mlm chat " + name + "; or expect something else in mlm.yaml",
-        )
+        remedy = f"see for yourself: mlm chat {name}; or expect something else in mlm.yaml"
+        if cut:
+            said += " before it is cut off"
+            remedy = "allow it more tokens: smoke.max_tokens in mlm.yaml"
+        super().__init__(f"{name} answers {said}{missing}", remedy=remedy)
 
 
 def ask_model(run: "Session", wanted: "WantedModel") -> dict[str, Any]:
@@ -48,7 +49,8 @@ def ask_model(run: "Session", wanted: "WantedModel") -> dict[str, Any]:
             answer.wait()
     is_expected = (smoke.expect or "").casefold() in answer.text.casefold()
     if not is_expected or not (answer.text.strip() or answer.completion_tokens):
-        raise WrongAnswer(wanted.name, answer.text.strip(), smoke.expect)
+        cut = answer.finished is not None and answer.finished.reason == "length"
+        raise WrongAnswer(wanted.name, answer.text.strip(), smoke.expect, cut=cut)
     return {
         "prompt": smoke.prompt,
         "answer": answer.text,

@@ -58,7 +58,7 @@ def _report(
     as_json: bool,
 ) -> None:
     """Print what became of every model; the exit code is that of the first failure."""
-    from mlm.manifest.compare import find_engine_drift, wanted_engine
+    from mlm.manifest.compare import find_engine_drift
     from mlm.manifest.engine import installed_version
     from mlm.manifest.lock_file import lock_path
 
@@ -76,8 +76,7 @@ def _report(
     else:
         print_text(_table(done))
     for drift in find_engine_drift(manifest, lock, installed):
-        wanted = wanted_engine(manifest, lock)
-        run.note(f"{drift}; hint: pip install 'llama-cpp-python{wanted}'")
+        run.note(f"{drift}; hint: mlm setup {manifest.path}")
     exit_with(failures, as_json=as_json)
 
 

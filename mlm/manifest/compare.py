@@ -17,8 +17,8 @@ class DriftError(GateFailedError):
     def __init__(self, drifts: list[str]) -> None:
         super().__init__(
             "; ".join(drifts),
-            remedy="mlm sync (without --frozen) or mlm lock takes over what was changed;"
-            " else undo it",
+            remedy="undo it; or without --frozen mlm sync takes over mlm.yaml and writes configs"
+            " anew, and mlm setup mlm.yaml installs the locked engine",
         )
 
 

@@ -22,7 +22,13 @@ _HEADER = """\
 
 
 def lock_path(manifest: Path) -> Path:
-    """Return where the lock of a manifest is: beside it, ``mlm.lock`` for ``mlm.yaml``."""
+    """Return where the lock of a manifest is: beside it, ``mlm.lock`` for ``mlm.yaml``.
+
+    Raises:
+        UsageError: the manifest has no name.
+    """
+    if not manifest.name:
+        raise UsageError(f"{manifest} is a folder", remedy="--file mlm.yaml")
     return manifest.with_suffix(".lock")
 
 
@@ -54,9 +60,11 @@ def _read(document: Document) -> Lock:
         except ValueError as error:
             raise ManifestError(f"{document.where(('engine',))}: {error}") from error
     models = tuple(_read_model(document, n) for n in range(len(value["models"])))
+    seen: set[str] = set()
     for n, model in enumerate(models):
-        if model.name in {other.name for other in models[:n]}:
+        if model.name in seen:
             raise ManifestError(f"{document.where(('models', n))}: {model.name} is here twice")
+        seen.add(model.name)
     return Lock(models, engine)
 
 
@@ -76,6 +84,9 @@ def _read_model(document: Document, n: int) -> LockedModel:
         raise refuse("repo_id", f"'{item['repo_id']}' is not the repository of {ref}")
     if "revision" in item and not is_revision(item["revision"]):
         raise refuse("revision", f"'{item['revision']}' is not a branch, tag or commit")
+    files = _read_files(document, (*path, "files"), item["files"])
+    if isinstance(ref, HubRef) and ref.filename not in (None, *(f.filename for f in files)):
+        raise refuse("files", f"lack {ref.filename}")
     return LockedModel(
         ref,
         item.get("revision"),
@@ -83,7 +94,7 @@ def _read_model(document: Document, n: int) -> LockedModel:
         item["commit"],
         item.get("quant"),
         item["config_sha256"],
-        _read_files(document, (*path, "files"), item["files"]),
+        files,
     )
 
 

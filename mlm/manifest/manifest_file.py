@@ -23,6 +23,7 @@ from mlm.store.ref import LocalRef, parse_ref
 from mlm.strictyaml import Document, KeyPath
 from mlm.units import parse_size
 
+MAX_MODELS = 1000
 _MAX_GPU_LAYERS = 513
 _T = TypeVar("_T")
 
@@ -48,10 +49,18 @@ def read_manifest(path: Path) -> Manifest:
         ManifestError, YamlError: it cannot be meant.
         NotFoundError: it cannot be read.
     """
+    if path.suffix == ".lock":
+        raise ManifestError(
+            f"{path} would be a lock; name the manifest beside it",
+            remedy=f"--file {path.with_suffix('.yaml')}",
+        )
     if not path.exists():
         raise ManifestMissing(path)
     document = read_document(path, "manifest")
     value: dict[str, Any] = document.value
+    if len(value["models"]) > MAX_MODELS:
+        where = document.where(("models", MAX_MODELS))
+        raise ManifestError(f"{where}: more than {MAX_MODELS} models")
     models = tuple(_read_model(document, n) for n in range(len(value["models"])))
     _refuse_twins(models)
     engine = None

@@ -184,6 +184,13 @@ def test_an_empty_machine_is_no_beginning(mlm, write, tmp_path):
     assert not (tmp_path / "new.yaml").exists()
 
 
+@pytest.mark.parametrize("name", [".", "/", "..", "", "mlm.lock", "no/such/mlm.yaml"])
+def test_a_name_that_cannot_be_a_manifest_is_told(mlm, write, name):
+    for words in (("lock",), ("lock", "--init"), ("sync",), ("sync", "--frozen"), ("outdated",)):
+        code = mlm(*words, "--file", name).exit_code
+        assert code in (ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCode.CONFLICT), (words, name)
+
+
 def test_a_folder_that_cannot_be_written_is_a_usage_error(mlm, hub, commit, write):
     lock = write(f"models: [{{model: '{REF}'}}]")
     lock.mkdir()

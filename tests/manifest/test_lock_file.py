@@ -109,6 +109,14 @@ def test_a_lock_that_was_tampered_with_is_refused_where_it_is_wrong(tmp_path: Pa
     assert "rm " in str(refused.value.remedy)
 
 
+def test_a_file_that_is_named_has_to_be_locked(tmp_path: Path):
+    path = tmp_path / "mlm.lock"
+    lock = Lock((replace(MODEL, ref=HubRef("org/tiny-GGUF", None, "other.gguf")),))
+    path.write_text(format_lock(lock), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"files lack other\.gguf"):
+        read_lock(path)
+
+
 def test_a_model_or_a_file_is_locked_once(tmp_path: Path):
     path = tmp_path / "mlm.lock"
     for lock in (Lock((MODEL, MODEL)), Lock((replace(MODEL, files=(FILE, FILE)),))):

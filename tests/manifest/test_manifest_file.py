@@ -125,6 +125,17 @@ def test_what_is_no_yaml_at_all_is_refused_too(tmp_path: Path, content: bytes):
         read_manifest(path)
 
 
+def test_more_models_than_a_machine_can_mean_are_refused_quickly(tmp_path: Path):
+    models = "\n".join(f"- model: m{n}" for n in range(40_000))
+    with pytest.raises(UsageError, match="more than 1000 models"):
+        read_manifest(write(tmp_path, f"models:\n{models}"))
+
+
+def test_a_lock_is_not_taken_for_a_manifest(tmp_path: Path):
+    with pytest.raises(UsageError, match="would be a lock"):
+        read_manifest(tmp_path / "mlm.lock")
+
+
 def test_a_folder_is_no_manifest(tmp_path: Path):
     with pytest.raises(MlmError, match="cannot read"):
         read_manifest(tmp_path)
