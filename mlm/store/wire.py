@@ -1,7 +1,7 @@
 """One HTTP GET, its bytes as they come: no redirects, no retries, nothing kept in memory.
 
-CPU seconds to receive 400 MB over loopback on a 2-core machine: `http.client`, read into a buffer of
-ours, 0.09-0.11; with `read1` 0.10-0.23; httpx2 0.56-0.77.
+CPU seconds to receive 400 MB over loopback on a 2-core machine: `http.client`, read into a buffer
+of ours, 0.09-0.11; with `read1` 0.10-0.23; httpx2 0.56-0.77.
 """
 
 import contextlib
