@@ -125,9 +125,10 @@ class RemoteSource:
             reply = self._access.wire.get(url, headers | own)
             if reply.status not in _REDIRECTS:
                 return reply
-            target = urljoin(url, reply.headers.get("Location") or "")
+            location = reply.headers.get("Location") or ""
             reply.close()
-            if not may_redirect(endpoint, target):
+            target = _join(url, location)
+            if target is None or not may_redirect(endpoint, target):
                 raise HubProtocolError(endpoint, "it redirects to a place it must not")
             url = target
         raise HubProtocolError(endpoint, f"it redirects more than {MAX_REDIRECTS} times")
@@ -172,3 +173,11 @@ class RemoteSource:
             f" (status {reply.status})",
             remedy="try again later; what has arrived is kept",
         )
+
+
+def _join(url: str, location: str) -> str | None:
+    """Return the address that ``location`` means at ``url``, None if it is no address at all."""
+    try:
+        return urljoin(url, location)
+    except ValueError:  # half an IPv6 address
+        return None

@@ -265,7 +265,14 @@ def test_what_is_no_listing_is_refused(
 
 @pytest.mark.parametrize("where", ["api", "resolve"])
 @pytest.mark.parametrize(
-    "target", ["file:///etc/passwd", "http://169.254.169.254/", "http://10.0.0.1/x", "//evil:x/"]
+    "target",
+    [
+        "file:///etc/passwd",
+        "http://169.254.169.254/",
+        "http://10.0.0.1/x",
+        "//evil:x/",
+        "http://[::1",
+    ],
 )
 def test_redirects_lead_to_no_forbidden_place(
     hub: FakeHub, client: Hub, tiny: File, where: str, target: str
