@@ -40,6 +40,7 @@ demo: setup
 bench: setup
 	$(BIN)/python scripts/bench_startup.py
 	$(BIN)/python scripts/bench_demo.py
+	$(BIN)/python scripts/bench_download.py
 
 # What is generated from the code: docs/reference and completions/.
 docs: setup
