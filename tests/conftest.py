@@ -1,34 +1,18 @@
 """Every test runs in a house of its own: no network, no user settings, nothing left behind."""
 
-import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from fakes.hub import FakeHub
 from fakes.openai_server import OpenAIServer, serving_openai
+from fakes.result import Result
 
 from mlm.cli.app import run
 
 ENVIRONMENT_OF_MLM = ("MLM_", "HF_", "HUGGING", "XDG_", "NVIDIA_", "CUDA_", "HTTP", "ALL_PROXY")
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one command left: its exit code and what it printed."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> Any:
-        """The one document on stdout."""
-        return json.loads(self.stdout)
 
 
 @pytest.fixture(autouse=True)

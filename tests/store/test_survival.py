@@ -4,7 +4,6 @@ import json
 import random
 import re
 import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,32 +20,6 @@ from mlm.units import MIB
 REF = f"{REPO}:Q4_K_M"
 BIG = model_bytes(12 * MIB + 345)
 COMMAND = [sys.executable, "-m", "mlm", "download", REF, "--json"]
-# Kills its own process just before the n-th change to the file system that a download makes.
-KILLED_AT_STEP = """
-import os, signal, sys
-steps = ("os.rename", "os.symlink", "os.remove", "os.chmod", "os.truncate", "os.mkdir")
-left = [int(sys.argv[1])]
-def count(event, arguments):
-    if event in steps and "mlm" in str(arguments[0]):
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-from mlm.cli.app import run
-sys.addaudithook(count)
-sys.exit(run(sys.argv[2:]))
-"""
-
-# Says at the end how much memory the process has had at most, in bytes. (The figure of getrusage
-# would include the large process that started it.)
-WEIGHED = """
-import re, sys
-from pathlib import Path
-from mlm.cli.app import run
-code = run(["--quiet", *sys.argv[1:]])
-peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
-print(int(peak[1]) * 1024, file=sys.stderr)
-sys.exit(code)
-"""
 
 
 @pytest.fixture
@@ -108,34 +81,6 @@ def test_killed_again_and_again_it_still_arrives(hub: FakeHub, big: File, hub_ca
     assert_nothing_is_left_over(hub_cache)
 
 
-@pytest.mark.slow
-def test_killed_at_every_step_it_neither_lies_nor_forgets(
-    hub: FakeHub, hub_cache: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    small = File(NAME, model_bytes(200_000))
-    hub.add(REPO, small)
-    for step in range(1, 100):
-        monkeypatch.setenv("MLM_HOME", str(tmp_path / f"mlm-home{step}"))
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / f"mlm-cache{step}"))
-        killed = subprocess.run(
-            [sys.executable, "-c", KILLED_AT_STEP, str(step), *COMMAND[3:]],
-            capture_output=True,
-            text=True,
-        )
-        if killed.returncode == 0:
-            break
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-        for path in (tmp_path / f"mlm-cache{step}").glob("*/snapshots/*/*"):
-            assert path.read_bytes() == small.content
-        assert Path(str(finish()["path"])).read_bytes() == small.content
-        assert_nothing_is_left_over(tmp_path / f"mlm-cache{step}")
-        listed = subprocess.run(
-            [*COMMAND[:3], "list", "--json"], capture_output=True, text=True, check=True
-        )
-        assert [m["sha256"] for m in json.loads(listed.stdout)["models"]] == [small.sha256]
-    assert step > 8, "the steps were not seen"
-
-
 def test_two_processes_share_one_download(hub: FakeHub, big: File):
     hub.breaks(pace=30 * MIB)
     processes = [
@@ -164,41 +109,9 @@ def test_a_disk_that_fills_up_is_named_and_nothing_is_lost(
     assert Path(str(file["path"])).read_bytes() == BIG
 
 
-@pytest.mark.slow
-def test_memory_stays_small_however_large_the_file(hub: FakeHub):
-    hub.add(REPO, File(NAME, model_bytes(96 * MIB)))
-    done = subprocess.run(
-        [sys.executable, "-c", WEIGHED, *COMMAND[3:]], capture_output=True, text=True, check=True
-    )
-    assert 20 * MIB < int(done.stderr.split()[-1]) < 150 * MIB
-
-
 def hf(*words: str) -> subprocess.CompletedProcess[str]:
     command = str(Path(sys.executable).with_name("hf"))
     return subprocess.run([command, *words], capture_output=True, text=True)
-
-
-def test_the_hf_tool_reads_our_store_and_finds_it_right(hub: FakeHub, big: File):
-    finish()
-    assert REPO in hf("cache", "ls").stdout
-    verified = hf("cache", "verify", REPO)
-    assert "All checksums match" in verified.stdout, verified.stderr
-
-
-@pytest.mark.slow
-def test_the_hf_tool_fetches_nothing_that_we_have(hub: FakeHub, big: File):
-    finish()
-    hub.requests.clear()
-    assert hf("download", REPO, NAME).returncode == 0
-    assert hub.asked("cdn") == []
-
-
-@pytest.mark.slow
-def test_what_the_hf_tool_has_fetched_is_ours_after_a_check(hub: FakeHub, big: File):
-    assert hf("download", REPO, NAME).returncode == 0
-    hub.requests.clear()
-    assert finish()["status"] == "adopted"
-    assert hub.asked("cdn") == []
 
 
 @pytest.mark.slow
