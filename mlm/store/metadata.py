@@ -1,14 +1,15 @@
 """The one metadata call: repository and revision to commit, files, sizes and checksums.
 
-It goes through huggingface_hub, whose client is given our limits: how much JSON, how long, how many
-redirects and to where. That library costs 300-500 ms to import, so this file does so only when a
-hub is really asked.
+Session, headers and errors are huggingface_hub's, whose client is given our limits: how much JSON,
+how long, how many redirects and to where. Its `HfApi` would cost another 100 ms of import for this
+one request. What is left costs 200 ms, so it is imported only when a hub is really asked.
 """
 
 import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import mlm
 from mlm.errors import MlmError, NetworkError
@@ -30,7 +31,6 @@ from mlm.units import MIB, format_size
 
 if TYPE_CHECKING:
     import httpx2
-    from huggingface_hub.hf_api import RepoSibling
 
 MAX_LISTING_BYTES = 16 * MIB  # a real listing of a thousand files has 0.5 MiB
 MAX_REDIRECTS = 10
@@ -47,25 +47,21 @@ def fetch_listing(asked: Asked, token: str | None, wire: Wire) -> RepoFiles:
     """
     os.environ["HF_HUB_DISABLE_XET"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     import httpx2
-    import huggingface_hub
+    from huggingface_hub import close_session, get_session, set_client_factory
     from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
-    api = huggingface_hub.HfApi(
-        endpoint=asked.endpoint,
-        token=token or False,  # False: none at all; None would look for one of its own
-        library_name="mlm",
-        library_version=mlm.__version__,
-        headers={"Accept-Encoding": "identity"},
-    )
-    huggingface_hub.set_client_factory(lambda: _limited_client(asked.endpoint, wire))
+    set_client_factory(lambda: _limited_client(asked.endpoint, wire))
+    url = f"{asked.endpoint}/api/models/{asked.repo_id}/revision/{quote(asked.revision, safe='')}"
     try:
-        info = api.model_info(
-            asked.repo_id,
-            revision=asked.revision,
-            files_metadata=True,
+        response = get_session().get(
+            url,
+            params={"blobs": "true"},
+            headers=_headers(token),
             timeout=wire.timeouts.first_byte_s,
         )
-        return _read_listing(asked, info.sha, info.siblings)
+        hf_raise_for_status(response)
+        return _read_listing(asked, response.json())
     except HfHubHTTPError as error:
         raise explain_refusal(error.response.status_code, error.response.headers, asked) from error
     except httpx2.TooManyRedirects as error:
@@ -77,7 +73,19 @@ def fetch_listing(asked: Asked, token: str | None, wire: Wire) -> RepoFiles:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise HubProtocolError(asked.endpoint, "its listing is not what was expected") from error
     finally:
-        huggingface_hub.close_session()
+        close_session()
+
+
+def _headers(token: str | None) -> dict[str, str]:
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    headers: dict[str, str] = build_hf_headers(
+        token=token or False,  # False: none at all; None would look for one of its own
+        library_name="mlm",
+        library_version=mlm.__version__,
+        headers={"Accept-Encoding": "identity"},
+    )
+    return headers
 
 
 def _limited_client(endpoint: str, wire: Wire) -> "httpx2.Client":
@@ -144,26 +152,24 @@ def _root_of(error: BaseException) -> BaseException:
     return _root_of(inner) if inner is not None else error
 
 
-def _read_listing(
-    asked: Asked, commit: str | None, siblings: "list[RepoSibling] | None"
-) -> RepoFiles:
+def _read_listing(asked: Asked, listing: dict[str, Any]) -> RepoFiles:
     """Return what can be trusted of a listing: files with a safe name and a size."""
+    commit = listing["sha"]
     if not is_commit(commit):
         raise HubProtocolError(asked.endpoint, "it names no commit")
-    assert commit is not None
-    files = [_read_file(asked, sibling) for sibling in siblings or ()]
+    files = [_read_file(asked, sibling) for sibling in listing.get("siblings") or ()]
     return RepoFiles(asked.repo_id, commit, tuple(file for file in files if file))
 
 
-def _read_file(asked: Asked, sibling: "RepoSibling") -> RemoteFile | None:
-    name: Any = sibling.rfilename
+def _read_file(asked: Asked, sibling: dict[str, Any]) -> RemoteFile | None:
+    name = sibling["rfilename"]
     if not is_filename(name) or not name.lower().endswith(".gguf"):
         return None
-    sha256: Any = sibling.lfs.sha256 if sibling.lfs else None
-    size: Any = sibling.lfs.size if sibling.lfs else sibling.size
+    lfs = sibling.get("lfs") or {}
+    sha256, size = lfs.get("sha256"), lfs.get("size", sibling.get("size"))
     if sha256 is not None and not is_sha256(sha256):
         raise HubProtocolError(asked.endpoint, f"the checksum of {name} is none")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise HubProtocolError(asked.endpoint, f"it does not say how large {name} is")
-    git_oid: Any = sibling.blob_id
+    git_oid = sibling.get("blobId")
     return RemoteFile(name, size, sha256, git_oid if is_commit(git_oid) else None)

@@ -67,8 +67,8 @@ REFUSALS: dict[str, dict[str, Any]] = {
 def test_a_server_that_wants_only_one_connection_gets_one(
     refusal: str, hub: FakeHub, big: File, download: Download, heard: Heard
 ):
-    hub.breaks(pace=CAP * 4, times=1)
-    hub.breaks(**REFUSALS[refusal])
+    hub.breaks(beyond=1, **REFUSALS[refusal])
+    hub.breaks(pace=CAP * 4)
     (file,) = download()
     assert file.path.read_bytes() == big.content
     assert heard.notes == [], "the first connection goes on undisturbed"
