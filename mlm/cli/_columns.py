@@ -24,6 +24,11 @@ def align(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
     return "\n".join(lines)
 
 
+def one_line(text: str) -> str:
+    """Return ``text`` without what could command a terminal or begin a line of its own."""
+    return " ".join(printable(text).split())
+
+
 def wrap(text: str, *, indent: str = "", width: int = 80) -> str:
     """Return ``text`` in lines of at most ``width`` columns, later ones under ``indent``."""
     from textwrap import fill

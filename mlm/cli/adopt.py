@@ -170,9 +170,10 @@ def _report(
     from rich.console import Group
     from rich.text import Text
 
+    from mlm.cli._columns import one_line
     from mlm.units import format_size
 
-    lines = [f"skipped {item.path}: {item.reason}" for item in skipped]
+    lines = [one_line(f"skipped {item.path}: {item.reason}") for item in skipped]
     if reclaimed := payload["reclaimed_bytes"]:
         lines.append(f"{format_size(reclaimed)} became free")
     if reclaimable := payload["reclaimable_bytes"]:
@@ -187,6 +188,7 @@ def _table(outcomes: list[_Outcome]) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
+    from mlm.cli._columns import one_line
     from mlm.units import format_size
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -196,7 +198,7 @@ def _table(outcomes: list[_Outcome]) -> "RenderableType":
         file = outcome.adoption.content.file
         table.add_row(
             outcome.adoption.neighbour,
-            Text(file.model_id),
+            Text(one_line(file.model_id)),
             format_size(file.size_bytes),
             Text(_words(outcome)),
         )

@@ -107,7 +107,7 @@ def _explain(error: Exception) -> MlmError:
         where = error.filename or "what mlm prints"
         return DiskSpaceError(
             f"cannot write {where}: {os.strerror(error.errno)}",
-            remedy="make room: mlm list, then mlm rm REF",
+            remedy="make room: mlm df, then mlm prune or mlm rm REF",
         )
     return MlmError(
         f"this is a bug in mlm: {type(error).__name__}: {error}",

@@ -75,6 +75,8 @@ def _tables(usage: "Usage") -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
+    from mlm.cli._columns import one_line
+
     def table(*heads: str) -> Table:
         made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for head in heads:
@@ -89,7 +91,7 @@ def _tables(usage: "Usage") -> "RenderableType":
         shared = format_size(row.shared_bytes) if row.shared_bytes else ""
         name = f"{row.model.model_id}{' (in place)' if row.in_place else ''}"
         own = format_size(row.exclusive_bytes)
-        models.add_row(Text(name), own, shared, Text("\n".join(row.shared_with)))
+        models.add_row(Text(one_line(name)), own, shared, Text("\n".join(row.shared_with)))
     kinds = table("WHAT", "SIZE")
     for category, size in usage.categories.items():
         if size:

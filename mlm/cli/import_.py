@@ -91,12 +91,13 @@ def _failure(path: Path, error: MlmError) -> dict[str, Any]:
 def _describe(imported: "list[Imported]") -> Any:
     from rich.text import Text
 
+    from mlm.cli._columns import one_line
     from mlm.units import format_size
 
     lines = []
     for one in imported:
         size = format_size(sum(file.size_bytes for file in one.files))
-        lines.append(f"{one.files[0].model_id}  {size}  {one.files[0].path}")
+        lines.append(one_line(f"{one.files[0].model_id}  {size}  {one.files[0].path}"))
         if one.same_as:
-            lines.append(f"  the same bytes as {', '.join(one.same_as)}")
+            lines.append(f"  the same bytes as {one_line(', '.join(one.same_as))}")
     return Text("\n".join(lines))

@@ -97,6 +97,8 @@ def _table(outcomes: "list[tuple[Prunable, str | None]]", *, pruned: bool) -> "R
     from rich.table import Table
     from rich.text import Text
 
+    from mlm.cli._columns import one_line
+
     if not outcomes:
         return Text("nothing to prune")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -109,6 +111,8 @@ def _table(outcomes: "list[tuple[Prunable, str | None]]", *, pruned: bool) -> "R
         age = "?" if item.age_s is None else format_age(item.age_s)
         why = f"KEPT: {trouble}" if trouble else item.reason
         what = item.kind.replace("_", " ")
-        table.add_row(what, Text(item.name), format_size(item.freed_bytes), age, Text(why))
+        table.add_row(
+            what, Text(one_line(item.name)), format_size(item.freed_bytes), age, Text(why)
+        )
     freed = format_size(sum(item.freed_bytes for item, trouble in outcomes if trouble is None))
     return Group(table, Text(f"{freed} freed" if pruned else f"{freed} would become free"))

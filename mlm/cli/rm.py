@@ -100,15 +100,17 @@ def _row(removal: "Removal") -> dict[str, Any]:
 def _describe(removals: "list[Removal]", *, dry_run: bool) -> Any:
     from rich.text import Text
 
+    from mlm.cli._columns import one_line
+
     lines = []
     for removal in removals:
         verb = "forget" if removal.in_place else "remove"
         past = "forgot" if removal.in_place else "removed"
-        lines.append(f"{f'would {verb}' if dry_run else past} {removal.model.ref}")
+        lines.append(one_line(f"{f'would {verb}' if dry_run else past} {removal.model.ref}"))
         if removal.in_place:
-            lines.append(f"  the file stays where it is: {removal.model.path}")
+            lines.append(f"  the file stays where it is: {one_line(str(removal.model.path))}")
         elif removal.kept_by:
-            lines.append(f"  its bytes stay, they are also {'; '.join(removal.kept_by)}")
+            lines.append(f"  its bytes stay, they are also {one_line('; '.join(removal.kept_by))}")
     total = format_size(sum(removal.freed_bytes for removal in removals))
     lines.append(f"{total} would become free" if dry_run else f"{total} freed")
     return Text("\n".join(lines))

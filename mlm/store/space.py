@@ -43,7 +43,7 @@ def disk_full(folder: Path, needed: int, free: int | None = None) -> DiskSpaceEr
     return DiskSpaceError(
         f"{folder} needs {format_size(needed)} ({needed} bytes) more,"
         f" and {format_size(free)} ({free} bytes) are free{limit}",
-        remedy="make room (mlm list, mlm rm REF), or export HF_HUB_CACHE=/a/larger/disk",
+        remedy="make room (mlm df, mlm prune, mlm rm REF), or export HF_HUB_CACHE=/a/larger/disk",
     )
 
 

@@ -5,10 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from fakes import gguf_files
 from fakes.hub import FakeHub, File
 from fakes.hub.tiny import NAME, REPO, TINY, model_bytes
 
 from mlm.errors import ExitCode
+from mlm.paths import Home
+from mlm.store.store import Store
 
 
 @pytest.fixture
@@ -87,3 +90,47 @@ def test_a_narrow_terminal_still_shows_the_names(mlm, tiny: File, monkeypatch, c
     first_column = (line.split("  ")[0].strip() for line in lines[head + 1 :])
     assert "".join(first_column) == f"{REPO}:Q4_K_M"
     assert max(map(len, lines)) <= int(columns)
+
+
+def refs(mlm, *words: str) -> list[str]:
+    return [model["ref"] for model in mlm("list", *words, "--json").json["models"]]
+
+
+@pytest.fixture
+def three(mlm, hub: FakeHub, home: Path, hub_cache: Path) -> None:
+    """Three models; the second one by name is the largest, the third was used last."""
+    sizes = {"Q4_K_M": 1000, "Q6_K": 9000, "Q8_0": 5000}
+    hub.add(REPO, *(File(f"m.{quant}.gguf", model_bytes(n, n)) for quant, n in sizes.items()))
+    for quant in sizes:
+        mlm("download", f"{REPO}:{quant}")
+    with Store(Home(home), hub_cache) as store:
+        store.note_use(store.find(f"{REPO}:Q8_0"))
+
+
+def test_the_order_can_be_chosen(mlm, three):
+    assert refs(mlm) == [f"{REPO}:{quant}" for quant in ("Q4_K_M", "Q6_K", "Q8_0")]
+    assert refs(mlm, "--sort", "size") == [f"{REPO}:{q}" for q in ("Q6_K", "Q8_0", "Q4_K_M")]
+    assert refs(mlm, "--sort", "used")[0] == f"{REPO}:Q8_0"
+    assert mlm("list", "--sort", "beauty").exit_code == ExitCode.USAGE
+
+
+def test_a_text_narrows_the_list(mlm, three):
+    assert refs(mlm, "q6") == [f"{REPO}:Q6_K"]
+    none = mlm("list", "nothing")
+    assert (none.exit_code, none.stdout) == (ExitCode.OK, "no models yet\n")
+    assert "none of 3 models" in none.stderr
+
+
+def test_last_use_and_origin_are_told(mlm, three, tmp_path: Path):
+    local = gguf_files.llama().write(tmp_path / "mine.gguf")
+    mlm("import", local)
+    mlm("import", gguf_files.llama(n_vocab=8).write(tmp_path / "its.gguf"), "--copy")
+    lines = {line.split()[0]: line for line in mlm("list").stdout.splitlines()}
+    assert "0 s ago" in lines[f"{REPO}:Q8_0"] and "never" in lines[f"{REPO}:Q6_K"]
+    assert lines["mine"].rstrip().endswith("in place")
+    assert lines["its"].rstrip().endswith("copy")
+
+
+def test_a_name_with_newlines_forges_no_line(mlm, tmp_path: Path):
+    mlm("import", gguf_files.llama().write(tmp_path / "a\nforged  Q8_0  1 B\n.gguf"))
+    assert not any(line.startswith("forged") for line in mlm("list").stdout.splitlines())

@@ -37,9 +37,9 @@ def judge_room(name: str, folder: Path, free: int) -> Finding:
     """Return whether ``free`` bytes are enough for what is kept in ``folder``."""
     detail = f"{folder}, {format_size(free)} free"
     if free < ROOM_TO_LIVE:
-        return Finding(name, "fail", detail, "mlm list, then mlm rm REF", ExitCode.DISK_SPACE)
+        return Finding(name, "fail", detail, "mlm df, then mlm prune", ExitCode.DISK_SPACE)
     if name == "models" and free < ROOM_TO_DOWNLOAD:
-        return Finding(name, "warn", f"{detail}: room for small models only", "mlm list")
+        return Finding(name, "warn", f"{detail}: room for small models only", "mlm df")
     return Finding(name, "ok", detail)
 
 
