@@ -51,8 +51,8 @@ def rm(
 def _choose(store: "Store", refs: list[str]) -> "list[ModelFile]":
     """Return what the refs name, each model once; a ref may name several versions of a file."""
     chosen: dict[Path, ModelFile] = {}
+    registered = {model.path for model in store.models()}
     for ref in refs:
-        registered = {model.path for model in store.models()}
         found = [model for model in store.find_all(ref) if model.path in registered]
         if not found:
             raise store.unknown(ref)

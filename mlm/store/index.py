@@ -41,6 +41,8 @@ class Index:
     def __init__(self, path: Path, read_disk: Callable[[], Iterable[Receipt]]) -> None:
         self._path = path
         self._read_disk = read_disk
+        self._known: dict[Path, Receipt] | None = None  # what the database says, in its order
+        self._known_version = 0
         try:
             self._db = open_database(path, _SCHEMA)
             self._fill()
@@ -50,13 +52,17 @@ class Index:
     def put(self, receipt: Receipt) -> None:
         """Add a file, or replace what was known of its path."""
         self._write(*_insert("REPLACE", receipt))
+        self._known = None
 
     def forget(self, path: Path) -> None:
         """Remove the file at ``path``."""
         self._write("DELETE FROM files WHERE path = ?", [_to_sql(str(path))])
+        if self._known is not None:
+            self._known.pop(path, None)
 
     def note_use(self, path: Path, at: float) -> None:
         """Remember that the file was used; ``at`` is Unix time. Not worth failing for."""
+        self._known = None
         with contextlib.suppress(sqlite3.Error):
             values = (at, _to_sql(str(path)))
             self._db.execute("UPDATE files SET last_used_at = ? WHERE path = ?", values)
@@ -64,12 +70,12 @@ class Index:
     def receipts(self) -> list[Receipt]:
         """Return every file, by ref and name; what is damaged is read from the disk instead."""
         try:
-            return self._select()
+            return list(self._select().values())
         except (sqlite3.Error, ValueError, TypeError) as error:
             self._use_memory()
             if not isinstance(error, sqlite3.OperationalError):  # it will not get better by itself
                 self._discard()
-            return self._select()
+            return list(self._select().values())
 
     def rebuild(self) -> None:
         """Read everything from the disk again; only times of use are taken over.
@@ -87,9 +93,15 @@ class Index:
         except sqlite3.Error as error:
             raise _cannot(self._path, error) from error
 
-    def _select(self) -> list[Receipt]:
-        rows = self._db.execute(f"SELECT {_NAMES} FROM files ORDER BY ref, filename, path")
-        return [_parse(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+    def _select(self) -> dict[Path, Receipt]:
+        """Return the rows by path; they are read once, and again when somebody has changed them."""
+        (version,) = self._db.execute("PRAGMA data_version").fetchone()
+        if self._known is None or version != self._known_version:
+            rows = self._db.execute(f"SELECT {_NAMES} FROM files ORDER BY ref, filename, path")
+            receipts = [_parse(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+            self._known = {receipt.file.path: receipt for receipt in receipts}
+            self._known_version = version
+        return self._known
 
     def close(self) -> None:
         """Give the database back."""
@@ -132,6 +144,7 @@ class Index:
     def _use_memory(self) -> None:
         if hasattr(self, "_db"):
             self._db.close()
+        self._known = None
         self._db = sqlite3.connect(":memory:", isolation_level=None)
         self._db.executescript(_SCHEMA.script)
         self._fill()
@@ -144,6 +157,7 @@ class Index:
 
     def _replace_all(self, receipts: Iterable[Receipt]) -> None:
         found = list(receipts)
+        self._known = None
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._db.execute("DELETE FROM files")

@@ -132,9 +132,9 @@ class Store:
         return [
             receipt.file
             for receipt in self.receipts()
-            if side_role(receipt.file.filename)
+            if is_beside(receipt.file, model)
             and receipt.file.path != model.path
-            and is_beside(receipt.file, model)
+            and side_role(receipt.file.filename)
         ]
 
     def download(
@@ -297,8 +297,9 @@ class Store:
     def files_to_go(self, model: ModelFile) -> list[ModelFile]:
         """Return the files that go with a model: its own, and side files of no other model."""
         files = self.files(model)
-        others = [m for m in self.models() if m.path != model.path]
-        files += [f for f in self.side_files(model) if not any(is_beside(f, m) for m in others)]
+        if side_files := self.side_files(model):
+            others = [m for m in self.models() if m.path != model.path]
+            files += [f for f in side_files if not any(is_beside(f, m) for m in others)]
         return files
 
     def remove_file(self, file: ModelFile) -> int:

@@ -2,10 +2,7 @@
 
 import json
 import os
-import signal
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,26 +11,13 @@ from fakes.announced import announce
 from fakes.catalog_file import SMALL, bend
 from fakes.hub import FakeHub, File
 from fakes.hub.tiny import REPO
+from fakes.killed import killed_at
 
 from mlm.errors import ExitCode
 
 MODEL = gguf_files.llama().encode()
 OTHER = gguf_files.llama(n_vocab=64).encode()
 QWEN = "registry.ollama.ai/library/qwen3/8b"
-# Kills its own process just before the n-th change below the neighbour's folder.
-KILLED_AT_STEP = """
-import os, signal, sys
-steps = ("os.rename", "os.link", "os.remove", "os.chmod", "open", "os.utime")
-left = [int(sys.argv[1])]
-def count(event, arguments):
-    if event in steps and "mlm-link" in str(arguments):
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-from mlm.cli.app import run
-sys.addaudithook(count)
-sys.exit(run(sys.argv[2:]))
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -289,12 +273,10 @@ def test_a_file_that_changes_between_the_hash_and_the_link_is_left(
 def test_killed_at_every_step_no_byte_is_lost(mlm, installed: Path, ollama: Path):
     blob = neighbours.ollama(ollama, QWEN, MODEL)
     for step in range(1, 20):
-        command = [sys.executable, "-c", KILLED_AT_STEP, str(step), "adopt", "--link", "--yes"]
-        killed = subprocess.run(command, capture_output=True, text=True)
+        killed = killed_at(step, "mlm-link", "adopt", "--link", "--yes")
         assert blob.read_bytes() == installed.read_bytes() == MODEL
-        if killed.returncode == 0:
+        if not killed:
             break
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert step > 2, "the steps were not seen"
     assert [path.name for path in blob.parent.iterdir()] == [blob.name]
     assert mlm("verify").exit_code == ExitCode.OK

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import os
 import resource
-import signal
 import stat
 import subprocess
 import sys
@@ -14,24 +13,11 @@ import pytest
 from fakes import gguf_files
 from fakes.hub import FakeHub, File
 from fakes.hub.tiny import REPO
+from fakes.killed import killed_at
 
 from mlm.errors import ExitCode
 
 MODEL = gguf_files.llama().encode()
-# Kills its own process just before the n-th change to the file system below MLM_HOME/models.
-KILLED_AT_STEP = """
-import os, signal, sys
-steps = ("os.rename", "os.link", "os.remove", "os.chmod", "os.mkdir", "open", "os.rmdir")
-left = [int(sys.argv[1])]
-def count(event, arguments):
-    if event in steps and "/models/" in str(arguments[0]) and "mlm-home" in str(arguments[0]):
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-from mlm.cli.app import run
-sys.addaudithook(count)
-sys.exit(run(sys.argv[2:]))
-"""
 
 
 @pytest.fixture
@@ -235,14 +221,8 @@ def test_killed_at_every_step_it_leaves_a_whole_model_or_none(
     for step in range(1, 60):
         home = tmp_path / f"mlm-home{step}"
         monkeypatch.setenv("MLM_HOME", str(home))
-        killed = subprocess.run(
-            [sys.executable, "-c", KILLED_AT_STEP, str(step), "import", str(first), "--copy"],
-            capture_output=True,
-            text=True,
-        )
-        if killed.returncode == 0:
+        if not killed_at(step, f"{home.name}/models/", "import", first, "--copy"):
             break
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
         for path in (home / "models").glob("[0-9a-f]*/*"):
             assert path.read_bytes() == contents[path.name]
         assert mlm("import", first, "--copy").exit_code == ExitCode.OK

@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from fakes import gguf_files
 from fakes.announced import announce
 from fakes.hub import FakeHub, File
 from fakes.hub.tiny import NAME, REPO, TINY, model_bytes
+from fakes.killed import killed_at
 
 from mlm.errors import ExitCode
 from mlm.paths import Home
@@ -203,3 +206,35 @@ def test_a_blob_that_was_linked_after_the_look_stays(mlm, blobs: Path, installed
 def test_the_table_fits_the_screen(mlm, blobs: Path, monkeypatch, columns: str):
     monkeypatch.setenv("COLUMNS", columns)
     assert max(map(len, mlm("prune").stdout.splitlines())) <= int(columns)
+
+
+@pytest.mark.slow
+def test_killed_at_every_step_it_has_deleted_nothing_else(mlm, installed: Path, hub: FakeHub):
+    age(installed, days=3)
+    hub.repos[REPO].commit([File(NAME, NEW)])
+    new = Path(mlm("download", f"{REPO}:Q4_K_M", "--json").json["files"][0]["path"])
+    folder = new.resolve().parent
+    (folder / PARTIAL).write_bytes(b"p" * 1000)
+    (folder / ORPHAN).write_bytes(b"o" * 2000)
+    for step in range(1, 40):
+        killed = killed_at(step, "hf-home", "prune", "--yes")
+        assert new.read_bytes() == NEW
+        assert mlm("verify").exit_code == ExitCode.OK
+        if not killed:
+            break
+    assert step > 3, "the steps were not seen"
+    assert [path.name for path in folder.iterdir()] == [new.resolve().name]
+
+
+@pytest.mark.slow
+def test_prunes_and_downloads_at_once_harm_nobody(mlm, installed: Path, hub: FakeHub, hub_cache):
+    command = [sys.executable, "-m", "mlm"]
+    for turn in range(4):
+        (installed.resolve().parent / ORPHAN).write_bytes(b"o")
+        hub.repos[REPO].commit([File(NAME, TINY), File(f"t{turn}.Q8_0.gguf", NEW + bytes([turn]))])
+        words = [["prune", "--yes"], ["download", f"{REPO}/t{turn}.Q8_0.gguf"], ["prune", "--yes"]]
+        processes = [subprocess.Popen([*command, *w], stderr=subprocess.PIPE) for w in words]
+        ends = [process.communicate(timeout=60)[1] for process in processes]
+        assert processes[1].returncode == ExitCode.OK, ends
+        assert mlm("verify").exit_code == ExitCode.OK
+        assert mlm("show", f"{REPO}/t{turn}.Q8_0.gguf").exit_code == ExitCode.OK

@@ -8,6 +8,7 @@ from fakes import gguf_files
 from fakes.announced import announce
 from fakes.hub import FakeHub, File
 from fakes.hub.tiny import NAME, REPO, TINY, model_bytes
+from fakes.killed import killed_at
 
 from mlm.errors import ExitCode
 
@@ -122,3 +123,22 @@ def test_another_name_of_what_a_server_has_open_is_refused_too(mlm, installed, h
     mlm("download", f"{REPO}:Q6_K")
     announce(home, models={"it": str(installed)})
     assert mlm("rm", f"{REPO}:Q6_K", "--yes").exit_code == ExitCode.CONFLICT
+
+
+@pytest.mark.slow
+def test_killed_at_every_step_it_leaves_nothing_wrong_and_prune_finds_the_rest(
+    mlm, installed: Path, hub_cache: Path
+):
+    for step in range(1, 40):
+        mlm("download", f"{REPO}:Q4_K_M")
+        if not killed_at(step, f"models--{REPO.replace('/', '--')}/", "rm", REPO, "--yes"):
+            break
+        for model in mlm("list", "--json").json["models"]:
+            assert Path(model["path"]).is_file()
+        assert mlm("verify").exit_code == ExitCode.OK
+        assert mlm("prune", "--yes").exit_code == ExitCode.OK
+        kept = {Path(m["path"]).resolve().name for m in mlm("list", "--json").json["models"]}
+        blobs = hub_cache / f"models--{REPO.replace('/', '--')}" / "blobs"
+        assert {path.name for path in blobs.iterdir()} == kept if blobs.exists() else not kept
+        mlm("download", f"{REPO}:Q8_0")
+    assert step > 4, "the steps were not seen"
