@@ -11,6 +11,8 @@ from mlm.errors import AuthError, NetworkError, NotFoundError
 from mlm.units import format_size
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mlm.catalog.lookup import Catalog
     from mlm.catalog.types import Quant
     from mlm.cli._session import Session
@@ -62,17 +64,27 @@ def find_subject(session: "Session", text: str, hardware: "Hardware") -> Subject
     return _from_catalog(session, catalog, ref, hardware)
 
 
-def find_header(session: "Session", text: str) -> "tuple[str, GGUFHeader]":
-    """Return what ``text`` names, made definite, and the header of its first file.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the files of something are: ``path`` on this machine, or else ``hub``."""
+
+    ref: str  # as typed, made definite
+    path: "Path | None" = None  # of the first file
+    file: "ModelFile | None" = None  # what the store knows of that
+    hub: "HubRef | None" = None
+    revision: str = "main"
+
+
+def find_place(session: "Session", text: str) -> Place:
+    """Return where the files are that ``text`` names; nothing is read.
 
     Unlike `find_subject` this takes any GGUF file: a projector, an adapter, a later shard.
 
     Raises:
-        as `find_subject`; also when only the catalog knows the model.
+        NotFoundError, UsageError: as `find_subject`.
     """
     from mlm.catalog.load import load_catalog
     from mlm.cli._machine import planned_machine
-    from mlm.gguf.reader import read_file_header
     from mlm.planning.recommend import choose_quant
     from mlm.store.ref import HubRef, LocalRef, parse_ref
     from mlm.store.store import Store
@@ -80,13 +92,13 @@ def find_header(session: "Session", text: str) -> "tuple[str, GGUFHeader]":
     ref = parse_ref(text)
     settings = session.settings
     if isinstance(ref, LocalRef):
-        return str(ref.path), read_file_header(ref.path)
+        return Place(str(ref.path), ref.path)
     with Store(settings.home, settings.hub_cache) as store:
         installed = [file for file in store.find_all(text) if file.path.exists()]
     if installed:
-        return installed[0].ref, read_file_header(installed[0].path)
+        return Place(installed[0].ref, installed[0].path, installed[0])
     if isinstance(ref, HubRef):
-        return str(ref), _remote_headers(session, ref, "main")[0]
+        return Place(str(ref), hub=ref)
     catalog = load_catalog(settings.home.catalog, settings.home.cache)
     entry = catalog.find(ref.name)
     if ref.quant:
@@ -94,7 +106,22 @@ def find_header(session: "Session", text: str) -> "tuple[str, GGUFHeader]":
     else:
         quant = choose_quant(entry, planned_machine(session))
     wanted = HubRef(quant.repo_id, quant.quant, quant.filename)
-    return f"{entry.model_id}:{quant.quant}", _remote_headers(session, wanted, quant.revision)[0]
+    return Place(f"{entry.model_id}:{quant.quant}", hub=wanted, revision=quant.revision)
+
+
+def find_header(session: "Session", text: str) -> "tuple[str, GGUFHeader]":
+    """Return what ``text`` names, made definite, and the header of its first file.
+
+    Raises:
+        as `find_subject`; also when only the catalog knows the model.
+    """
+    from mlm.gguf.reader import read_file_header
+
+    place = find_place(session, text)
+    if place.path is not None:
+        return place.ref, read_file_header(place.path)
+    assert place.hub is not None
+    return place.ref, read_remote_headers(session, place.hub, place.revision)[0]
 
 
 def _local(file: "ModelFile") -> Subject:
@@ -152,13 +179,15 @@ def _remote_metadata(session: "Session", ref: "HubRef", revision: str) -> "GGUFM
     from mlm.gguf.metadata import describe_model
     from mlm.gguf.reader import add_shards
 
-    first, *rest = _remote_headers(session, ref, revision)
+    first, *rest = read_remote_headers(session, ref, revision)
     metadata = describe_model(first)
     return add_shards(metadata, rest) if rest else metadata
 
 
-def _remote_headers(session: "Session", ref: "HubRef", revision: str) -> "list[GGUFHeader]":
-    """Read the headers of all files of a model on the hub."""
+def read_remote_headers(
+    session: "Session", ref: "HubRef", revision: str, keep: frozenset[str] = frozenset()
+) -> "list[GGUFHeader]":
+    """Return the headers of all files of a model on the hub; ``keep`` as in `read_header`."""
     from mlm.cli._hub import open_hub
     from mlm.gguf.header import read_header
     from mlm.store.variant import choose_variant
@@ -167,7 +196,7 @@ def _remote_headers(session: "Session", ref: "HubRef", revision: str) -> "list[G
         repo = hub.resolve(ref.repo_id, revision)
         variant = choose_variant(repo, ref)
         names = [file.filename for file in variant.files]
-        headers = [read_header(hub.open_remote(repo.repo_id, repo.commit, n)) for n in names]
+        headers = [read_header(hub.open_remote(repo.repo_id, repo.commit, n), keep) for n in names]
     read = format_size(sum(header.header_bytes for header in headers))
     session.note(f"read {read} of {format_size(variant.size_bytes)} from the hub")
     return headers

@@ -1,15 +1,18 @@
 """``mlm inspect``: what the header of a GGUF file says, here or on the hub."""
 
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlm.cli._model_names import complete_known
 from mlm.cli._options import JsonOpt
-from mlm.cli._session import print_document, print_text, session
+from mlm.cli._session import Session, print_document, print_text, session
+from mlm.errors import ExitCode
 
 if TYPE_CHECKING:
+    from mlm.cli._lint import Report
     from mlm.gguf.types import GGUFHeader, GGUFMetadata
 
 FileArg = Annotated[
@@ -25,19 +28,66 @@ _MAX_VALUE = 60  # characters of a value on screen; --json has them whole
 _TEMPLATE = "tokenizer.chat_template"
 
 
-def inspect(ctx: typer.Context, ref: FileArg, as_json: JsonOpt = False) -> None:
+def inspect(
+    ctx: typer.Context,
+    ref: FileArg,
+    lint: Annotated[
+        bool, typer.Option("--lint", help="Look for what is wrong with it; exit 5 if something is.")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="With --lint: read all numbers, not a sample of each.")
+    ] = False,
+    as_json: JsonOpt = False,
+) -> None:
     """Show metadata, tensors by type, tokenizer and chat template.
 
     A model on the hub is not downloaded, only its header is read. For example:
-    mlm inspect ./model.gguf
+    mlm inspect ./model.gguf --lint
     """
     from mlm.cli._model import find_header
 
+    if lint or full:
+        _lint(session(ctx), ref, full=full, as_json=as_json)
+        return
     name, header = find_header(session(ctx), ref)
     if as_json:
         print_document("inspect", _document(name, header))
     else:
         print_text(_text(name, header))
+
+
+def _lint(run: Session, ref: str, *, full: bool, as_json: bool) -> None:
+    """Print what was found; a finding of severity error means exit code 5."""
+    from mlm.cli._lint import lint
+    from mlm.cli._progress import show_progress
+
+    with show_progress(run, "auto" if full else "none") as listener:
+        report = lint(run, ref, listener, whole=full)
+    if as_json:
+        payload: dict[str, Any] = {"ref": report.ref}
+        if report.header:
+            payload = _document(report.ref, report.header)
+        payload["lint"] = {
+            "ok": not report.is_bad,
+            "findings": [asdict(f) for f in report.findings],
+        }
+        print_document("inspect", payload)
+    else:
+        print_text(_findings(report))
+    raise typer.Exit(ExitCode.INTEGRITY if report.is_bad else ExitCode.OK)
+
+
+def _findings(report: "Report") -> str:
+    from mlm.cli._columns import wrap
+
+    lines = []
+    for finding in report.findings:
+        text = f"{finding.code}: {finding.what}; {finding.why}"
+        lines.append(wrap(text, indent=f"{finding.severity:6}"))
+        if finding.fix:
+            lines.append(wrap(finding.fix, indent=" " * 6 + "fix: "))
+    verdict = "not sound" if report.is_bad else "sound, as far as can be seen"
+    return "\n".join([*lines, f"{report.ref}: {verdict}"])
 
 
 def _model_or_reason(header: "GGUFHeader") -> "tuple[GGUFMetadata | None, str | None]":
@@ -63,7 +113,10 @@ def _types(header: "GGUFHeader") -> list[dict[str, Any]]:
 
 
 def _document(ref: str, header: "GGUFHeader") -> dict[str, Any]:
+    from mlm.gguf.pairs import MAX_KEPT_ITEMS, TOKENS
+
     model, reason = _model_or_reason(header)
+    left_out = {key for key, n in header.array_lengths.items() if n > MAX_KEPT_ITEMS} | {TOKENS}
     return {
         "ref": ref,
         "gguf_version": header.version,
@@ -72,7 +125,7 @@ def _document(ref: str, header: "GGUFHeader") -> dict[str, Any]:
         "not_a_model": reason,
         "model": _model_fields(model) if model else None,
         "types": _types(header),
-        "metadata": dict(header.values),
+        "metadata": {key: value for key, value in header.values.items() if key not in left_out},
         "array_lengths": dict(header.array_lengths),
         "tensors": [
             {"name": t.name, "shape": list(t.shape), "type": t.type_name, "n_bytes": t.n_bytes}

@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +48,7 @@ from mlm.store.space import writing_to
 _STEP = re.compile(r"\[\s*(\d+)/(\d+)\]|^\s*\[\s*(\d+)%\]")  # of ninja, of make
 _COMPLAINT = re.compile(r"CMake Error|fatal error|\berror: |^ERROR|No space left on device")
 _TOLD_EVERY_PCT = 10
+_PREFIX = "engine-"  # of the folder that a build is made in
 
 
 class CannotBuild(EngineError):
@@ -117,12 +119,14 @@ def install_engine(recipe: Recipe, installer: Installer, workshop: Workshop) -> 
     with writing_to(workshop.home.root):
         log_path.parent.mkdir(parents=True, exist_ok=True)
         cache.mkdir(parents=True, exist_ok=True)
-    with (
-        locked(log_path.with_suffix(".lock")),
-        TemporaryDirectory(prefix="engine-", dir=cache) as place,
-        log_path.open("w", encoding="utf-8", errors="replace") as log,
-    ):
-        return _Installation(recipe, installer, workshop, Path(place), log).run()
+    with locked(log_path.with_suffix(".lock")):
+        for left in cache.glob(f"{_PREFIX}*"):  # by one that was killed: we hold the lock
+            shutil.rmtree(left, ignore_errors=True)
+        with (
+            TemporaryDirectory(prefix=_PREFIX, dir=cache) as place,
+            log_path.open("w", encoding="utf-8", errors="replace") as log,
+        ):
+            return _Installation(recipe, installer, workshop, Path(place), log).run()
 
 
 class _Installation:
@@ -169,7 +173,7 @@ class _Installation:
         return require_working(question)
 
     def _find_wheel(self) -> Path:
-        found = sorted(self._folder.rglob(WHEEL))
+        found = sorted(path for path in self._folder.rglob(WHEEL) if path.is_file())
         if not found:
             raise self._failed("building", "no wheel came of it")
         return found[-1]

@@ -22,8 +22,10 @@ _FIXED = struct.Struct("<IQQ")  # version, tensors, pairs
 _DOWNLOAD_AGAIN = "download it again: mlm download REF --force"
 
 
-def read_header(source: ByteSource) -> GGUFHeader:
+def read_header(source: ByteSource, keep: frozenset[str] = frozenset()) -> GGUFHeader:
     """Return the header of ``source``, fully validated.
+
+    The arrays of the vocabulary named in ``keep`` are kept whole; other long ones are left out.
 
     Raises:
         GGUFError: it is not a GGUF file, is cut off, or breaks the rules of the format.
@@ -34,7 +36,7 @@ def read_header(source: ByteSource) -> GGUFHeader:
     _check_version(version)
     if n_tensors > MAX_TENSORS or n_pairs > MAX_PAIRS:
         raise GGUFError(f"it claims {n_tensors} tensors and {n_pairs} keys, more than any model")
-    pairs = Pairs()
+    pairs = Pairs(keep=keep)
     for _ in range(n_pairs):
         pairs.read(window)
     alignment = _alignment(pairs)

@@ -46,6 +46,7 @@ class Pairs:
     values: dict[str, Value] = field(default_factory=dict)
     array_lengths: dict[str, int] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)  # of every key: GGUF's number of its type
+    keep: frozenset[str] = frozenset()  # arrays of a vocabulary to keep whole, however long
     _strings_left: int = MAX_STRINGS
     _items_left: int = MAX_KEPT_IN_ALL
     _text_left: int = MAX_TEXT_IN_ALL
@@ -81,10 +82,12 @@ class Pairs:
         item = _layout(kind, key)
         if count * item.size > window.left:
             raise _no_room(key, f"{count} items")
-        if count > MAX_KEPT_ITEMS:
+        is_kept = key in self.keep and count <= MAX_TOKENS
+        if count > MAX_KEPT_ITEMS and not is_kept:
             window.skip(count * item.size, key)
             return
-        self._keep(count)
+        if not is_kept:
+            self._keep(count)
         layout = struct.Struct(f"<{count}{_SCALARS[kind]}")
         self.values[key] = window.unpack(layout, key)
 
@@ -95,13 +98,16 @@ class Pairs:
         if count * _U64.size > window.left:
             raise _no_room(key, f"{count} strings")
         if key == TOKENS:
-            _check_tokens(window, count)
+            texts: list[str] | None = [] if key in self.keep else None
+            _check_tokens(window, count, texts)
+            if texts is not None:
+                self.values[key] = tuple(texts)
         elif count > MAX_KEPT_ITEMS:
             _skip_strings(window, key, count)
         else:
             self._keep(count)
-            texts = [self._read_text(window, key) for _ in range(count)]
-            self.values[key] = tuple(text for text in texts if text is not None)
+            found = [self._read_text(window, key) for _ in range(count)]
+            self.values[key] = tuple(text for text in found if text is not None)
 
     def _read_text(self, window: Window, what: str) -> str | None:
         """Return a string, or None for one too long to be kept."""
@@ -158,10 +164,11 @@ def _skip_strings(window: Window, key: str, count: int) -> None:
         window.skip(position - start, key)
 
 
-def _check_tokens(window: Window, count: int) -> None:
+def _check_tokens(window: Window, count: int, texts: list[str] | None = None) -> None:
     """Walk over the vocabulary; llama.cpp aborts the process when a token is in it twice.
 
-    Only a hash of each token is kept, eight bytes, so that memory stays small whatever comes.
+    Only a hash of each token is kept, eight bytes, so that memory stays small whatever comes; its
+    text too where ``texts`` asks for it.
     """
     if count > MAX_TOKENS:
         raise GGUFError(f"its vocabulary of {count} tokens is larger than any model's")
@@ -185,6 +192,8 @@ def _check_tokens(window: Window, count: int) -> None:
                 token = token[: token.index(b"\0")]  # so does llama.cpp
             # An empty token gets this name in llama.cpp, so it can clash with a real one.
             note(hash(token or b"[EMPTY_%d]" % len(seen)))
+            if texts is not None:
+                texts.append(token.decode("utf-8", "replace"))
             position = stop
         window.position = position
     _refuse_duplicates(seen)

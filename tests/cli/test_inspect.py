@@ -3,8 +3,14 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from fakes import gguf_files as g
+from fakes.catalog_file import SMALL
 from fakes.hub import FakeHub, File
+
+from mlm.demo.hub import DEMO_FILE
+from mlm.gguf.header import read_header
+from mlm.gguf.source import FileSource
 
 pytestmark = pytest.mark.usefixtures("warm_home")
 
@@ -97,3 +103,97 @@ def test_values_without_names_are_shown_as_unknown(mlm, tmp_path: Path):
     result = mlm("inspect", made.write(tmp_path / "bare.gguf"))
     assert "none, 0 tokens, end of text unknown" in result.stdout
     assert "template" in result.stdout
+
+
+# --lint
+
+
+def findings(result) -> list[tuple[str, str]]:
+    return [(f["severity"], f["code"]) for f in result.json["lint"]["findings"]]
+
+
+def write_damaged(path: Path) -> Path:
+    """Write the demo model with a scale of NaN in one of its blocks."""
+    with FileSource(DEMO_FILE) as source:
+        header = read_header(source)
+    tensor = next(tensor for tensor in header.tensors if tensor.type_name == "Q8_0")
+    data, start = bytearray(DEMO_FILE.read_bytes()), header.header_bytes + tensor.offset
+    data[start : start + 2] = b"\x00\x7e"
+    path.write_bytes(data)
+    return path
+
+
+def test_a_sound_model_passes_the_close_look(mlm):
+    result = mlm("inspect", DEMO_FILE, "--lint")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1].endswith(": sound, as far as can be seen")
+    document = mlm("inspect", DEMO_FILE, "--lint", "--full", "--json").json
+    assert document["schema"] == "mlm.inspect/1"
+    assert document["lint"] == {"ok": True, "findings": []}
+    assert document["model"]["architecture"] == "llama"
+    assert "tokenizer.ggml.tokens" not in document["metadata"]
+
+
+def test_a_damaged_model_fails_it_with_what_why_and_what_to_do(mlm, tmp_path: Path):
+    path = write_damaged(tmp_path / "damaged.gguf")
+    result = mlm("inspect", path, "--lint")
+    assert result.exit_code == 5
+    assert "error tensor-nan: NaN or infinity in" in result.stdout
+    assert "fix: mlm verify" in result.stdout
+    assert max(map(len, result.stdout.splitlines()[:-1])) <= 80
+    document = mlm("inspect", path, "--lint", "--json")
+    assert document.exit_code == 5
+    assert findings(document) == [("error", "tensor-nan")]
+    assert document.json["lint"]["ok"] is False
+    assert mlm("inspect", path).exit_code == 0, "without --lint nothing is judged"
+
+
+def test_a_file_that_cannot_be_read_is_a_finding_too(mlm, tmp_path: Path):
+    path = g.llama().write(tmp_path / "cut.gguf")
+    path.write_bytes(path.read_bytes()[:50_000])
+    result = mlm("inspect", path, "--lint", "--json")
+    assert result.exit_code == 5
+    assert findings(result) == [("error", "header")]
+    assert "cut off" in result.json["lint"]["findings"][0]["what"]
+
+
+def test_the_template_is_tried_too(mlm, tmp_path: Path):
+    made = g.llama().set("tokenizer.chat_template", g.STRING, "{{ messages[0].content")
+    result = mlm("inspect", made.write(tmp_path / "m.gguf"), "--lint", "--json")
+    assert ("error", "template-broken") in findings(result)
+
+
+def test_a_part_that_is_missing_is_named(mlm, tmp_path: Path):
+    made = g.llama().set("split.count", g.U16, 2).set("split.no", g.U16, 0)
+    path = made.write(tmp_path / "m-00001-of-00002.gguf")
+    result = mlm("inspect", path, "--lint", "--json")
+    assert ("error", "shard-missing") in findings(result)
+    (missing,) = (f for f in result.json["lint"]["findings"] if f["code"] == "shard-missing")
+    assert "m-00002-of-00002.gguf" in missing["what"]
+
+
+def test_a_projector_beside_the_model_has_to_fit(mlm, tmp_path: Path):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(DEMO_FILE.read_bytes())
+    clip = g.GGUFFile().set("general.architecture", g.STRING, "clip")
+    clip.set("clip.vision.projection_dim", g.U32, 4096).write(tmp_path / "mmproj-F16.gguf")
+    assert findings(mlm("inspect", path, "--lint", "--json")) == [("warn", "mmproj")]
+    (tmp_path / "mmproj-F16.gguf").write_bytes(b"<!doctype html>")
+    assert findings(mlm("inspect", path, "--lint", "--json")) == [("error", "mmproj")]
+
+
+def test_of_a_model_on_the_hub_the_header_is_looked_at(mlm, hub: FakeHub, hub_cache: Path):
+    hub.add("org/m-GGUF", File("m-Q8_0.gguf", DEMO_FILE.read_bytes()))
+    result = mlm("inspect", "org/m-GGUF/m-Q8_0.gguf", "--lint", "--json")
+    assert (result.exit_code, findings(result)) == (0, [("info", "not-checked")])
+    assert not hub_cache.exists()
+
+
+def test_a_file_other_than_the_catalogs_is_told(mlm, hub: FakeHub, home: Path):
+    hub.add("me/House-GGUF", File("house.Q4_K_M.gguf", DEMO_FILE.read_bytes()))
+    ref = "me/House-GGUF/house.Q4_K_M.gguf"
+    assert mlm("download", ref, "--json").exit_code == 0
+    (home / "catalog").mkdir()
+    (home / "catalog" / "house.yaml").write_text(yaml.safe_dump(SMALL))
+    result = mlm("inspect", ref, "--lint", "--json")
+    assert ("warn", "pin") in findings(result)

@@ -81,6 +81,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 
 def test_a_build_that_answers_rightly_takes_the_place_of_the_old_one(site: Site, monkeypatch):
+    (site.home.cache / "engine-killed").mkdir(parents=True)
     monkeypatch.setenv("CMAKE_ARGS", "-DMINE=1")
     build = install_engine(CPU, INSTALLER, site.workshop)
     assert (build.version, build.folder) == ("0.3.99", site.site / "llama_cpp")
