@@ -88,17 +88,17 @@ def _try(registry: Registry, log: LoadLog, load: _Load, question: str) -> dict[s
     context = Context(model, load.config, log)
     answer = _answer(model, context, question)
     after = _free_memory(registry)
-    return {
-        "answer": answer,
-        "device_bytes": sum(max(0, free - after.get(name, free)) for name, free in before.items()),
-    }
+    grown = sum(max(0, free - after.get(name, free)) for name, free in before.items())
+    # Not every driver says how much is free; llama.cpp says what it put where.
+    placed = sum(size for name, size in log.weight_bytes.items() if name.startswith(tuple(before)))
+    return {"answer": answer, "device_bytes": grown or placed}
 
 
 def _free_memory(registry: Registry) -> dict[str, int]:
     return {
-        device["name"]: device["memory_free"]
+        device["name"]: device["memory_free"] or 0
         for device in registry.devices()
-        if device["kind"] in ("gpu", "igpu") and device["memory_free"] is not None
+        if device["kind"] in ("gpu", "igpu")
     }
 
 

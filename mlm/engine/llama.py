@@ -61,10 +61,11 @@ class LoadLog:
     Warnings and errors also go to stderr, which is the worker's log file.
     """
 
-    _SIZE = re.compile(r"\b(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
+    _SIZE = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
 
     def __init__(self) -> None:
         self.buffer_bytes = {"model": 0, "KV": 0, "RS": 0, "compute": 0, "output": 0}
+        self.weight_bytes: dict[str, int] = {}  # by the name of the buffer: CPU_Mapped, CUDA0
         self._complaints: deque[str] = deque(maxlen=8)
         self._level = 0
         self._callback = C.llama_log_callback(self._receive)  # must live as long as the process
@@ -79,7 +80,10 @@ class LoadLog:
         text = raw.decode("utf-8", "replace")
         self._level = self._level if level == _LEVEL_CONT else level
         if found := self._SIZE.search(text):
-            self.buffer_bytes[found[1]] += int(float(found[2]) * 1024**2)
+            size = int(float(found[3]) * 1024**2)
+            self.buffer_bytes[found[2]] += size
+            if found[2] == "model":
+                self.weight_bytes[found[1]] = self.weight_bytes.get(found[1], 0) + size
         if self._level in (_LEVEL_WARN, _LEVEL_ERROR):
             sys.stderr.write(text)
             sys.stderr.flush()
