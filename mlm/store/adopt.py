@@ -109,6 +109,8 @@ def choose_adoptions(contents: Iterable[Content]) -> list[Adoption]:
         first = twins[content.file.sha256][0] if content.file.sha256 else content
         known: Status = "known" if content.is_registered else "new"
         if first is content:
+            if content.is_ours and content.is_registered:
+                continue  # mlm's own cache is looked into as well: this is no news
             chosen.append(Adoption(content, content.neighbour, known))
             continue
         keeps = why_not_linkable(first.disk, content.disk)

@@ -142,6 +142,10 @@ def test_another_cache_of_the_hub_is_a_neighbour_too(mlm, installed: Path, tmp_p
     assert list((tmp_path / "second" / "hub").rglob("*.gguf")), "it is not ours to delete"
 
 
+def test_what_mlm_has_brought_itself_is_no_news(mlm, installed: Path):
+    assert mlm("adopt", "--json").json["models"] == []
+
+
 def test_what_hf_put_into_our_own_cache_is_verified_and_listed(mlm, installed: Path):
     blobs = installed.resolve().parent
     sha256 = neighbours.digest(OTHER)
