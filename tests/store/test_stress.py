@@ -26,7 +26,8 @@ def test_no_fault_of_a_server_makes_a_bad_file(fault: str, start: str, seed: int
 @pytest.mark.parametrize("seed", [0, *map(slow, range(1, 12))])
 def test_a_kill_at_any_moment_costs_little(kind: str, seed: int, tmp_path: Path):
     figures = kills.endure(kills.Case(kind, seed), tmp_path)
-    assert figures["MiB fetched twice"] <= 3 * kills.LIMITS["MiB fetched twice (median)"]
+    # Of all kills the median must be within the limit. One may cost what was under way, too.
+    assert figures["MiB fetched twice"] <= 1.5 * kills.LIMITS["MiB fetched twice (median)"]
 
 
 @pytest.mark.slow

@@ -83,14 +83,17 @@ def _busy(trouble: Trouble) -> None:
         ]
     )
     status = trouble.chance.choice([408, 425, 429, 500, 502, 503, 504])
-    trouble.breaks(status=status, headers=headers, body=trouble.chance.choice([b"", page]))
+    body = trouble.chance.choice([b"", page])
+    beyond = trouble.chance.choice([0, 1, 3]) if trouble.pace else 0
+    trouble.breaks(status=status, headers=headers, body=body, beyond=beyond)
 
 
 def _expired(trouble: Trouble) -> None:
-    if trouble.chance.random() < 0.5:
+    if trouble.chance.random() < 0.4:
         trouble.hub.link_uses = trouble.chance.choice([0, 1, 2])
     else:
-        trouble.breaks(status=trouble.chance.choice([401, 403, 410]))
+        skip = trouble.chance.choice([0, 1, 2, 3])
+        trouble.breaks(status=trouble.chance.choice([401, 403, 410]), skip=skip)
 
 
 def _splice(trouble: Trouble) -> None:

@@ -7,6 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any
 
+# Small: what counts as sent should not be waiting here for a client that is killed meanwhile.
+_SEND_BUFFER_BYTES = 128 * 1024
 Answerer = Callable[[BaseHTTPRequestHandler], None]
 
 
@@ -57,6 +59,7 @@ class Server(ThreadingHTTPServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         if self._tls:
             connection = self._tls.wrap_socket(
                 connection, server_side=True, do_handshake_on_connect=False
