@@ -45,10 +45,11 @@ class Planner:
         from mlm.planning.memory import plan_memory
         from mlm.planning.shape import shape_from_metadata
         from mlm.server.model import ServedModel
+        from mlm.store.check import ensure_intact
 
         with Store(self.settings.home, self.settings.hub_cache) as store:
             file = store.find(ref)
-            store.ensure_intact(file, self.listener)
+            ensure_intact(store, file, self.listener)
             store.note_use(file)
         shape = shape_from_metadata(read_metadata(file.path))
         config = self._choose_config(file.model_id, shape)

@@ -147,6 +147,7 @@ def _brought(file: "Downloaded") -> dict[str, Any]:
 
 def _bring(run: "Session", locked: "LockedModel", listener: "Listener") -> "list[Downloaded]":
     from mlm.cli._hub import open_hub
+    from mlm.store.delivery import Delivery
     from mlm.store.download import Terms
     from mlm.store.store import Store
 
@@ -154,7 +155,7 @@ def _bring(run: "Session", locked: "LockedModel", listener: "Listener") -> "list
         Store(run.settings.home, run.settings.hub_cache) as store,
         open_hub(run, locked.repo_id) as hub,
     ):
-        return store.bring(hub, _shipment(locked), Terms(), listener)
+        return Delivery(store, hub, Terms(), listener).bring(_shipment(locked))
 
 
 def _shipment(locked: "LockedModel") -> "Shipment":

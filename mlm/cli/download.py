@@ -93,16 +93,17 @@ def _fetch(
     run: Session, order: "Order", terms: "Terms", listener: "Listener", *, dry_run: bool
 ) -> "list[Downloaded]":
     from mlm.cli._hub import open_hub
+    from mlm.store.delivery import Delivery, already_here
     from mlm.store.store import Store
 
     with (
         Store(run.settings.home, run.settings.hub_cache) as store,
         open_hub(run, order.ref.repo_id) as hub,
     ):
-        if hub.offline and (kept := store.already_here(order)):
+        if hub.offline and (kept := already_here(store, order)):
             return kept
-        act = store.preview if dry_run else store.download
-        return act(hub, order, terms, listener)
+        delivery = Delivery(store, hub, terms, listener)
+        return delivery.preview(order) if dry_run else delivery.download(order)
 
 
 def _row(file: "Downloaded") -> dict[str, Any]:

@@ -44,13 +44,14 @@ def verify(
 
     For example: mlm verify qwen3-8b --repair
     """
+    from mlm.store import check
     from mlm.store.store import Store
 
     run = session(ctx)
     with Store(run.settings.home, run.settings.hub_cache) as store:
         models = [store.find(ref) for ref in refs] if refs else store.models()
         with show_progress(run, progress) as listener:
-            files = store.verify(models, listener, quick=quick)
+            files = check.verify(store, models, listener, quick=quick)
             failures = _repair(run, store, files, listener) if repair else []
     payload: dict[str, Any] = {"files": [_row(file) for file in files]}
     payload["errors"] = [failure.row() for failure in failures]
@@ -68,6 +69,7 @@ def _repair(
 ) -> list[Failure]:
     """Put what could be repaired into ``files``, and return what could not."""
     from mlm.cli._hub import open_hub
+    from mlm.store.check import repair as repair_file
 
     failures = []
     for index, found in enumerate(files):
@@ -75,7 +77,7 @@ def _repair(
             continue
         try:
             with open_hub(run, found.file.repo_id or "") as hub:
-                files[index] = store.repair(hub, found, listener)
+                files[index] = repair_file(store, hub, found, listener)
         except MlmError as error:
             failures.append(Failure(found.file.ref, error))
     return failures

@@ -71,10 +71,11 @@ def link_file(source: Path, target: Path) -> None:
         ) from error
 
 
-def share_file(source: Path, target: Path) -> Sharing | None:
+def share_file(source: Path, target: Path, *, may_link: bool = True) -> Sharing | None:
     """Make ``target``, a new file, hold the bytes of ``source`` at no cost; None: it cannot be had.
 
-    A clone comes first: it stays right even if somebody writes into ``source``.
+    A clone comes first: it stays right even if somebody writes into ``source``. Where that may
+    happen, a link will not do.
     """
     with contextlib.suppress(OSError):
         with source.open("rb") as file, target.open("xb") as copy:
@@ -82,8 +83,9 @@ def share_file(source: Path, target: Path) -> Sharing | None:
                 os.fsync(copy.fileno())
                 return "clone"
         target.unlink()
-        target.hardlink_to(source)
-        return "hardlink"
+        if may_link:
+            target.hardlink_to(source)
+            return "hardlink"
     return None
 
 

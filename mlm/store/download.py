@@ -7,9 +7,11 @@ leaves either a partial that the next run continues, or a right file that the ne
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from mlm.errors import DiskSpaceError, IntegrityError
 from mlm.store.cache_layout import BLOB_MODE, RepoCache
@@ -22,7 +24,7 @@ from mlm.store.partial import Partial, discard_leftovers
 from mlm.store.remote import SpoiledError
 from mlm.store.space import check_space, occupied, writing_to
 from mlm.store.transfer import Transfer
-from mlm.store.types import DownloadStatus, RemoteFile
+from mlm.store.types import DownloadStatus, ModelFile, RemoteFile
 
 _ATTEMPTS = 2  # nothing tells which part of a wrong file is wrong: it is fetched whole once more
 _KEEP_BYTES = 1024 * 1024  # a smaller partial is not worth keeping on a full disk
@@ -78,13 +80,20 @@ class Fetched:
     prefixes: Sequence[bytes] = ()  # see `mlm.store.digest`; none where it was not hashed now
 
 
-@dataclass(frozen=True, slots=True)
-class Ledger:
+class Ledger(Protocol):
     """What is known of blobs: asked before a download, told after it."""
 
-    is_trusted: Callable[[Path], bool]  # verified before, and not touched since
-    find_twin: Callable[[str], Path | None]  # where else there are trusted bytes with this sha256
-    enter: Callable[[RemoteFile, Fetched], None]
+    def is_trusted(self, blob: Path) -> bool:
+        """Whether ``blob`` was verified before, and not touched since."""
+        ...
+
+    def find_twin(self, sha256: str) -> ModelFile | None:
+        """Return a trusted file with these bytes, wherever it is."""
+        ...
+
+    def enter(self, file: RemoteFile, fetched: Fetched) -> None:
+        """Write down that ``file`` is here now, and how it came."""
+        ...
 
 
 class Download:
@@ -198,7 +207,8 @@ class Download:
     def _share(self, file: RemoteFile) -> Fetched | None:
         """Return a blob that shares the bytes of a file elsewhere on this machine, if one does.
 
-        Where the disk cannot share them they are copied: still faster than any network.
+        Where the disk cannot share them they are copied: still faster than any network. So is a
+        file of a person's own, rather than linked: they may write to it.
         """
         if self._terms.force or file.sha256 is None:
             return None
@@ -207,14 +217,15 @@ class Download:
             return None
         # Never under the name of a partial: that would be written to, and with it the other file.
         target = self._cache.unfinished(file.sha256)
-        sharing = share_file(twin, target)
+        source = Path(os.path.realpath(twin.path))
+        sharing = share_file(source, target, may_link=twin.origin != "import")
         if sharing is None:
-            sha256 = copy_file(twin, target, lambda done: self._tell(file, "checking", done))
+            sha256 = copy_file(source, target, lambda done: self._tell(file, "checking", done))
             if sha256 != file.sha256:
                 target.unlink()
                 return None
         how = {"hardlink": "linked", "clone": "shared", None: "copied"}[sharing]
-        self._listener.note(f"{file.filename} is on this machine as {twin}: {how}, not fetched")
+        self._listener.note(f"{file.filename} is on this machine as {source}: {how}, not fetched")
         return Fetched(self._cache.publish(target, file.sha256), file.sha256, "adopted")
 
     def _fetch(self, file: RemoteFile) -> Fetched:

@@ -74,7 +74,7 @@ def import_model(store: Store, path: Path, how: How, listener: Listener) -> Impo
         listener.note(f"{path} is in the store already, as {own[0].ref}")
         return Imported(own, _also_known(store, own))
     if how == "in_place":
-        files = tuple(store.import_file(path, listener))
+        files = tuple(register_in_place(store, path, listener))
         for beside in _side_files(files[0].path):
             size = beside.stat().st_size
             sha256 = hash_file(beside, _Teller(listener, beside.name, size))
@@ -93,6 +93,26 @@ def import_model(store: Store, path: Path, how: How, listener: Listener) -> Impo
     if how == "hardlink":
         listener.note(f"{path} and the model share their bytes: writing to one changes the other")
     return Imported(models, _also_known(store, models))
+
+
+def register_in_place(store: Store, path: Path, listener: Listener) -> list[ModelFile]:
+    """Register a local GGUF, with all its shards, where it is; hash it and return its files.
+
+    Raises:
+        NotFoundError: there is no such file.
+        GGUFError: it is not a sound GGUF model, or a shard is missing.
+    """
+    path = Path(os.path.realpath(path.expanduser()))
+    metadata = read_metadata(path)
+    parts = [path] if metadata.split_count == 1 else shard_paths(path)
+    files = []
+    for part in parts:
+        sha256 = hash_file(part, _Teller(listener, part.name, part.stat().st_size))
+        described = describe_local(part, metadata.quant)
+        files.append(replace(described, sha256=sha256, verified_at=time.time()))
+    for file in files:
+        store.register(file)
+    return files
 
 
 def _find_own(store: Store, path: Path) -> tuple[ModelFile, ...]:

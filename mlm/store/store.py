@@ -3,43 +3,25 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 from mlm.catalog.load import load_catalog
 from mlm.errors import NotFoundError, UsageError
-from mlm.gguf.reader import read_metadata, shard_paths
 from mlm.paths import Home
 from mlm.store.cache_layout import RepoCache
-from mlm.store.content import find_by_sha256
 from mlm.store.copies import remove_copy
-from mlm.store.digest import hash_file
-from mlm.store.download import Download, Fetched, Ledger, Place, Terms
-from mlm.store.hub import Hub
 from mlm.store.index import Index
-from mlm.store.inventory import describe_local, describe_shipped, group_shards, scan_cache
-from mlm.store.listener import Listener, Progress
-from mlm.store.lookup import match_models, meets, unknown_model
+from mlm.store.inventory import describe_local, group_shards, scan_cache
+from mlm.store.lookup import match_models, unknown_model
 from mlm.store.names import is_filename, is_repo_id, split_shard
-from mlm.store.order import Order, Shipment, look_up
 from mlm.store.prefixes import Prefixes
 from mlm.store.receipt import Receipt, Receipts
 from mlm.store.ref import HubRef, LocalRef, parse_ref
-from mlm.store.repair import Repair
 from mlm.store.side_files import is_beside, side_role, without_side_files
 from mlm.store.space import writing_to
-from mlm.store.types import (
-    Downloaded,
-    DownloadStatus,
-    ModelFile,
-    Origin,
-    Rebuilt,
-    RemoteFile,
-    Verified,
-)
-from mlm.store.verify import CorruptModelError, verify_files
+from mlm.store.types import ModelFile, Rebuilt
 
 
 class Store:
@@ -49,7 +31,7 @@ class Store:
         self._home = home
         self._hub_cache = hub_cache
         self._receipts = Receipts(home.receipts)
-        self._prefixes = Prefixes(home.prefixes)
+        self.prefixes = Prefixes(home.prefixes)
         self._index = Index(home.index_db, self._read_disk)
 
     @property
@@ -137,156 +119,6 @@ class Store:
             and side_role(receipt.file.filename)
         ]
 
-    def download(
-        self, hub: Hub, order: Order, terms: Terms, listener: Listener
-    ) -> list[Downloaded]:
-        """Bring in what ``order`` asks for, verified, and return what became of each file.
-
-        Raises:
-            MlmError: see `mlm.store.order.look_up` and `mlm.store.download.Download.fetch`.
-        """
-        return self.bring(hub, look_up(hub, order, listener), terms, listener)
-
-    def bring(
-        self, hub: Hub, shipment: Shipment, terms: Terms, listener: Listener
-    ) -> list[Downloaded]:
-        """Do the same for files that are known already: the hub is asked for their bytes only.
-
-        Raises:
-            MlmError: see `mlm.store.download.Download.fetch`.
-        """
-        download = self._prepare(hub, shipment, terms, listener)
-        download.check_space(shipment.files)
-        missing = [file for file in shipment.files if download.find_trusted(file) is None]
-        listener.expect({file.filename: file.size_bytes for file in missing})
-        results = []
-        for file in shipment.files:
-            started = time.monotonic()
-            fetched = download.fetch(file)
-            model = replace(self._describe(shipment, file), sha256=fetched.sha256)
-            elapsed_s = time.monotonic() - started
-            results.append(
-                _report(shipment.order, model, fetched.status, fetched.fetched_bytes, elapsed_s)
-            )
-        return results
-
-    def preview(self, hub: Hub, order: Order, terms: Terms, listener: Listener) -> list[Downloaded]:
-        """Return what `download` would do, having asked the hub but fetched and written nothing.
-
-        Raises:
-            MlmError: see `mlm.store.order.look_up`.
-        """
-        shipment = look_up(hub, order, listener)
-        download = self._prepare(hub, shipment, terms, listener)
-        results = []
-        for file in shipment.files:
-            status: DownloadStatus = "present" if download.find_trusted(file) else "planned"
-            results.append(_report(order, self._describe(shipment, file), status))
-        return results
-
-    def already_here(self, order: Order) -> list[Downloaded]:
-        """Return the files of ``order`` that can be trusted without asking a hub; perhaps none."""
-        found = [
-            model for model in self.models() if model.path.exists() and meets(model, order.ref)
-        ]
-        files = [
-            file for model in found[:1] for file in (*self.files(model), *self.side_files(model))
-        ]
-        receipts = {receipt.file.path: receipt for receipt in self.receipts()}
-        if not all(receipts[file.path].is_current() for file in files):
-            return []
-        return [_report(order, file, "present") for file in files]
-
-    def verify(
-        self, models: Iterable[ModelFile], listener: Listener, *, quick: bool = False
-    ) -> list[Verified]:
-        """Hash all files of some models again, and remember of each whether it is right.
-
-        With ``quick``, files are not read that nothing has touched since they were verified.
-
-        Raises:
-            NotFoundError: it is a local file that nobody imported: nothing says what it should be.
-        """
-        receipts = {receipt.file.path: receipt for receipt in self.receipts()}
-        files = []
-        for model in models:
-            if model.path not in receipts:
-                raise NotFoundError(
-                    f"{model.path} was never imported, so nothing says what it should be",
-                    remedy=f"mlm import {model.path}",
-                )
-            files += [*self.files(model), *self.side_files(model)]
-        unique = list({file.path: file for file in files}.values())
-
-        def is_unchanged(file: ModelFile) -> bool:
-            return quick and receipts[file.path].is_current()
-
-        results = verify_files(unique, listener, self._prefixes, is_unchanged)
-        for result in results:
-            if result.hashed:
-                verified_at = time.time() if result.ok else None
-                with contextlib.suppress(OSError, UsageError):  # it is gone, or home is read-only
-                    self.register(replace(result.file, verified_at=verified_at))
-        return results
-
-    def repair(self, hub: Hub, found: Verified, listener: Listener) -> Verified:
-        """Make a file right again that was found to be wrong, and return what it is now.
-
-        Raises:
-            NotFoundError: it did not come from a hub, or is not in the cache any more.
-            MlmError: see `mlm.store.repair.Repair.run`.
-        """
-        file = found.file
-        cache = self._cache_with(file)
-        if cache is None or file.sha256 is None:
-            raise NotFoundError(
-                f"nothing says where {file.path} could be fetched from",
-                remedy=f"put a sound copy there, or: mlm rm {file.ref}",
-            )
-        fetched = Repair(cache, file, self._prefixes.read(file.sha256)).run(hub, listener)
-        self.register(replace(file, verified_at=time.time()))
-        return replace(found, actual=file.sha256, rotten_at=None, repaired_bytes=fetched)
-
-    def ensure_intact(self, model: ModelFile, listener: Listener) -> None:
-        """Hash what is in the store but was never verified, or was touched since.
-
-        A local file that nobody imported carries no promise: it is taken as it is.
-
-        Raises:
-            CorruptModelError: the bytes are not the promised ones.
-        """
-        current = {r.file.path for r in self.receipts() if r.is_current()}
-        files = self.files(model)
-        if all(file.sha256 is None or file.path in current for file in files):
-            return
-        for result in self.verify([model], listener):
-            if result.expected is not None and not result.ok:
-                raise CorruptModelError(result)
-
-    def import_file(self, path: Path, listener: Listener) -> list[ModelFile]:
-        """Register a local GGUF, with all its shards, where it is; hash it and return its files.
-
-        Raises:
-            NotFoundError: there is no such file.
-            GGUFError: it is not a sound GGUF model, or a shard is missing.
-        """
-        path = Path(os.path.realpath(path.expanduser()))
-        metadata = read_metadata(path)
-        parts = [path] if metadata.split_count == 1 else shard_paths(path)
-        files = []
-        for part in parts:
-            size = part.stat().st_size
-
-            def tell(done: int, name: str = part.name, size: int = size) -> None:
-                listener.progress(Progress(name, "checking", done, size))
-
-            sha256 = hash_file(part, tell)
-            described = describe_local(part, metadata.quant)
-            files.append(replace(described, sha256=sha256, verified_at=time.time()))
-        for file in files:
-            self.register(file)
-        return files
-
     def remove(self, model: ModelFile) -> int:
         """Delete the files of a model, or only forget them if they were imported in place.
 
@@ -308,7 +140,7 @@ class Store:
         Return the bytes that became free.
         """
         freed = 0
-        if (cache := self._cache_with(file)) is not None:
+        if (cache := self.cache_with(file)) is not None:
             with writing_to(cache.root):
                 freed = cache.remove(str(file.commit), file.filename)
         elif self.is_copy(file.path):
@@ -316,18 +148,18 @@ class Store:
                 freed = remove_copy(file.path)
         self.forget(file)
         if file.sha256 and all(r.file.sha256 != file.sha256 for r in self.receipts()):
-            self._prefixes.forget(file.sha256)
+            self.prefixes.forget(file.sha256)
         return freed
 
     def is_ours(self, file: ModelFile) -> bool:
         """Whether the file is mlm's to delete; any other is only registered."""
-        return self.is_copy(file.path) or self._cache_with(file) is not None
+        return self.is_copy(file.path) or self.cache_with(file) is not None
 
     def is_copy(self, path: Path) -> bool:
         """Whether the file is a copy that `mlm import` has made."""
         return path.parent.parent == self._home.models
 
-    def _cache_with(self, file: ModelFile) -> RepoCache | None:
+    def cache_with(self, file: ModelFile) -> RepoCache | None:
         """Return the part of the cache that holds the file, None if it is elsewhere."""
         if not file.commit or not is_repo_id(file.repo_id or "") or not is_filename(file.filename):
             return None
@@ -389,35 +221,7 @@ class Store:
     def __exit__(self, *failure: object) -> None:
         self.close()
 
-    def _prepare(self, hub: Hub, shipment: Shipment, terms: Terms, listener: Listener) -> Download:
-        place = Place(self._cache_of(shipment), shipment.order.revision, shipment.commit)
-
-        def enter(file: RemoteFile, fetched: Fetched) -> None:
-            self._prefixes.write(fetched.sha256, fetched.prefixes)
-            model = replace(self._describe(shipment, file), sha256=fetched.sha256)
-            if fetched.status != "present":
-                verified_at = time.time() if file.sha256 else None
-                origin: Origin = "adopted" if fetched.status == "adopted" else "hub"
-                self._replace(replace(model, verified_at=verified_at, origin=origin))
-            elif (known := self._trusted(fetched.blob)) and known.path != model.path:
-                verified_at, origin = known.verified_at, known.origin
-                self._replace(replace(model, verified_at=verified_at, origin=origin))
-
-        def find_twin(sha256: str) -> Path | None:
-            twin = find_by_sha256(self.receipts(), sha256)
-            return Path(os.path.realpath(twin.path)) if twin else None
-
-        ledger = Ledger(lambda blob: self._trusted(blob) is not None, find_twin, enter)
-        return Download(hub, place, terms, listener, ledger)
-
-    def _cache_of(self, shipment: Shipment) -> RepoCache:
-        return RepoCache(self._hub_cache, shipment.order.ref.repo_id)
-
-    def _describe(self, shipment: Shipment, file: RemoteFile) -> ModelFile:
-        path = self._cache_of(shipment).snapshot(shipment.commit, file.filename)
-        return describe_shipped(shipment, file, path)
-
-    def _replace(self, file: ModelFile) -> None:
+    def replace(self, file: ModelFile) -> None:
         """Register ``file`` and forget what an older commit called the same bytes."""
         for receipt in self.receipts():
             old = receipt.file
@@ -426,7 +230,7 @@ class Store:
                 self.forget(old)
         self.register(file)
 
-    def _trusted(self, blob: Path) -> ModelFile | None:
+    def find_trusted(self, blob: Path) -> ModelFile | None:
         """Return the file that ``blob`` was verified as, if it has not been touched since."""
         if not blob.exists():
             return None
@@ -441,20 +245,3 @@ class Store:
         for file in scan_cache(self._hub_cache):
             with contextlib.suppress(OSError):
                 yield Receipt.of(file)
-
-
-def _report(
-    order: Order, file: ModelFile, status: DownloadStatus, fetched: int = 0, elapsed_s: float = 0.0
-) -> Downloaded:
-    return Downloaded(
-        repo_id=order.ref.repo_id,
-        revision=order.revision,
-        commit=str(file.commit),
-        filename=file.filename,
-        path=file.path,
-        size_bytes=file.size_bytes,
-        sha256=file.sha256,
-        status=status,
-        fetched_bytes=fetched,
-        elapsed_s=elapsed_s,
-    )

@@ -56,7 +56,7 @@ class Downloaded:
 
     repo_id: str
     revision: str
-    commit: str
+    commit: str | None  # None: of a file that was here without one
     filename: str
     path: Path
     size_bytes: int

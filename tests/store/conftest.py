@@ -9,6 +9,7 @@ from fakes.hub import FakeHub, File
 from fakes.hub.tiny import NAME, REPO, TINY
 
 from mlm.paths import Home
+from mlm.store.delivery import Delivery
 from mlm.store.download import Terms
 from mlm.store.hub import Hub
 from mlm.store.order import Order
@@ -60,6 +61,7 @@ def download(store: Store, client: Hub, heard: Heard) -> Download:
         wanted = parse_ref(ref)
         assert isinstance(wanted, HubRef)
         order = Order(wanted, revision)
-        return store.download(client, order, Terms(**terms), heard)  # type: ignore[arg-type]
+        agreed = Terms(**terms)  # type: ignore[arg-type]
+        return Delivery(store, client, agreed, heard).download(order)
 
     return run

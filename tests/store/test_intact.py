@@ -9,6 +9,8 @@ from fakes.hub import File
 from fakes.hub.tiny import model_bytes
 
 from mlm.paths import Home
+from mlm.store.check import ensure_intact
+from mlm.store.intake import register_in_place
 from mlm.store.store import Store
 from mlm.store.verify import CorruptModelError
 
@@ -30,7 +32,7 @@ def installed(download, tiny: File) -> Path:
 def test_what_was_verified_and_not_touched_is_not_hashed_again(installed: Path, store: Store):
     (model,) = store.models()
     heard = Heard()
-    store.ensure_intact(model, heard)
+    ensure_intact(store, model, heard)
     assert heard.events == []
 
 
@@ -38,7 +40,7 @@ def test_a_file_that_rotted_is_never_run(installed: Path, store: Store):
     spoil(installed)
     (model,) = store.models()
     with pytest.raises(CorruptModelError) as caught:
-        store.ensure_intact(model, Heard())
+        ensure_intact(store, model, Heard())
     assert str(model.sha256) in caught.value.message
     assert caught.value.remedy == f"mlm verify {model.ref} --repair"
 
@@ -53,7 +55,7 @@ def test_what_another_tool_brought_is_hashed_once(
         (model,) = fresh.models()
         assert model.verified_at is None
         heard = Heard()
-        fresh.ensure_intact(model, heard)
+        ensure_intact(fresh, model, heard)
         assert {event.phase for event in heard.events} == {"checking"}
         (model,) = fresh.models()
         assert model.verified_at is not None
@@ -62,10 +64,10 @@ def test_what_another_tool_brought_is_hashed_once(
 def test_an_import_that_was_changed_needs_to_be_imported_again(store: Store, tmp_path: Path):
     path = tmp_path / "own.gguf"
     path.write_bytes(gguf_files.llama().encode())
-    (model,) = store.import_file(path, Heard())
+    (model,) = register_in_place(store, path, Heard())
     spoil(path)
     with pytest.raises(CorruptModelError) as caught:
-        store.ensure_intact(model, Heard())
+        ensure_intact(store, model, Heard())
     assert f"mlm import {path}" in str(caught.value.remedy)
 
 
@@ -73,5 +75,5 @@ def test_a_local_file_that_nobody_imported_is_taken_as_it_is(store: Store, tmp_p
     path = tmp_path / "own.gguf"
     path.write_bytes(model_bytes(5000))
     heard = Heard()
-    store.ensure_intact(store.find(str(path)), heard)
+    ensure_intact(store, store.find(str(path)), heard)
     assert heard.events == []

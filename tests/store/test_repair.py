@@ -13,9 +13,11 @@ from fakes.hub.tiny import NAME, REPO
 from mlm.demo.hub import DEMO_FILE
 from mlm.errors import NotFoundError
 from mlm.paths import Home
+from mlm.store.check import repair, verify
 from mlm.store.digest import CHUNK_BYTES
 from mlm.store.download import ChecksumError
 from mlm.store.hub import Hub
+from mlm.store.intake import register_in_place
 from mlm.store.store import Store
 from mlm.store.types import Downloaded, Verified
 
@@ -37,9 +39,9 @@ def mend(store: Store, client: Hub, heard: Heard) -> Callable[[], Verified]:
     """Verify the model, and repair it."""
 
     def run() -> Verified:
-        (found,) = store.verify(store.models(), heard)
+        (found,) = verify(store, store.models(), heard)
         assert not found.ok
-        return store.repair(client, found, heard)
+        return repair(store, client, found, heard)
 
     return run
 
@@ -56,7 +58,7 @@ def spoil(blob: Path, *offsets: int) -> None:
 
 def test_only_the_rotten_chunks_are_fetched(blob: Path, mend, hub: FakeHub, store: Store, heard):
     spoil(blob, CHUNK_BYTES + 5, 3 * CHUNK_BYTES)
-    (found,) = store.verify(store.models(), heard)
+    (found,) = verify(store, store.models(), heard)
     assert found.rotten_at == CHUNK_BYTES
     mended = mend()
     assert mended.ok and mended.repaired_bytes == 2 * CHUNK_BYTES
@@ -66,7 +68,7 @@ def test_only_the_rotten_chunks_are_fetched(blob: Path, mend, hub: FakeHub, stor
     ]
     assert blob.read_bytes() == CONTENT
     assert blob.stat().st_mode & 0o777 == 0o444
-    (again,) = store.verify(store.models(), heard)
+    (again,) = verify(store, store.models(), heard)
     assert again.ok
 
 
@@ -126,21 +128,21 @@ def test_a_file_from_nowhere_cannot_be_mended(
 ):
     local = tmp_path / "mine.gguf"
     local.write_bytes(DEMO_FILE.read_bytes())
-    store.import_file(local, heard)
+    register_in_place(store, local, heard)
     spoil(local, 100_000)
-    (found,) = store.verify(store.models(), heard)
+    (found,) = verify(store, store.models(), heard)
     with pytest.raises(NotFoundError, match="could be fetched from"):
-        store.repair(client, found, heard)
+        repair(store, client, found, heard)
 
 
 def test_what_nothing_has_touched_is_not_read_when_it_should_be_quick(
     blob: Path, store: Store, heard: Heard
 ):
     heard.events.clear()
-    (found,) = store.verify(store.models(), heard, quick=True)
+    (found,) = verify(store, store.models(), heard, quick=True)
     assert found.ok and not found.hashed and heard.events == []
     spoil(blob, 7)
-    (found,) = store.verify(store.models(), heard, quick=True)
+    (found,) = verify(store, store.models(), heard, quick=True)
     assert not found.ok and found.hashed
 
 
@@ -152,7 +154,7 @@ def test_a_file_that_was_replaced_under_the_same_time_is_noticed(
     twin.write_bytes(CONTENT[:-1] + b"x")
     os.utime(twin, ns=(status.st_atime_ns, status.st_mtime_ns))
     twin.replace(blob)
-    (found,) = store.verify(store.models(), heard, quick=True)
+    (found,) = verify(store, store.models(), heard, quick=True)
     assert not found.ok
 
 

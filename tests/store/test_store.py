@@ -15,8 +15,11 @@ from mlm.catalog.types import Quant
 from mlm.demo.hub import DEMO_FILE
 from mlm.errors import DiskSpaceError, IntegrityError, NotFoundError, UsageError
 from mlm.paths import Home
+from mlm.store.check import verify
+from mlm.store.delivery import Delivery
 from mlm.store.download import Terms, UnverifiableError
 from mlm.store.hub import Hub
+from mlm.store.intake import register_in_place
 from mlm.store.order import Order
 from mlm.store.pin import PinMismatch
 from mlm.store.ref import HubRef
@@ -139,7 +142,7 @@ def test_a_verified_pin_overrules_the_hub(
 ):
     order = order_with(quant("0" * 64, verified=True))
     with pytest.raises(PinMismatch) as failure:
-        store.download(client, order, Terms(), heard)
+        Delivery(store, client, Terms(), heard).download(order)
     assert tiny.sha256 in failure.value.message and "0" * 64 in failure.value.message
 
 
@@ -147,7 +150,7 @@ def test_a_named_revision_overrules_the_pin(
     store: Store, client: Hub, heard: Heard, tiny: File, order_with: Callable[..., Order]
 ):
     order = order_with(quant("0" * 64, verified=True), revision_given=True)
-    (file,) = store.download(client, order, Terms(), heard)
+    (file,) = Delivery(store, client, Terms(), heard).download(order)
     assert file.sha256 == tiny.sha256
     assert "replaced upstream" in heard.notes[0]
 
@@ -156,7 +159,7 @@ def test_a_pin_of_one_source_only_warns(
     store: Store, client: Hub, heard: Heard, tiny: File, order_with: Callable[..., Order]
 ):
     order = order_with(quant("0" * 64, verified=False))
-    (file,) = store.download(client, order, Terms(), heard)
+    (file,) = Delivery(store, client, Terms(), heard).download(order)
     assert file.sha256 == tiny.sha256
     assert "replaced upstream" in heard.notes[0]
 
@@ -167,7 +170,7 @@ def test_a_pin_stands_in_for_a_checksum_the_hub_does_not_give(
     file = File(NAME, TINY, lfs=False)
     hub.add(REPO, file)
     order = order_with(quant(file.sha256, verified=True))
-    (done,) = store.download(client, order, Terms(), heard)
+    (done,) = Delivery(store, client, Terms(), heard).download(order)
     assert (done.sha256, done.path.resolve().name) == (file.sha256, file.sha256)
 
 
@@ -175,11 +178,11 @@ def test_a_preview_fetches_and_writes_nothing(
     store: Store, client: Hub, heard: Heard, tiny: File, hub: FakeHub, hub_cache: Path
 ):
     order = Order(HubRef(REPO, "Q4_K_M"))
-    (planned,) = store.preview(client, order, Terms(), heard)
+    (planned,) = Delivery(store, client, Terms(), heard).preview(order)
     assert (planned.status, planned.size_bytes) == ("planned", len(TINY))
     assert not hub_cache.exists()
-    store.download(client, order, Terms(), heard)
-    assert store.preview(client, order, Terms(), heard)[0].status == "present"
+    Delivery(store, client, Terms(), heard).download(order)
+    assert Delivery(store, client, Terms(), heard).preview(order)[0].status == "present"
 
 
 def test_a_full_disk_is_noticed_before_the_first_byte(
@@ -220,13 +223,13 @@ def test_a_model_is_found_under_all_its_names(
     text: str, model_id: str, store: Store, client: Hub, heard: Heard, tiny: File
 ):
     order = Order(HubRef(REPO, "Q4_K_M"), model="tiny")
-    (file,) = store.download(client, order, Terms(), heard)
+    (file,) = Delivery(store, client, Terms(), heard).download(order)
     found = store.find(tiny.sha256[:8] if text == "SHA" else text)
     assert (found.path, found.model_id) == (file.path, model_id)
 
 
 def test_an_unknown_model_offers_the_nearest(store: Store, client: Hub, heard: Heard, tiny: File):
-    store.download(client, Order(HubRef(REPO, "Q4_K_M"), model="tiny"), Terms(), heard)
+    Delivery(store, client, Terms(), heard).download(Order(HubRef(REPO, "Q4_K_M"), model="tiny"))
     with pytest.raises(NotFoundError, match="near it: tiny"):
         store.find("tinny")
     with pytest.raises(NotFoundError):
@@ -247,12 +250,12 @@ def test_verifying_tells_right_from_wrong(
     download: Download, store: Store, heard: Heard, tiny: File
 ):
     (file,) = download()
-    (right,) = store.verify([store.find(REPO)], heard)
+    (right,) = verify(store, [store.find(REPO)], heard)
     assert right.ok and right.actual == tiny.sha256
     blob = file.path.resolve()
     blob.chmod(0o644)
     blob.write_bytes(TINY[:-1] + b"x")
-    (wrong,) = store.verify([store.find(REPO)], heard)
+    (wrong,) = verify(store, [store.find(REPO)], heard)
     assert not wrong.ok and wrong.expected == tiny.sha256 != wrong.actual
     assert store.find(REPO).verified_at is None
     blob.unlink()
@@ -268,7 +271,7 @@ def local(tmp_path: Path) -> Path:
 
 
 def test_a_local_file_is_registered_where_it_is(store: Store, heard: Heard, local: Path):
-    (file,) = store.import_file(local, heard)
+    (file,) = register_in_place(store, local, heard)
     assert (file.path, file.model_id, file.origin) == (local, "mine v1.Q8_0", "import")
     assert file.sha256 == hashlib.sha256(local.read_bytes()).hexdigest()
     assert store.find(str(local)).sha256 == file.sha256
@@ -284,25 +287,25 @@ def test_what_is_no_model_is_not_imported(store: Store, heard: Heard, tmp_path: 
     page = tmp_path / "page.gguf"
     page.write_text("<html>")
     with pytest.raises(IntegrityError):
-        store.import_file(page, heard)
+        register_in_place(store, page, heard)
     with pytest.raises(NotFoundError):
-        store.import_file(tmp_path / "none.gguf", heard)
+        register_in_place(store, tmp_path / "none.gguf", heard)
     assert store.models() == []
 
 
 def test_an_imported_file_that_moved_is_said_to_be_gone(store: Store, heard: Heard, local: Path):
-    store.import_file(local, heard)
+    register_in_place(store, local, heard)
     local.rename(local.with_name("other.gguf"))
     with pytest.raises(NotFoundError, match="is gone"):
         store.find(str(local))
-    (missing,) = store.verify(store.models()[:1], heard)
+    (missing,) = verify(store, store.models()[:1], heard)
     assert missing.actual is None and not missing.ok
 
 
 def test_removing_deletes_downloads_and_only_forgets_imports(
     store: Store, heard: Heard, local: Path, download: Download, tiny: File, hub_cache: Path
 ):
-    store.import_file(local, heard)
+    register_in_place(store, local, heard)
     download()
     freed = [store.remove(model) for model in store.models()]
     assert sorted(freed) == [0, len(TINY)]
@@ -315,7 +318,7 @@ def test_a_lost_index_is_rebuilt_without_losing_a_fact(
     home: Path, hub_cache: Path, download: Download, store: Store, heard: Heard, local: Path
 ):
     download()
-    store.import_file(local, heard)
+    register_in_place(store, local, heard)
     before = store.models()
     store.close()
     for path in home.glob("index.sqlite*"):
@@ -375,7 +378,7 @@ def test_what_is_on_this_machine_under_another_name_is_not_fetched(
 ):
     mine = tmp_path / "mine.gguf"
     mine.write_bytes(DEMO_FILE.read_bytes())
-    store.import_file(mine, heard)
+    register_in_place(store, mine, heard)
     hub.add(REPO, File(NAME, mine.read_bytes()))
     (file,) = download()
     assert (file.status, file.fetched_bytes) == ("adopted", 0)
@@ -391,7 +394,7 @@ def test_but_not_what_was_changed_since_it_was_checked(
 ):
     mine = tmp_path / "mine.gguf"
     mine.write_bytes(DEMO_FILE.read_bytes())
-    store.import_file(mine, heard)
+    register_in_place(store, mine, heard)
     hub.add(REPO, File(NAME, mine.read_bytes()))
     mine.write_bytes(mine.read_bytes()[:-1] + b"x")
     (file,) = download()

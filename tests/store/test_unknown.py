@@ -6,6 +6,7 @@ import pytest
 from fakes.heard import Heard
 
 from mlm.errors import NotFoundError
+from mlm.store.check import verify
 from mlm.store.store import Store
 
 
@@ -50,5 +51,5 @@ def test_a_file_that_was_never_imported_cannot_be_verified(store: Store, tmp_pat
     path = tmp_path / "notes.txt"
     path.write_text("not a model")
     with pytest.raises(NotFoundError, match="never imported"):
-        store.verify([store.find(str(path))], Heard())
+        verify(store, [store.find(str(path))], Heard())
     assert store.models() == []

@@ -16,6 +16,7 @@ from fakes.hub.tiny import NAME, REPO, model_bytes
 
 from mlm.errors import ExitCode, MlmError
 from mlm.paths import Home
+from mlm.store.delivery import Delivery
 from mlm.store.download import Terms
 from mlm.store.hub import Hub
 from mlm.store.listener import Listener, Progress
@@ -262,7 +263,7 @@ def _try(
     client = Hub(hub.endpoint, timeouts=PATIENCE)
     order = Order(HubRef(REPO, quant="Q4_K_M"))
     try:
-        (file,) = store.download(client, order, Terms(), listener or Listener())
+        (file,) = Delivery(store, client, Terms(), listener or Listener()).download(order)
     except MlmError as error:
         assert error.exit_code in DOCUMENTED, f"{error.exit_code!r}: {error.message}"
         assert error.code and error.message and error.remedy, repr(error)
