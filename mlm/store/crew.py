@@ -98,13 +98,10 @@ class Crew:
     def _fetch(self, segment: Segment) -> None:
         size = self._partial.expected.size_bytes
         with self._open(segment) as body:
-            self._set_body(body)
-            try:
-                self._receive(body, segment)
-                if segment.start == size and body.read_into(memoryview(bytearray(1))):
-                    raise SpoiledError(self._source.filename, "the server sends more than it has")
-            finally:
-                self._set_body(None)
+            self._receive(body, segment)
+            if segment.start == size and body.read_into(memoryview(bytearray(1))):
+                raise SpoiledError(self._source.filename, "the server sends more than it has")
+        self._set_body(None)
 
     def _open(self, segment: Segment) -> Body:
         """Return the bytes of ``segment``.
@@ -117,6 +114,7 @@ class Crew:
         try:
             body = self._source.open(segment.start, stop=stop, etag=self._partial.etag)
             try:
+                self._set_body(body)
                 self._agree(body, segment)
             except BaseException:
                 body.close()
@@ -128,7 +126,10 @@ class Crew:
             raise
 
     def _set_body(self, body: Body | None) -> None:
-        """Make known what `dismiss` has to abort; who is dismissed before that gets no farther."""
+        """Make known what `dismiss` has to abort; who is dismissed before that gets no farther.
+
+        So nobody touches the partial whom `dismiss` does not wait for.
+        """
         with self._change:
             if self._dismissed and body is not None:
                 raise Interrupted("the download was stopped")
