@@ -6,8 +6,10 @@ one request. What is left costs 200 ms, so it is imported only when a hub is rea
 """
 
 import os
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -46,12 +48,33 @@ def fetch_listing(asked: Asked, token: str | None, wire: Wire) -> RepoFiles:
         NetworkError: what answered is not a hub.
     """
     os.environ["HF_HUB_DISABLE_XET"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    from huggingface_hub import set_client_factory
+
+    set_client_factory(lambda: _limited_client(asked.endpoint, wire))
+    # The client's own timeouts begin anew with each byte, so a thread is waited for instead.
+    times = wire.timeouts
+    answer: Future[RepoFiles] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(_ask(asked, token, wire))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, name="listing", daemon=True).start()
+    limit_s = times.connect_s + times.first_byte_s + _LISTING_TIME_FACTOR * times.stall_s
+    try:
+        return answer.result(limit_s)
+    except TimeoutError:
+        raise _no_answer(asked.endpoint, wire) from None
+
+
+def _ask(asked: Asked, token: str | None, wire: Wire) -> RepoFiles:
     import httpx2
-    from huggingface_hub import close_session, get_session, set_client_factory
+    from huggingface_hub import close_session, get_session
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
-    set_client_factory(lambda: _limited_client(asked.endpoint, wire))
     url = f"{asked.endpoint}/api/models/{asked.repo_id}/revision/{quote(asked.revision, safe='')}"
     try:
         response = get_session().get(
@@ -137,13 +160,20 @@ def _limited_stream(
 def _transport_error(endpoint: str, error: "httpx2.HTTPError", wire: Wire) -> NetworkError:
     import httpx2
 
-    proxy = find_proxy(endpoint) if wire.use_proxies else None
     why = describe_failure(_root_of(error))
     if isinstance(error, httpx2.TimeoutException):
-        return unreachable(endpoint, proxy, "no answer in time")
+        return _no_answer(endpoint, wire)
     if isinstance(error, httpx2.ConnectError | httpx2.ProxyError):
-        return unreachable(endpoint, proxy, why)
+        return unreachable(endpoint, _proxy_to(endpoint, wire), why)
     return Interrupted(f"the connection to {host_of(endpoint)} broke: {why}")
+
+
+def _no_answer(endpoint: str, wire: Wire) -> NetworkError:
+    return unreachable(endpoint, _proxy_to(endpoint, wire), "no answer in time")
+
+
+def _proxy_to(endpoint: str, wire: Wire) -> str | None:
+    return find_proxy(endpoint) if wire.use_proxies else None
 
 
 def _root_of(error: BaseException) -> BaseException:

@@ -15,10 +15,12 @@ from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
 from mlm.errors import NetworkError
+from mlm.store.patience import PatientResponse
 from mlm.store.proxy import find_proxy, proxy_credentials
 from mlm.store.retry import Headers
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_NO_HTTP = (http.client.BadStatusLine, http.client.UnknownProtocol)
 Route = tuple[tuple[str, str, int], str | None]  # origin and proxy
 
 
@@ -98,12 +100,13 @@ def may_redirect(endpoint: str, target: str) -> bool:
 class Reply:
     """A response whose body is read piece by piece. Close it, or use it in a ``with``."""
 
-    def __init__(self, url: str, line: "Line", response: http.client.HTTPResponse) -> None:
+    def __init__(self, url: str, line: "Line", response: PatientResponse, stall_s: float) -> None:
         self.url = url
         self.status = response.status
         self.headers: Headers = response.headers
         self._line = line
         self._response = response
+        self._stall_s = stall_s
 
     def read(self, limit: int) -> bytes:
         """Return what has arrived, at most ``limit`` bytes; nothing at the end of the body.
@@ -153,6 +156,7 @@ class Reply:
     @contextlib.contextmanager
     def _explaining(self) -> Iterator[None]:
         host = host_of(self.url)
+        self._response.wait_at_most(self._stall_s)
         try:
             yield
         except TimeoutError as error:
@@ -199,6 +203,7 @@ class Wire:
                 with contextlib.suppress(IndexError, ConnectionError, http.client.HTTPException):
                     return self._ask(kept.pop(), route, url, target, headers)
             connection = _connect_to(parts, proxy, self.timeouts.connect_s)
+            connection.response_class = PatientResponse
             return self._ask(connection, route, url, target, headers)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise unreachable(url, proxy, describe_failure(error)) from error
@@ -227,12 +232,12 @@ class Wire:
             sock.settimeout(self.timeouts.first_byte_s)
             connection.request("GET", target, headers=headers)
             response = connection.getresponse()
-            sock.settimeout(self.timeouts.stall_s)
+            assert isinstance(response, PatientResponse)
         except BaseException:
             connection.close()
             raise
         release = functools.partial(self._idle.setdefault(route, []).append, connection)
-        return Reply(url, Line(connection, sock, release), response)
+        return Reply(url, Line(connection, sock, release), response, self.timeouts.stall_s)
 
 
 def unreachable(url: str, proxy: str | None, why: str) -> Unreachable:
@@ -298,4 +303,6 @@ def describe_failure(error: BaseException) -> str:
         return "no such host"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
+    if isinstance(error, _NO_HTTP) and not isinstance(error, ConnectionError):
+        return "what it answers is not HTTP"  # the error's own words are the server's
     return str(error) or type(error).__name__

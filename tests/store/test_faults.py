@@ -25,6 +25,9 @@ INTERRUPTIONS: dict[str, dict[str, Any]] = {
     "reset before the headers": {"drop_before_headers": True, "reset": True},
     "stall in the body": {"stall_at": 200_000},
     "stall before the headers": {"stall_before_headers": True},
+    "a head that never ends": {"dribble": b"H"},
+    "hope without end": {"dribble": b"HTTP/1.1 100 Continue\r\n\r\n"},
+    "no HTTP": {"dribble": b"\x1b[31m junk\r\n"},
     "less than its length says": {"drop_at": 299_999, "content_length": 300_000},
     "status 503": {"status": 503},
     "status 500": {"status": 500},
@@ -152,6 +155,15 @@ def test_a_server_that_never_gets_better_is_given_up(hub: FakeHub, tiny: File, d
     with pytest.raises(NetworkError, match="503"):
         download()
     assert len(hub.asked("cdn")) == 7, "one attempt and six retries"
+
+
+def test_what_a_server_says_instead_of_http_is_not_repeated(
+    hub: FakeHub, tiny: File, download: Download
+):
+    hub.breaks(dribble=b"\x1b[31m junk\r\n")
+    with pytest.raises(NetworkError, match="what it answers is not HTTP") as failure:
+        download()
+    assert "junk" not in failure.value.message
 
 
 def test_a_trickle_counts_as_a_stall(hub: FakeHub, tiny: File, download: Download):

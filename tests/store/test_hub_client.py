@@ -87,6 +87,15 @@ def test_a_short_outage_is_waited_for(hub: FakeHub, tiny: File):
     assert len(waits) == 2
 
 
+@pytest.mark.parametrize("dribble", [b"H", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_an_answer_that_never_comes_to_its_point_is_not_waited_for(
+    hub: FakeHub, tiny: File, dribble: bytes
+):
+    hub.breaks(where="api", dribble=dribble)
+    with pytest.raises(NetworkError, match="no answer in time"):
+        Hub(hub.endpoint, timeouts=QUICK.scaled(0.2)).resolve(REPO)
+
+
 def test_a_gated_file_names_the_page_to_accept(hub: FakeHub, client: Hub, tiny: File):
     hub.repos[REPO].token, hub.repos[REPO].gated = "hf_x", True
     repo = client.resolve(REPO)

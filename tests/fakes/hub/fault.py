@@ -34,6 +34,7 @@ class Fault:
     drop_at: int | None = None  # close the connection before this byte
     reset: bool = False  # … with RST instead of FIN
     stall_before_headers: bool = False
+    dribble: bytes = b""  # instead of the headers, again and again
     stall_at: int | None = None  # send no more from this byte on
     pace: float | None = None  # bytes per second on each connection
 

@@ -50,6 +50,8 @@ class Sender:
         """
         if fault.stall_before_headers:
             self.wait(None)
+        while fault.dribble and not self.wait(_TICK_S):
+            self.handler.wfile.write(fault.dribble)
         if fault.drop_before_headers or fault.stall_before_headers:
             raise self._drop(reset=fault.reset)
         body = compress(answer.body) if fault.compressed else answer.body
