@@ -4,6 +4,9 @@ models--org--repo/blobs/<sha256>                 the bytes, once per repository
 models--org--repo/snapshots/<commit>/<filename>  relative symbolic links to them
 models--org--repo/refs/main                      the commit that a branch was last seen at
 .locks/models--org--repo/<sha256>.lock           taken by whoever fetches the blob
+
+What huggingface_hub fetches from the Xet storage it shares between repositories: a blob is then a
+link to ``blobs/<2 digits>/<Xet hash>`` of the whole cache, with a lock and a list of links beside.
 """
 
 import contextlib
@@ -12,6 +15,7 @@ import shutil
 from pathlib import Path
 
 from mlm.store.lock import locked, try_locked
+from mlm.store.names import is_sha256
 
 _TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -64,11 +68,24 @@ class RepoCache:
     def publish(self, partial: Path, name: str) -> Path:
         """Give a verified partial file its final name, for good even if the power fails now."""
         blob = self.blob(name)
+        shared = self.shared_file(blob)
         if partial.stat().st_nlink == 1:  # else its mode is that of a file which is not ours, too
             partial.chmod(BLOB_MODE)
         partial.replace(blob)
         sync_folder(self.blobs)
+        if shared is not None:
+            self._sweep(shared)
         return blob
+
+    def shared_file(self, blob: Path) -> Path | None:
+        """Return the file shared between repositories that ``blob`` is a link to, if it is one."""
+        try:
+            link = blob.readlink()
+        except OSError:
+            return None
+        shared = self.cache_dir / "blobs" / link.name[:2] / link.name
+        leads_there = os.path.normpath(blob.parent / link) == os.path.normpath(shared)
+        return shared if leads_there and is_sha256(link.name) else None
 
     def is_linked(self, commit: str, filename: str, blob: Path) -> bool:
         """Whether ``filename`` at ``commit`` leads to ``blob``, which exists."""
@@ -127,7 +144,7 @@ class RepoCache:
                 held.enter_context(locked(self.lock(blob.name)))
             path.unlink(missing_ok=True)
             if blob is not None and blob not in self._linked_blobs():
-                freed = remove_name(blob)
+                freed = self._remove_blob(blob)
         self._remove_empty(path.parent)
         return freed
 
@@ -139,7 +156,8 @@ class RepoCache:
         with try_locked(self.lock(blob.name)) as is_ours:
             if not is_ours or blob in self._linked_blobs():
                 return False
-            blob.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                self._remove_blob(blob)
         self._remove_empty(self.snapshots)
         return True
 
@@ -163,6 +181,23 @@ class RepoCache:
             return None
         twins = (blob for blob in self.blobs.iterdir() if blob.samefile(path))
         return next(twins, None)
+
+    def _remove_blob(self, blob: Path) -> int:
+        """Delete a blob, and what only it shares with others; return the bytes that became free."""
+        shared = self.shared_file(blob)
+        freed = remove_name(blob)
+        return freed if shared is None else self._sweep(shared)
+
+    def _sweep(self, shared: Path) -> int:
+        """Delete a shared file unless a repository still links to it; return the bytes freed."""
+        with locked(shared.with_name(f"{shared.name}.lock")):
+            blobs = self.cache_dir.glob("*--*/blobs/*")
+            if not shared.is_file() or any(
+                blob.is_symlink() and blob.readlink().name == shared.name for blob in blobs
+            ):
+                return 0
+            shared.with_name(f"{shared.name}.refs").unlink(missing_ok=True)
+            return remove_name(shared)
 
     def _linked_blobs(self) -> set[Path | None]:
         files = (path for path in self.snapshots.rglob("*") if not path.is_dir())

@@ -50,7 +50,7 @@ def describe_cached(path: Path, repo_id: str, commit: str, filename: str) -> Mod
     Raises:
         OSError: it leads nowhere.
     """
-    blob = path.resolve().name
+    blob = path.readlink().name if path.is_symlink() else path.name  # which may be a link itself
     quant = None if side_role(filename) else read_quant(filename)
     ref = f"{repo_id}:{quant}" if quant else f"{repo_id}/{filename}"
     return ModelFile(

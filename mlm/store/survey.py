@@ -7,7 +7,7 @@ many tools, and some of what is found there was meant to mislead.
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlm.store.cache_layout import PARTIAL, RepoCache
@@ -107,7 +107,8 @@ def survey_cache(hub_cache: Path) -> list[RepoSurvey]:
 
 
 def _survey_repo(cache: RepoCache) -> RepoSurvey:
-    files = [file for entry in _entries(cache.blobs) if (file := look_at(Path(entry.path)))]
+    paths = [Path(entry.path) for entry in _entries(cache.blobs)]
+    files = [file for path in paths if (file := look_at(path) or _look_at_shared(cache, path))]
     blobs = tuple(file for file in files if is_blob_name(file.path.name))
     return RepoSurvey(
         repo_id=cache.repo_id,
@@ -117,6 +118,13 @@ def _survey_repo(cache: RepoCache) -> RepoSurvey:
         links=tuple(_links(cache, {blob.path.name: blob for blob in blobs})),
         refs=_read_refs(cache.refs),
     )
+
+
+def _look_at_shared(cache: RepoCache, blob: Path) -> DiskFile | None:
+    """Return the file that ``blob`` shares with other repositories, under the blob's own name."""
+    shared = cache.shared_file(blob)
+    found = look_at(shared) if shared else None
+    return replace(found, path=blob) if found else None
 
 
 def is_blob_name(name: str) -> bool:
