@@ -29,6 +29,8 @@ class Crew:
         self.wanted = 1  # connections; those that are too many leave after their segment
         self.failure: BaseException | None = None  # for good
         self.interruption: Interrupted | None = None  # the last one; each has cost a connection
+        self._answer_s = 0.0
+        self._answered: set[threading.Thread] = set()
         self._source = source
         self._partial = partial
         self._limit_rate = limit_rate
@@ -42,6 +44,12 @@ class Crew:
     def size(self) -> int:
         """Connections at work."""
         return len(self._members)
+
+    @property
+    def answer_s(self) -> float | None:
+        """How long the last answer took to begin; None while somebody waits for the first one."""
+        with self._change:
+            return self._answer_s if self._members.keys() <= self._answered else None
 
     def hire(self) -> None:
         """Start as many connections as are wanted and not there."""
@@ -111,8 +119,10 @@ class Crew:
         """
         is_last = segment.stop == self._partial.expected.size_bytes
         stop = None if is_last else segment.stop
+        asked_at = time.monotonic()
         try:
             body = self._source.open(segment.start, stop=stop, etag=self._partial.etag)
+            self._answer_s = time.monotonic() - asked_at
             try:
                 self._set_body(body)
                 self._agree(body, segment)
@@ -134,6 +144,7 @@ class Crew:
             if self._dismissed and body is not None:
                 raise Interrupted("the download was stopped")
             self._members[threading.current_thread()] = body
+            self._answered.add(threading.current_thread())
 
     def _agree(self, body: Body, segment: Segment) -> None:
         """Make sure that the body continues what the partial holds, or start over with it."""

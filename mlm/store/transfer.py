@@ -97,7 +97,7 @@ class Transfer:
         if (interruption := crew.interruption) and crew.size:
             crew.interruption = None
             growth.lose(now, crew.size, interruption.wait_s)
-        growth.watch(now, crew.fetched, partial.missing)
+        growth.watch(now, crew.fetched, partial.missing, crew.answer_s)
         crew.resize(growth.wanted)
 
     def _hash_rest(self) -> None:

@@ -11,7 +11,11 @@ SIZE = 20_000 * MB
 class Line:
     """A network whose speed depends on the number of connections."""
 
-    def __init__(self, rate: Callable[[int], float], size: int = SIZE) -> None:
+    def __init__(
+        self, rate: Callable[[int], float], size: int = SIZE, answer_s: float = 0.01
+    ) -> None:
+        self.answer_s = answer_s
+        self.changed_at = 100.0
         self.now, self.fetched, self.size, self.rate = 100.0, 0.0, size, rate
         self.growth = Growth(self.now)
         self.counts = [1]
@@ -21,10 +25,17 @@ class Line:
         end = self.now + seconds
         while self.now < end:
             self.now += 0.1
-            self.fetched += 0.1 * self.rate(self.growth.wanted)
-            self.growth.watch(self.now, int(self.fetched), self.size - int(self.fetched))
+            waited_s = self.now - self.changed_at
+            at_work = self.growth.wanted  # new ones are as fast as others some answers later
+            if waited_s < 3 * self.answer_s and len(self.counts) > 1:
+                at_work = min(at_work, self.counts[-2])
+            self.fetched += 0.1 * self.rate(at_work)
+            answer_s = self.answer_s if waited_s > self.answer_s else None
+            missing = self.size - int(self.fetched)
+            self.growth.watch(self.now, int(self.fetched), missing, answer_s)
             if self.growth.wanted != self.counts[-1]:
                 self.counts.append(self.growth.wanted)
+                self.changed_at = self.now
         return self.counts
 
 
@@ -73,3 +84,7 @@ def test_a_server_is_left_alone_as_long_as_it_asks():
     line.growth.lose(line.now, 1, 120.0)
     assert line.run(100) == [1]
     assert line.run(60)[-1] > 1
+
+
+def test_on_a_long_line_new_connections_are_given_time():
+    assert Line(lambda n: n * 5 * MB, answer_s=0.6).run(10) == [1, 4, MOST_CONNECTIONS]
