@@ -19,7 +19,7 @@ from mlm.store.hasher import PIECE_BYTES
 from mlm.store.hub import Hub, RemoteBytes
 from mlm.store.listener import Listener, Progress
 from mlm.store.lock import locked
-from mlm.store.partial import Partial
+from mlm.store.partial import Partial, discard_leftovers
 from mlm.store.space import check_space, writing_to
 from mlm.store.transfer import Transfer
 from mlm.store.types import ModelFile, RemoteFile
@@ -55,6 +55,7 @@ class Repair:
                     partial.discard()
                     raise ChecksumError(file.filename, expected=sha256, actual=digest.sha256)
             blob = self.cache.publish(path, sha256)
+            discard_leftovers(path)
             self.cache.link(str(file.commit), file.filename, blob)
         return fetched
 

@@ -68,6 +68,7 @@ def test_only_the_rotten_chunks_are_fetched(blob: Path, mend, hub: FakeHub, stor
     ]
     assert blob.read_bytes() == CONTENT
     assert blob.stat().st_mode & 0o777 == 0o444
+    assert list(blob.parent.iterdir()) == [blob], "nothing is left behind"
     (again,) = verify(store, store.models(), heard)
     assert again.ok
 
