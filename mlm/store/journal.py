@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
+from mlm.store.names import is_strong_etag
 from mlm.store.ranges import Ranges
 
 _SYNCED = re.compile(rb"^s (\d{1,18})$", re.MULTILINE)
@@ -68,8 +69,10 @@ class Journal:
             document = json.loads(text.partition(b"\n")[0])
             survives = document.pop("boot") == _boot_id()
             left = Left(Facts(**document))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None  # none, or not one of ours: the bytes cannot be placed
+        if not isinstance(left.facts.size, int) or not _is_etag(left.facts.etag):
+            return None
         notes = text if survives else text[: _synced(text)]
         whole_lines, _, torn = notes.rpartition(b"\n")
         left.is_whole = survives and not torn
@@ -150,12 +153,18 @@ def _take_in(left: Left, line: str) -> bool:
         elif kind == "p":
             left.prefixes.append(bytes.fromhex(rest))
         elif kind == "e":
-            left.facts = replace(left.facts, etag=json.loads(rest))
+            etag = json.loads(rest)
+            left.facts = replace(left.facts, etag=etag if _is_etag(etag) else None)
+            return _is_etag(etag)
         else:
             return kind == "s"  # see `_synced`
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
+
+
+def _is_etag(value: object) -> bool:
+    return value is None or is_strong_etag(value)
 
 
 def _synced(text: bytes) -> int:

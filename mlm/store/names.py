@@ -16,6 +16,7 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _QUANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,256}"')
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")
 
 
@@ -47,6 +48,11 @@ def is_commit(text: object) -> bool:
 def is_sha256(text: object) -> bool:
     """Whether ``text`` is a sha256 in lower-case hexadecimal digits."""
     return isinstance(text, str) and _SHA256.fullmatch(text) is not None
+
+
+def is_strong_etag(text: object) -> bool:
+    """Whether ``text`` is an ETag that bytes can be resumed on, safe to send back in a header."""
+    return isinstance(text, str) and _ETAG.fullmatch(text) is not None
 
 
 def is_filename(text: object) -> bool:

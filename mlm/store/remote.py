@@ -7,6 +7,7 @@ from urllib.parse import quote, urljoin
 
 import mlm
 from mlm.errors import IntegrityError, NetworkError
+from mlm.store.names import is_strong_etag
 from mlm.store.refusal import Asked, HubProtocolError, explain_refusal
 from mlm.store.retry import RETRIED_STATUSES
 from mlm.store.wire import Reply, Wire, host_of, may_redirect, origin
@@ -15,7 +16,6 @@ MAX_REDIRECTS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LINK_EXPIRED = (401, 403, 410)
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
-_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,256}"')
 
 
 class SpoiledError(IntegrityError):
@@ -46,7 +46,7 @@ class Body:
         self.start = start
         self.total = total  # the size of the whole file, None when the server does not say
         etag = reply.headers.get("ETag") or ""
-        self.etag = etag if _STRONG_ETAG.fullmatch(etag) else None  # weak ones cannot be resumed on
+        self.etag = etag if is_strong_etag(etag) else None  # weak ones cannot be resumed on
         self.host = host_of(reply.url)
         self._reply = reply
 

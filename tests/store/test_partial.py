@@ -130,23 +130,28 @@ def test_what_has_rotted_meanwhile_is_found_and_forgotten(path: Path):
         assert second.finish().sha256 == remote(BIG).sha256
 
 
-@pytest.mark.parametrize("torn", [b"w 5", b"w 5 ", b"w 9 3\n", b"\xff\n", b"p xyz\n", b"what?\n"])
+@pytest.mark.parametrize(
+    "torn",
+    [b"w 5", b"w 5 ", b"w 9 3\n", b"\xff\n", b"p xyz\n", b"what?\n", b"e 5\n", b'e "a\\r\\nb"\n'],
+)
 def test_notes_that_break_off_count_as_far_as_they_go(path: Path, torn: bytes):
     with killed(path, remote()) as first:
         put(first, TINY, 0, 1000)
     notes = path.with_name(f"{path.name}.journal")
     notes.write_bytes(notes.read_bytes() + torn)
     with found(path, remote()) as second:
-        assert second.size == 1000
+        assert (second.size, second.etag) == (1000, None)
         put(second, TINY, 1000, 2000)
     with found(path, remote()) as third:
         assert third.size == 2000, "what is noted after the torn line counts"
 
 
-NOTES = json.dumps({"commit": COMMIT, "filename": NAME, "size": 9, "sha256": None, "boot": "x"})
+FACTS = {"commit": COMMIT, "filename": NAME, "sha256": None, "git_oid": None, "boot": "x"}
+NOTES = ["", "{", "[]", "[" * 100_000, "null", '{"boot": 5}', "w 0 1000", None]
+NOTES += [json.dumps(FACTS), *(f"{json.dumps(FACTS | {'size': s})}\nw 0 5\ns 200" for s in "9x")]
 
 
-@pytest.mark.parametrize("notes", ["", "{", "[]", "null", '{"boot": 5}', "w 0 1000", NOTES, None])
+@pytest.mark.parametrize("notes", NOTES)
 def test_bytes_that_nothing_explains_are_thrown_away(path: Path, notes: str | None):
     path.write_bytes(TINY[:1000])
     if notes is not None:
