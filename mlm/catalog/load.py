@@ -47,6 +47,13 @@ def load_catalog(user_dir: Path, cache_dir: Path) -> Catalog:
     return Catalog(tuple(sorted([*kept, *own], key=lambda entry: (entry.family, entry.params))))
 
 
+def mentions_repo(user_dir: Path, repo_id: str) -> bool:
+    """Whether a catalog file may speak of the repository: cheap, and never wrongly False."""
+    files = [*catalog_files(shipped_dir()), *catalog_files(user_dir)]
+    texts = (path.read_bytes() for path in files)
+    return any(repo_id.encode() in text or b"\\" in text for text in texts)
+
+
 def _read_family(path: Path) -> dict[str, Any]:
     from mlm import strictyaml  # PyYAML and the validator are needed only without a cache
     from mlm.catalog.validate import check_document

@@ -22,7 +22,7 @@ def make_order(
         UsageError: it is a local file, cannot be a name, or names two quantizations.
         NotFoundError: the catalog knows no such model or quantization.
     """
-    from mlm.catalog.load import load_catalog
+    from mlm.catalog.load import load_catalog, mentions_repo
     from mlm.store.ref import HubRef, LocalRef, parse_ref
 
     ref = parse_ref(text)
@@ -31,6 +31,8 @@ def make_order(
     if quant is not None:
         ref = _with_quant(ref, quant)
     home = session.settings.home
+    if isinstance(ref, HubRef) and not mentions_repo(home.catalog, ref.repo_id):
+        return _order_from_hub(None, ref, revision)  # a new home would first parse all files
     catalog = load_catalog(home.catalog, home.cache)
     if isinstance(ref, HubRef):
         return _order_from_hub(catalog, ref, revision)
@@ -50,14 +52,14 @@ def _with_quant(ref: "HubRef | NameRef", quant: str) -> "HubRef | NameRef":
     return replace(ref, quant=quant)
 
 
-def _order_from_hub(catalog: "Catalog", ref: "HubRef", revision: str | None) -> "Order":
+def _order_from_hub(catalog: "Catalog | None", ref: "HubRef", revision: str | None) -> "Order":
     from mlm.store.order import Order
 
     return Order(
         ref,
         revision=revision or "main",
         revision_given=revision is not None,
-        pin_of=lambda filename: catalog.pin(ref.repo_id, filename),
+        pin_of=lambda filename: catalog.pin(ref.repo_id, filename) if catalog else None,
     )
 
 

@@ -7,12 +7,10 @@ import typer
 from mlm.cli._failures import Failure, exit_with
 from mlm.cli._options import JsonOpt, RefsArg
 from mlm.cli._progress import ProgressMode, show_progress
-from mlm.cli._session import Session, session
+from mlm.cli._session import Session, print_document, print_text, session
 from mlm.errors import MlmError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mlm.store.download import Terms
     from mlm.store.listener import Listener
     from mlm.store.order import Order
@@ -73,7 +71,10 @@ def download(
                 failures.append(Failure(ref, error))
     payload: dict[str, Any] = {"files": [_row(file) for file in files]}
     payload["errors"] = [failure.row() for failure in failures]
-    run.emit("download", payload, as_json=as_json, human=lambda: _table(files))
+    if as_json:
+        print_document("download", payload)
+    else:
+        print_text(_table(files))
     exit_with(failures, as_json=as_json)
 
 
@@ -112,24 +113,19 @@ def _row(file: "Downloaded") -> dict[str, Any]:
     return asdict(file) | {"path": str(file.path), "elapsed_s": round(file.elapsed_s, 3)}
 
 
-def _table(files: "list[Downloaded]") -> "Table":
-    from rich.table import Table
-    from rich.text import Text
-
+def _table(files: "list[Downloaded]") -> str:
+    from mlm.cli._columns import align
     from mlm.units import format_duration, format_size
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("STATUS", no_wrap=True)
-    table.add_column("FILE", overflow="fold")
-    table.add_column("SIZE", justify="right", no_wrap=True)
-    table.add_column("TIME", justify="right", no_wrap=True)
-    table.add_column("SHA256", no_wrap=True)
+    rows = [["STATUS", "SIZE", "TIME", "SHA256", "FILE"]]
     for file in files:
-        table.add_row(
-            file.status,
-            Text(f"{file.repo_id}/{file.filename}"),
-            format_size(file.size_bytes),
-            format_duration(file.elapsed_s) if file.fetched_bytes else "",
-            file.sha256[:12] if file.sha256 else "?",
+        rows.append(
+            [
+                file.status,
+                format_size(file.size_bytes),
+                format_duration(file.elapsed_s) if file.fetched_bytes else "",
+                file.sha256[:12] if file.sha256 else "?",
+                f"{file.repo_id}/{file.filename}",
+            ]
         )
-    return table
+    return align(rows, right=(1, 2))

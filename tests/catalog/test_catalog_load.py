@@ -12,7 +12,7 @@ import pytest
 import yaml
 from fakes.catalog_file import SMALL, bend
 
-from mlm.catalog.load import CatalogError, load_catalog
+from mlm.catalog.load import CatalogError, load_catalog, mentions_repo
 from mlm.catalog.lookup import Catalog
 
 ROOT = Path(__file__).parents[2]
@@ -168,3 +168,12 @@ def test_a_warm_load_needs_neither_yaml_nor_the_validator(user_dir, cache_dir):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_whether_a_repository_is_spoken_of_is_told_without_parsing(tmp_path: Path):
+    catalog = load_catalog(tmp_path / "own", tmp_path / "cache")
+    repos = {quant.repo_id for entry in catalog.entries for quant in entry.quants}
+    assert [repo for repo in repos if not mentions_repo(tmp_path, repo)] == []
+    assert not mentions_repo(tmp_path, "nobody/nothing-GGUF")
+    (tmp_path / "mine.yaml").write_text('repo_id: "nobody/\\u006eothing-GGUF"')
+    assert mentions_repo(tmp_path, "nobody/nothing-GGUF"), "rather too often than not"
