@@ -179,7 +179,8 @@ class Crew:
                 piece.count += count
                 self._count(count)
                 pace.spend(count)
-                pulse.feel(count)
+                if self._limit_rate is None:  # else the slowness may be our own wish
+                    pulse.feel(count)
                 is_last = piece.stop >= segment.stop
                 if piece.count == PIECE_BYTES or is_last or pulse.is_slow:
                     full, piece = piece, None

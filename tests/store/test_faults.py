@@ -171,3 +171,10 @@ def test_a_trickle_counts_as_a_stall(hub: FakeHub, tiny: File, download: Downloa
     (file,) = download()
     assert file.path.read_bytes() == TINY
     assert len(hub.asked("cdn")) == 2
+
+
+def test_a_rate_that_was_asked_for_is_no_trickle(hub: FakeHub, download: Download):
+    hub.add(REPO, File(NAME, TINY[:400]))
+    (file,) = download(limit_rate=500)
+    assert file.path.read_bytes() == TINY[:400]
+    assert hub.requested_ranges == [None], "it was not taken for a stall"
