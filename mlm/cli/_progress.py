@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
 
 from mlm.cli._speed import Speeds
 from mlm.store.listener import Listener, Progress
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from mlm.cli._session import Session
 
 ProgressMode = Literal["auto", "json", "none"]
+ProgressOpt = Annotated[
+    ProgressMode, typer.Option("--progress", help="json: JSON lines on stderr.")
+]
 
 _LINES = 20  # of a whole file
 _JSON_INTERVAL_S = 0.2

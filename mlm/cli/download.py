@@ -6,7 +6,7 @@ import typer
 
 from mlm.cli._failures import Failure, exit_with
 from mlm.cli._options import JsonOpt, RefsArg
-from mlm.cli._progress import ProgressMode, show_progress
+from mlm.cli._progress import ProgressOpt, show_progress
 from mlm.cli._session import Session, print_document, print_text, session
 from mlm.errors import MlmError
 
@@ -39,9 +39,7 @@ def download(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
-    progress: Annotated[
-        ProgressMode, typer.Option("--progress", help="json: JSON lines on stderr.")
-    ] = "auto",
+    progress: ProgressOpt = "auto",
     as_json: JsonOpt = False,
 ) -> None:
     """Download models and verify their checksums.

@@ -6,7 +6,7 @@ import typer
 
 from mlm.cli._failures import Failure, exit_with
 from mlm.cli._options import JsonOpt
-from mlm.cli._progress import ProgressMode, show_progress
+from mlm.cli._progress import ProgressOpt, show_progress
 from mlm.cli._session import Session, print_document, print_text, session
 from mlm.errors import DoesNotFitError, EngineError, MlmError, NetworkError
 from mlm.manifest.compare import machine_memory
@@ -30,9 +30,7 @@ def setup(
     sha256: Annotated[
         str | None, typer.Option("--sha256", metavar="HEX", help="Checksum of that file.")
     ] = None,
-    progress: Annotated[
-        ProgressMode, typer.Option("--progress", help="json: JSON lines on stderr.")
-    ] = "auto",
+    progress: ProgressOpt = "auto",
     as_json: JsonOpt = False,
 ) -> None:
     """Set this machine up: hardware, engine, models, configs, and a question to each model.

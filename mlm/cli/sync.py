@@ -7,7 +7,7 @@ import typer
 
 from mlm.cli._failures import Failure, exit_with
 from mlm.cli._options import JsonOpt, ManifestOpt
-from mlm.cli._progress import ProgressMode, show_progress
+from mlm.cli._progress import ProgressOpt, show_progress
 from mlm.cli._session import Session, print_document, print_text, session
 
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ def sync(
         bool, typer.Option("--frozen", help="Exit 11 if anything differs from mlm.lock.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
-    progress: Annotated[
-        ProgressMode, typer.Option("--progress", help="json: JSON lines on stderr.")
-    ] = "auto",
+    progress: ProgressOpt = "auto",
     as_json: JsonOpt = False,
 ) -> None:
     """Make this machine have the models and configs of mlm.yaml, as mlm.lock has them.

@@ -7,7 +7,7 @@ import typer
 from mlm.cli._failures import Failure, exit_with
 from mlm.cli._model_names import complete_installed
 from mlm.cli._options import JsonOpt
-from mlm.cli._progress import ProgressMode, show_progress
+from mlm.cli._progress import ProgressOpt, show_progress
 from mlm.cli._session import Session, session
 from mlm.errors import ExitCode, MlmError
 
@@ -35,9 +35,7 @@ def verify(
     repair: Annotated[
         bool, typer.Option("--repair", help="Fetch what has rotted, and only that.")
     ] = False,
-    progress: Annotated[
-        ProgressMode, typer.Option("--progress", help="json: JSON lines on stderr.")
-    ] = "auto",
+    progress: ProgressOpt = "auto",
     as_json: JsonOpt = False,
 ) -> None:
     """Check that model files are still what was promised, byte for byte.
