@@ -68,6 +68,11 @@ class Home:
         return self.root / "stats.sqlite"
 
     @property
+    def ledger_db(self) -> Path:
+        """What was predicted and what came of it (SQLite)."""
+        return self.root / "ledger.sqlite"
+
+    @property
     def response_cache_db(self) -> Path:
         """Cached responses (SQLite)."""
         return self.root / "responses.sqlite"

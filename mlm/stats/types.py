@@ -1,6 +1,18 @@
-"""What is remembered of one request."""
+"""What is remembered: of one request, of one load, of one prediction that was put to the test."""
 
+import math
 from dataclasses import dataclass
+from typing import Literal
+
+Quantity = Literal[
+    # Bytes: llama.cpp's own buffers, the worker's resident set at its peak, memory of the GPUs.
+    "weights", "repack", "kv_cache", "compute", "output", "rss", "device_memory",
+    # Tokens per second of one request alone.
+    "decode_tps", "prefill_tps",
+]  # fmt: skip
+# Of a buffer: where it is. Of all else: where the layers are; "mixed" is partly on the CPU.
+DeviceKind = Literal["cpu", "cuda", "rocm", "metal", "vulkan", "sycl", "mixed"]
+Source = Literal["load", "bench", "serve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +44,36 @@ class LoadStats:
     load_s: float
     predicted_bytes: int | None
     actual_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One figure that was predicted, and what came of it on this machine.
+
+    ``predicted`` is the figure before any correction that earlier observations suggested.
+    """
+
+    at: float  # Unix time
+    machine: str  # fingerprint of the hardware
+    engine: str  # "llama.cpp (llama-cpp-python 0.3.36)"
+    model: str  # its id: never a path
+    architecture: str
+    quant: str | None
+    device: DeviceKind
+    quantity: Quantity
+    predicted: float  # bytes or tokens per second, like ``actual``
+    actual: float
+    n_past: int | None  # of speeds: tokens in the context, on average
+    n_threads: int | None
+    source: Source
+
+    @property
+    def ratio(self) -> float:
+        """Actual to predicted: above 1, more came than was predicted."""
+        return self.actual / self.predicted
+
+    @property
+    def means_something(self) -> bool:
+        """Whether both figures are numbers above 0, so that they have a ratio."""
+        figures = (self.predicted, self.actual)
+        return all(math.isfinite(figure) and figure > 0 for figure in figures)

@@ -140,6 +140,7 @@ def _category(home: Home, path: Path) -> Category:
     databases: dict[Path, Category] = {
         home.response_cache_db: "response_cache",
         home.stats_db: "stats",
+        home.ledger_db: "stats",
         home.index_db: "index",
     }
     for database, category in databases.items():

@@ -47,7 +47,8 @@ def check_databases(settings: Settings) -> Iterator[Finding]:
     """The SQLite files are sound. All can be made anew; a broken one is put aside by its user."""
     home = settings.home
     broken = []
-    present = [f for f in (home.index_db, home.stats_db, home.response_cache_db) if f.exists()]
+    databases = (home.index_db, home.stats_db, home.ledger_db, home.response_cache_db)
+    present = [file for file in databases if file.exists()]
     for file in present:
         if why := _find_damage(file):
             broken.append(f"{file.name}: {why}")
