@@ -52,7 +52,11 @@ STEPS = (
         needs_engine=True,
         in_background=True,
     ),
-    Step("Ask it something.", ("run", "mlm-demo", "What is mlm?"), needs_engine=True),
+    Step(
+        "Ask it something; temperature 0 takes the likeliest words.",
+        ("run", "mlm-demo", "--temperature", "0", "What is mlm?"),
+        needs_engine=True,
+    ),
     Step("How did it do?", ("stats",), needs_engine=True),
     Step("Enough.", ("stop",), needs_engine=True),
 )
