@@ -154,6 +154,16 @@ def _dispatch(arguments: list[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error.format_message(), file=sys.stderr)
             return ExitCode.USAGE
-        where = getattr(getattr(error, "ctx", None), "command_path", "mlm")
-        raise UsageError(error.format_message(), remedy=f"{where} --help") from error
+        raise _usage_error(error) from error
     return code if isinstance(code, int) else ExitCode.OK
+
+
+def _usage_error(error: typer.TyperException) -> UsageError:
+    """Return what typer complains about; options of mlm itself stand before the command."""
+    where = str(getattr(getattr(error, "ctx", None), "command_path", "mlm"))
+    option = getattr(error, "option_name", None)
+    if option in ("--quiet", "-q", "--offline", "--home") and where != "mlm":
+        value = " DIR" if option == "--home" else ""
+        placed = where.replace("mlm", f"mlm {option}{value}", 1)
+        return UsageError(f"{option} stands before the command", remedy=f"{placed} …")
+    return UsageError(error.format_message(), remedy=f"{where} --help")

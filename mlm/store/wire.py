@@ -296,7 +296,10 @@ def describe_failure(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message})"
+        return (
+            f"its certificate is not trusted ({error.verify_message}); behind a company's proxy, "
+            "name its certificates in SSL_CERT_FILE"
+        )
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     if isinstance(error, socket.gaierror):

@@ -43,6 +43,19 @@ def test_an_unknown_command_is_a_usage_error_with_a_way_on(mlm):
     assert "hint: mlm --help" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (("download", "tiny", "--quiet"), "mlm --quiet download …"),
+        (("config", "show", "tiny", "--home", "/x"), "mlm --home DIR config show …"),
+    ],
+)
+def test_an_option_of_mlm_itself_behind_a_command_is_told_its_place(mlm, words, advice: str):
+    result = mlm(*words)
+    assert result.exit_code == ExitCode.USAGE
+    assert f"hint: {advice}" in result.stderr
+
+
 def test_with_json_an_error_is_a_document_on_stdout(mlm):
     result = mlm("completion", "tcsh", "--json")
     assert result.exit_code == ExitCode.USAGE

@@ -28,7 +28,8 @@ def house(tmp_path: Path, authority: Path) -> Iterator[House]:
 
 def test_a_certificate_that_nobody_vouches_for_is_named_as_the_reason(house: House):
     failed = house.run(*WORDS).expect(ExitCode.NETWORK)
-    assert "its certificate is not trusted" in failed.json["error"]["message"]
+    message = failed.json["error"]["message"]
+    assert "its certificate is not trusted" in message and "SSL_CERT_FILE" in message
     assert house.hub.requests == []
 
 
