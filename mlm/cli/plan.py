@@ -30,6 +30,7 @@ def plan(
     It need not be downloaded: the header of the file is read from the hub. Exits with 4 if the
     model does not fit. For example: mlm plan qwen3-8b --ctx 16384
     """
+    from mlm.cli._experience import read_calibration
     from mlm.cli._machine import planned_machine
     from mlm.cli._model import find_subject
     from mlm.cli._runtime_config import choose_config
@@ -45,7 +46,10 @@ def plan(
     if path.exists():
         session(ctx).note(f"as {path} has it")
     planned = plan_memory(subject.shape, config, machine)
-    speeds = predict_speed(subject.shape, config, machine)
+    known = read_calibration(session(ctx), machine)
+    speeds = predict_speed(
+        subject.shape, config, machine, calibration=known, model=subject.model_id
+    )
     if as_json:
         print_document("plan", _document(subject, config, planned, speeds))
     else:

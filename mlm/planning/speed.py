@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 from mlm.hardware.types import Hardware
 from mlm.planning.buffers import kv_bytes
+from mlm.planning.calibration import NOTHING_KNOWN, Calibration, Correction
 from mlm.planning.memory import Groups, part_of
-from mlm.planning.placement import devices_of, place_layers
+from mlm.planning.placement import Device, devices_of, place_layers
 from mlm.planning.types import ModelShape, RuntimeConfig, SpeedInterval, Weight
+from mlm.stats.types import DeviceKind
 
 _GB = 1_000_000_000
 
@@ -45,7 +47,7 @@ _CPU_BANDWIDTH = 30 * _GB  # two channels of DDR4-2400 have 38, single ones 19
 _CORE_BYTES_PER_S = {"amx_int8": 8 * _GB, "avx512f": 7 * _GB, "avx2": 6 * _GB, "neon": 4 * _GB}
 _CORE_FLOPS = {"amx_int8": 120e9, "avx512_vnni": 60e9, "avx2": 30e9, "i8mm": 40e9, "neon": 15e9}
 _SLOW_CORE_BYTES_PER_S, _SLOW_CORE_FLOPS = 2 * _GB, 8e9
-_TYPICAL_TOKENS = 1024  # in a slot, for the traffic of the KV cache
+TYPICAL_TOKENS = 1024  # in the context, where nobody says how many
 # Spread of public results around these medians; wider where figures had to be assumed.
 _LOW, _HIGH = 0.65, 1.3
 _LOW_ASSUMED, _HIGH_ASSUMED = 0.4, 2.0
@@ -53,12 +55,20 @@ _PREFILL_LOW, _PREFILL_HIGH = 0.45, 1.9
 
 
 def predict_speed(
-    shape: ModelShape, config: RuntimeConfig, hardware: Hardware
+    shape: ModelShape,
+    config: RuntimeConfig,
+    hardware: Hardware,
+    *,
+    n_past: int = TYPICAL_TOKENS,
+    calibration: Calibration = NOTHING_KNOWN,
+    model: str | None = None,
 ) -> tuple[SpeedInterval, SpeedInterval]:
     """Return tokens per second of (decode, prefill) for one request alone.
 
-    Decoding is counted with a thousand tokens in the context. For an encoder only prefill means
-    something; its decode figure is the same.
+    Decoding is counted with ``n_past`` tokens in the context, or as many as fit a slot. With a
+    ``calibration`` from the machine's own runs, of this ``model`` or others, the figures are
+    corrected and the intervals narrower. For an encoder only prefill means something; its decode
+    figure is the same.
     """
     devices = devices_of(hardware)
     placed = place_layers(shape.n_layer, config.n_gpu_layers, devices)
@@ -69,7 +79,7 @@ def predict_speed(
         if not groups and not output:
             continue
         n_layer = sum(count for _, count in groups)
-        touched = _touched(groups, output, active) + _cached(groups, shape, config)
+        touched = _touched(groups, output, active) + _cached(groups, shape, config, n_past)
         share = (n_layer + bool(output)) / (shape.n_layer + bool(shape.output))
         flops = 2.0 * shape.params_active * share
         if device.accelerator is None:
@@ -82,9 +92,32 @@ def predict_speed(
             prefill_s += flops / (bandwidth * engine.flops_per_byte)
     known = _is_known(hardware, placed)
     low, high = (_LOW, _HIGH) if known else (_LOW_ASSUMED, _HIGH_ASSUMED)
+    kind = device_kind(devices, placed)
     prefill = _interval(1 / prefill_s, _PREFILL_LOW, _PREFILL_HIGH)
-    decode = prefill if shape.is_encoder else _interval(1 / decode_s, low, high)
-    return decode, prefill
+    prefill = _correct(prefill, calibration.find(kind, "prefill_tps", model))
+    if shape.is_encoder:
+        return prefill, prefill
+    decode = _interval(1 / decode_s, low, high)
+    return _correct(decode, calibration.find(kind, "decode_tps", model)), prefill
+
+
+def device_kind(devices: Sequence[Device], placed: Sequence[range]) -> DeviceKind:
+    """Return where the layers are, as the ledger puts it; "mixed" is partly on the CPU."""
+    kinds: set[DeviceKind] = {
+        device.accelerator.kind if device.accelerator else "cpu"
+        for device, layers in zip(devices, placed, strict=True)
+        if layers
+    }
+    return kinds.pop() if len(kinds) == 1 else "mixed"
+
+
+def _correct(speed: SpeedInterval, correction: Correction | None) -> SpeedInterval:
+    """Return ``speed`` as earlier runs have it; never wider than it was."""
+    if correction is None:
+        return speed
+    low = max(speed.low / speed.mid, correction.low)
+    high = min(speed.high / speed.mid, correction.high)
+    return _interval(speed.mid * correction.factor, low, high)
 
 
 def _active_share(shape: ModelShape) -> float:
@@ -101,9 +134,9 @@ def _touched(groups: Groups, output: Sequence[Weight], active: float) -> float:
     return total
 
 
-def _cached(groups: Groups, shape: ModelShape, config: RuntimeConfig) -> float:
-    """Return the bytes of KV cache that one token reads with a usual number of tokens before it."""
-    filled = min(_TYPICAL_TOKENS / config.n_ctx_slot, 1.0) / config.n_parallel
+def _cached(groups: Groups, shape: ModelShape, config: RuntimeConfig, n_past: int) -> float:
+    """Return the bytes of KV cache that one token reads with ``n_past`` tokens before it."""
+    filled = min(n_past / config.n_ctx_slot, 1.0) / config.n_parallel
     return filled * sum(count * kv_bytes(block, shape, config) for block, count in groups)
 
 

@@ -1,10 +1,15 @@
 """``mlm plan``: what a model needs, from its file, from the hub, or from the catalog."""
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fakes import gguf_files as g
 from fakes.hub import FakeHub, File
+from fakes.observations import observation
+
+from mlm.stats.ledger import Ledger
 
 pytestmark = pytest.mark.usefixtures("warm_home")
 
@@ -174,3 +179,19 @@ def test_a_broken_file_on_the_hub_is_not_papered_over(mlm, hub: FakeHub):
 def test_a_single_slot_is_one_slot(mlm, model: Path):
     assert "1 slot of" in mlm("plan", model, "--parallel", "1").stdout
     assert "2 slots of" in mlm("plan", model, "--parallel", "2").stdout
+
+
+def test_what_ran_here_corrects_the_speed_and_of_another_machine_says_nothing(
+    mlm, home: Path, model: Path
+):
+    before, elsewhere = (mlm("plan", model, "--json", *more).json for more in ((), LAPTOP))
+    predicted = before["decode_tps"]["mid"]
+    ledger = Ledger(home / "ledger.sqlite")
+    machine = mlm("hardware", "--json").json["fingerprint"]
+    run = observation(at=time.time(), machine=machine, model="small", predicted=predicted)
+    ledger.note(replace(run, actual=predicted / 2, source="bench"))
+    ledger.close()
+    after = mlm("plan", model, "--json").json
+    assert after["decode_tps"]["mid"] == pytest.approx(predicted / 2, rel=0.2)
+    assert after["prefill_tps"] == pytest.approx(before["prefill_tps"], rel=0.2)
+    assert mlm("plan", model, "--json", *LAPTOP).json["decode_tps"] == elsewhere["decode_tps"]

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 from fakes.facts import GB, LLAMA_8B, MIXTRAL, NOMIC, entry, gpu, machine, quant
+from fakes.observations import observation
 
 from mlm.hardware.types import Hardware
+from mlm.planning.calibration import calibrate
 from mlm.planning.shape import shape_from_catalog
 from mlm.planning.speed import predict_speed
 from mlm.planning.types import ModelShape, RuntimeConfig, SpeedInterval
@@ -94,3 +96,36 @@ def test_an_encoder_has_one_speed():
     model = shape(architecture=NOMIC, params=137_000_000, quants=(quant("F16", 274_290_560),))
     decode, prefill = speeds(machine(8), model)
     assert decode == prefill
+
+
+def config(**fields: Any) -> RuntimeConfig:
+    usual = {"n_ctx": 8192, "n_parallel": 1, "n_batch": 512, "n_ubatch": 512, "n_gpu_layers": 0}
+    return RuntimeConfig(**{**usual, "n_threads": 8, "n_threads_batch": 8, **fields})
+
+
+def test_a_longer_past_slows_decoding_down_until_the_slot_is_full():
+    pasts = [0, 2048, 8192, 100_000]
+    decode = [predict_speed(shape(), config(), machine(32), n_past=n)[0].mid for n in pasts]
+    assert decode[0] > decode[1] > decode[2] == decode[3]
+
+
+def test_runs_on_this_machine_correct_the_figure_and_narrow_the_interval():
+    before, prefill = predict_speed(shape(), config(), machine(32))
+    run = observation(model="llama-8b:Q4_K_M", predicted=before.mid, actual=0.8 * before.mid)
+    known = calibrate([run])
+    same, _ = predict_speed(
+        shape(), config(), machine(32), calibration=known, model="llama-8b:Q4_K_M"
+    )
+    other, same_prefill = predict_speed(shape(), config(), machine(32), calibration=known)
+    assert same.mid == pytest.approx(0.8 * before.mid, rel=0.03)
+    assert same.mid < other.mid < before.mid
+    widths = [speed.high / speed.low for speed in (same, other, before)]
+    assert widths == sorted(widths)
+    assert same_prefill == prefill
+
+
+def test_runs_on_the_cpu_say_nothing_of_a_gpu_or_of_a_mixture():
+    run = observation(predicted=10.0, actual=5.0)
+    for n_gpu_layers in (16, 33):
+        arguments = shape(), config(n_gpu_layers=n_gpu_layers), machine(32, gpu(24))
+        assert predict_speed(*arguments, calibration=calibrate([run])) == predict_speed(*arguments)
