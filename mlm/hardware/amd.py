@@ -42,13 +42,14 @@ def probe_amd(root: Path = Path("/")) -> Probe:
 
 def _read_card(card: Card, ids: dict[tuple[int, int], str], index: int) -> Accelerator:
     total, free = _memory(card.folder, "vram")
-    unified = card.device in _INTEGRATED
-    if unified:  # besides the carve-out, the GPU may use pages of main memory
-        more, more_free = _memory(card.folder, "gtt")
-        total = total + more if total is not None and more is not None else total
-        free = free + more_free if free is not None and more_free is not None else free
+    mapped, mapped_free = _memory(card.folder, "gtt")
+    # Of a processor's own GPU, the kernel's compute driver uses whichever pool is larger: pages of
+    # main memory, or what the firmware has carved out for it (amdgpu's apu_prefer_gtt).
+    unified = card.device in _INTEGRATED and (mapped or 0) >= (total or 0)
+    if unified:
+        total, free = mapped, mapped_free
     name = _name(card, ids)
-    row = find_gpu(name, None if unified else total)
+    row = find_gpu(name, total)
     return Accelerator(
         index=index,
         name=name,
@@ -56,9 +57,21 @@ def _read_card(card: Card, ids: dict[tuple[int, int], str], index: int) -> Accel
         memory_total=total,
         memory_free=free,
         bandwidth_bytes_per_s=row.bandwidth_bytes_per_s if row else None,
+        compute_capability=_gfx_name(card.folder),
         driver="amdgpu",
         unified=unified,
+        source="sysfs (amdgpu); bandwidth: GPU table" if row else "sysfs (amdgpu)",
     )
+
+
+def _gfx_name(folder: Path) -> str | None:
+    """Return what ROCm's kernels are built for, from the chip's own list of its parts: gfx1100."""
+    block = folder / "ip_discovery/die/0/GC/0"
+    version = [read_int(block / name) for name in ("major", "minor", "revision")]
+    if None in version:
+        return None
+    major, minor, revision = (number or 0 for number in version)
+    return f"gfx{major}{minor:x}{revision:x}"
 
 
 def _memory(folder: Path, pool: str) -> tuple[int | None, int | None]:

@@ -5,16 +5,16 @@ import json
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
-from mlm.hardware.detect import BANDWIDTH, measure_bandwidth, survey_hardware
+from mlm.hardware.detect import BANDWIDTH, measure_bandwidth, survey_hardware, with_bandwidth
 from mlm.hardware.sysfs import read_text
 from mlm.hardware.types import Hardware
 
 Key = list[str | int | None]
 
 _CACHE_NAME = "hardware.json"
+_EARLIER = "measured earlier"
 _FRESH_S = 3600.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -33,18 +33,13 @@ def cached_hardware(cache_dir: Path, disk_paths: Iterable[Path] = ()) -> Hardwar
     key: Key = [found.fingerprint, found.cpu.usable_cores, read_text(_BOOT_ID)]
     known, measured_at = _read_cache(path, key) or (0, 0.0)
     if 0 <= time.time() - measured_at < _FRESH_S:
-        return _with_bandwidth(found, known)
+        return with_bandwidth(found, known, _EARLIER)
     measured = measure_bandwidth(found)
     fastest = max(measured.memory_bandwidth_bytes_per_s or 0, known)
     if not fastest:
         return measured
     _write_cache(path, {"key": key, BANDWIDTH: fastest, "measured_at": time.time()})
-    return measured if fastest > known else _with_bandwidth(found, known)
-
-
-def _with_bandwidth(found: Hardware, known: int) -> Hardware:
-    sources = {**found.sources, BANDWIDTH: "measured earlier"}
-    return replace(found, memory_bandwidth_bytes_per_s=known, sources=sources)
+    return measured if fastest > known else with_bandwidth(found, known, _EARLIER)
 
 
 def _read_cache(path: Path, key: Key) -> tuple[int, float] | None:

@@ -116,7 +116,9 @@ def _levels(root: Path, mount: _Mount, groups: dict[str, str]) -> list[Path]:
 
 def _read_v2(folder: Path) -> tuple[float | None, MemoryLevel | None]:
     quota = parse_cpu_max(read_text(folder / "cpu.max") or "")
-    limit = _parse_bytes(read_text(folder / "memory.max"))
+    # Above memory.high (systemd's MemoryHigh) a group is slowed down until it gives memory back.
+    limits = [_parse_bytes(read_text(folder / f"memory.{name}")) for name in ("max", "high")]
+    limit = min((size for size in limits if size is not None), default=None)
     if limit is None:
         return quota, None
     current = _parse_bytes(read_text(folder / "memory.current")) or 0
@@ -128,11 +130,13 @@ def _read_v1(folder: Path) -> tuple[float | None, MemoryLevel | None]:
     budget = read_text(folder / "cpu.cfs_quota_us")
     period = read_text(folder / "cpu.cfs_period_us")
     quota = parse_cpu_max(f"{budget} {period}") if budget and period else None
-    limit = _parse_bytes(read_text(folder / "memory.limit_in_bytes"))
-    if limit is None:
+    stat = parse_stat(read_text(folder / "memory.stat") or "")
+    # The kernel knows the tightest limit around the group, whether or not its level can be seen.
+    around = stat.get("hierarchical_memory_limit", _NO_LIMIT)
+    limit = min(_parse_bytes(read_text(folder / "memory.limit_in_bytes")) or _NO_LIMIT, around)
+    if limit >= _NO_LIMIT:
         return quota, None
     current = _parse_bytes(read_text(folder / "memory.usage_in_bytes")) or 0
-    stat = parse_stat(read_text(folder / "memory.stat") or "")
     cache = stat.get("total_inactive_file", stat.get("inactive_file", 0))
     return quota, MemoryLevel(limit, current, cache)
 

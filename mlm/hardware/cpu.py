@@ -20,7 +20,7 @@ ISA_FLAGS = {
     "amx_bf16": "amx_bf16",
     "neon": "neon", "asimd": "neon", "asimdhp": "fp16", "asimddp": "dotprod", "i8mm": "i8mm",
     "bf16": "bf16", "sve": "sve", "sve2": "sve2", "sme": "sme",
-    "lsx": "lsx", "lasx": "lasx",
+    "rvv": "rvv", "lsx": "lsx", "lasx": "lasx",
 }  # fmt: skip
 
 # Arm says numbers where x86 says a name: (implementer, part) of /proc/cpuinfo, from the kernel's
@@ -44,6 +44,13 @@ class CpuInfo:
     logical_cores: int
     isa: tuple[str, ...]
 
+    @property
+    def threads_per_core(self) -> int | None:
+        """Logical cores on each physical one, where that comes out even."""
+        if self.physical_cores is None or self.logical_cores % self.physical_cores:
+            return None
+        return self.logical_cores // self.physical_cores
+
 
 def read_cpu(quota: float | None, root: Path = Path("/")) -> Cpu:
     """Return the processor of this Linux machine under a cgroup quota (in CPUs)."""
@@ -51,13 +58,20 @@ def read_cpu(quota: float | None, root: Path = Path("/")) -> Cpu:
     system = root / "sys/devices/system/cpu"
     logical = info.logical_cores or os.cpu_count() or 1
     physical = count_cores(system) or info.physical_cores
-    performance = count_cores(system, performance_cpus(root))
+    fast = performance_cpus(root)
+    performance = physical if fast is None else count_cores(system, fast)
+    allowed = _affinity(logical)
+    within = count_cores(system, allowed & (allowed if fast is None else fast))
+    within = within or count_cores(system, allowed)  # held on efficiency cores only
     return Cpu(
         name=info.name or platform.processor() or None,
         physical_cores=physical,
         logical_cores=logical,
-        usable_cores=count_usable(_affinity(logical), quota, performance or physical),
+        usable_cores=count_usable(len(allowed), quota, within or performance),
         isa=info.isa,
+        performance_cores=performance,
+        efficiency_cores=physical - performance if physical and performance else None,
+        threads_per_core=count_threads(system, fast) or info.threads_per_core,
     )
 
 
@@ -74,10 +88,11 @@ def count_usable(affinity: int, quota: float | None, cores: int | None) -> int:
     return max(1, min(limits))
 
 
-def _affinity(logical: int) -> int:
+def _affinity(logical: int) -> set[int]:
+    """Return the CPUs this process may run on: taskset, and the cpuset of every control group."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return logical
+        return os.sched_getaffinity(0)
+    return set(range(logical))
 
 
 def parse_cpuinfo(text: str) -> CpuInfo:
@@ -91,6 +106,8 @@ def parse_cpuinfo(text: str) -> CpuInfo:
         if "physical id" in block and "core id" in block
     }
     flags = (whole.get("flags") or whole.get("Features") or "").split()
+    if re.match(r"rv\d+[a-z]*v", whole.get("isa", "")):  # RISC-V spells extensions in one word
+        flags.append("rvv")
     return CpuInfo(
         name=_name(whole),
         physical_cores=len(cores) or None,
@@ -134,15 +151,21 @@ def performance_cpus(root: Path) -> set[int] | None:
 
 def count_cores(system: Path, among: set[int] | None = None) -> int | None:
     """Return the physical cores that the CPUs in ``among`` (all, when None) sit on."""
-    cores = set()
-    for cpu in among if among is not None else _online(system):
-        folder = system / f"cpu{cpu}/topology"
-        siblings = read_text(folder / "core_cpus_list") or read_text(
-            folder / "thread_siblings_list"
-        )
-        if siblings is not None:
-            cores.add(siblings)
-    return len(cores) or None
+    return len(_cores(system, among)) or None
+
+
+def count_threads(system: Path, among: set[int] | None = None) -> int | None:
+    """Return the threads of the physical core with the most of them."""
+    return max((len(parse_cpu_list(core)) for core in _cores(system, among)), default=0) or None
+
+
+def _cores(system: Path, among: set[int] | None) -> set[str]:
+    """Return the CPUs of each physical core, as the kernel lists them."""
+    online = _online(system)
+    folders = [system / f"cpu{cpu}/topology" for cpu in (online if among is None else among)]
+    names = ("core_cpus_list", "thread_siblings_list")
+    found = (next(filter(None, (read_text(f / name) for name in names)), None) for f in folders)
+    return {core for core in found if core is not None}
 
 
 def _online(system: Path) -> set[int]:

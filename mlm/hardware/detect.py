@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlm.hardware.amd import probe_amd
-from mlm.hardware.apple import describe_cpu, describe_gpu, read_sysctl
+from mlm.hardware.apple import describe_cpu, describe_gpu, read_gpu_cores, read_sysctl
 from mlm.hardware.bandwidth import measure_memory_bandwidth
 from mlm.hardware.cgroup import CgroupLimits, read_cgroup
 from mlm.hardware.cpu import read_cpu
@@ -40,10 +40,21 @@ def measure_bandwidth(hardware: Hardware) -> Hardware:
         return hardware
     threads, available = hardware.cpu.usable_cores, hardware.memory.usable
     measured = measure_memory_bandwidth(threads, available)
+    return with_bandwidth(hardware, measured, f"measured, {threads} threads reading")
+
+
+def with_bandwidth(hardware: Hardware, bandwidth: int | None, source: str) -> Hardware:
+    """Return ``hardware`` with the bandwidth of main memory, GPUs inside processors included."""
     return replace(
         hardware,
-        memory_bandwidth_bytes_per_s=measured,
-        sources={**hardware.sources, BANDWIDTH: f"measured, {threads} threads reading"},
+        memory_bandwidth_bytes_per_s=bandwidth,
+        accelerators=tuple(
+            replace(a, bandwidth_bytes_per_s=a.bandwidth_bytes_per_s or bandwidth)
+            if a.unified
+            else a
+            for a in hardware.accelerators
+        ),
+        sources={**hardware.sources, BANDWIDTH: source},
     )
 
 
@@ -53,7 +64,12 @@ def survey_hardware(disk_paths: Iterable[Path] = ()) -> Hardware:
     memory = read_memory(cgroup)
     sysctl = read_sysctl()
     cpu = _detect_cpu(cgroup, sysctl)
-    probes = [_probe_nvidia(), probe_amd(), probe_intel(), describe_gpu(sysctl, memory)]
+    probes = [
+        _probe_nvidia(memory),
+        probe_amd(),
+        probe_intel(),
+        describe_gpu(sysctl, memory, read_gpu_cores()),
+    ]
     accelerators = merge_probes(probes, memory)
     apple = next((a.bandwidth_bytes_per_s for a in accelerators if a.kind == "metal"), None)
     return Hardware(
@@ -108,12 +124,12 @@ def _detect_cpu(cgroup: CgroupLimits, sysctl: dict[str, str]) -> Cpu:
     return Cpu(platform.processor() or None, physical, logical, physical or logical, ())
 
 
-def _probe_nvidia() -> Probe:
+def _probe_nvidia(memory: Memory) -> Probe:
     if sys.platform == "darwin":
         return Probe()
     if sys.platform == "linux" and not any(Path(trace).exists() for trace in _NVIDIA_TRACES):
         return Probe()  # importing the library to learn the same takes 20 ms
-    return probe_nvidia()
+    return probe_nvidia(memory.total)
 
 
 def _sources(cpu: Cpu, memory: Memory, cgroup: CgroupLimits, probes: list[Probe]) -> dict[str, str]:
@@ -121,9 +137,12 @@ def _sources(cpu: Cpu, memory: Memory, cgroup: CgroupLimits, probes: list[Probe]
     quota = f"{cgroup.cpu_quota:g}" if cgroup.cpu_quota is not None else "none"
     sources = {
         "cpu": "/proc/cpuinfo" if linux else "sysctl" if mac else "the operating system",
-        "cpu.usable_cores": f"least of affinity, cgroup quota ({quota}), performance cores",
+        "cpu.usable_cores": f"least of fast cores in the affinity, cgroup quota ({quota})",
         "memory": "/proc/meminfo" if linux else "the operating system",
+        "disks": "the file system",
     }
+    if cpu.performance_cores is not None:
+        sources["cpu.cores"] = "/sys/devices/system/cpu" if linux else sources["cpu"]
     if memory.limit is not None:
         sources["memory.limit"] = "cgroup"
     if found := ", ".join(probe.source for probe in probes if probe.accelerators):

@@ -7,6 +7,8 @@ from mlm.errors import UsageError
 from mlm.hardware.types import Accelerator, AcceleratorKind, Cpu, Disk, Hardware, Memory
 
 _MAX_BYTES = 1 << 60
+_MAX_CORES = 1 << 16  # Linux knows at most 8192 CPUs
+_MAX_ISA_NAME = 40
 
 
 def to_document(hardware: Hardware) -> dict[str, Any]:
@@ -19,6 +21,9 @@ def to_document(hardware: Hardware) -> dict[str, Any]:
             "logical_cores": cpu.logical_cores,
             "usable_cores": cpu.usable_cores,
             "isa": list(cpu.isa),
+            "performance_cores": cpu.performance_cores,
+            "efficiency_cores": cpu.efficiency_cores,
+            "threads_per_core": cpu.threads_per_core,
         },
         "memory": {
             "total": memory.total,
@@ -48,6 +53,7 @@ def _accelerator_document(accelerator: Accelerator) -> dict[str, Any]:
         "compute_capability": accelerator.compute_capability,
         "driver": accelerator.driver,
         "unified": accelerator.unified,
+        "source": accelerator.source,
     }
 
 
@@ -82,13 +88,25 @@ def from_document(document: object, *, source: str = "hardware document") -> Har
 
 
 def _read_cpu(reader: "_Reader", fields: dict[str, Any]) -> Cpu:
-    logical = reader.needed(reader.size(fields, "logical_cores", least=1), "cpu.logical_cores")
-    physical = reader.size(fields, "physical_cores", least=1)
-    usable = reader.size(fields, "usable_cores", least=1) or physical or logical
+    def count(name: str, least: int = 1) -> int | None:
+        return reader.size(fields, name, least=least, most=_MAX_CORES)
+
+    logical = reader.needed(count("logical_cores"), "cpu.logical_cores")
+    physical = count("physical_cores")
+    usable = count("usable_cores") or physical or logical
     isa = reader.items(fields, "isa")
-    if not all(isinstance(name, str) for name in isa):
+    if not all(isinstance(name, str) and len(name) <= _MAX_ISA_NAME for name in isa):
         reader.refuse("cpu.isa must be a list of names")
-    return Cpu(reader.text(fields, "name"), physical, logical, min(usable, logical), tuple(isa))
+    return Cpu(
+        name=reader.text(fields, "name"),
+        physical_cores=physical,
+        logical_cores=logical,
+        usable_cores=min(usable, logical),
+        isa=tuple(isa),
+        performance_cores=count("performance_cores", least=0),
+        efficiency_cores=count("efficiency_cores", least=0),
+        threads_per_core=count("threads_per_core"),
+    )
 
 
 def _read_memory(reader: "_Reader", fields: dict[str, Any]) -> Memory:
@@ -119,6 +137,7 @@ def _read_accelerator(reader: "_Reader", fields: dict[str, Any], index: int) -> 
         compute_capability=reader.text(fields, "compute_capability"),
         driver=reader.text(fields, "driver"),
         unified=fields.get("unified") is True,
+        source=reader.text(fields, "source"),
     )
 
 
@@ -162,12 +181,14 @@ class _Reader:
             self.refuse(f"{name} must be a short text")
         return value
 
-    def size(self, fields: dict[str, Any], name: str, least: int = 0) -> int | None:
+    def size(
+        self, fields: dict[str, Any], name: str, *, least: int = 0, most: int = _MAX_BYTES
+    ) -> int | None:
         value = fields.get(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value < _MAX_BYTES:
-            self.refuse(f"{name} must be an integer from {least} on, not {value!r:.40}")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            self.refuse(f"{name} must be an integer from {least} to {most}, not {value!r:.40}")
         return value
 
     def needed(self, value: int | None, name: str) -> int:

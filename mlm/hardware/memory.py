@@ -1,5 +1,6 @@
 """Main memory: all of it, what is free now, and what a control group leaves of that."""
 
+import os
 import re
 from pathlib import Path
 
@@ -13,7 +14,7 @@ _LINE = re.compile(r"^(\w+):\s+(\d+) kB$", re.MULTILINE | re.ASCII)
 def read_memory(cgroup: CgroupLimits, root: Path = Path("/")) -> Memory:
     """Return the memory of this machine as a new process would find it."""
     figures = parse_meminfo(read_text(root / "proc/meminfo") or "")
-    total, available = figures or _ask_psutil()
+    total, available = figures or _ask_system()
     return limit_memory(total, available, cgroup)
 
 
@@ -39,8 +40,22 @@ def limit_memory(total: int, available: int, cgroup: CgroupLimits) -> Memory:
     )
 
 
-def _ask_psutil() -> tuple[int, int]:
-    import psutil  # macOS and Windows; 51 ms that Linux need not pay
+def _ask_system() -> tuple[int, int]:
+    """Return total and available bytes where there is no /proc: macOS, Windows, odd sandboxes."""
+    try:
+        import psutil  # 51 ms that Linux need not pay
 
-    memory = psutil.virtual_memory()
-    return int(memory.total), int(memory.available)
+        memory = psutil.virtual_memory()
+        return int(memory.total), int(memory.available)
+    except (OSError, RuntimeError, ValueError, KeyError, ImportError):
+        return _ask_libc()
+
+
+def _ask_libc() -> tuple[int, int]:
+    """Return what the C library knows; nothing is to be had where it knows nothing either."""
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        total, free = (os.sysconf(name) * page for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return 0, 0
+    return max(total, 0), max(min(free, total), 0)

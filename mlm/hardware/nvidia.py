@@ -1,45 +1,58 @@
 """NVIDIA GPUs through NVML, the library that comes with the driver and that nvidia-smi asks."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from mlm.hardware.gpu_table import find_gpu
+from mlm.hardware.gpu_table import GpuRow, find_gpu
 from mlm.hardware.probe import Probe
+from mlm.hardware.sysfs import read_text
 from mlm.hardware.types import Accelerator
 
 # Known boards are in the table; a figure of the driver that differs by more is another variant.
 _TABLE_TOLERANCE = 0.10
+_BOARD_MODEL = Path("/proc/device-tree/model")
 
 
-def probe_nvidia(environ: Mapping[str, str] = os.environ) -> Probe:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a GPU without memory of its own takes from the machine around it."""
+
+    board: str | None = None  # what the firmware calls the machine, where it has a name for it
+    memory: int | None = None  # all of main memory, bytes
+
+
+def probe_nvidia(memory: int, environ: Mapping[str, str] = os.environ) -> Probe:
     """Return the NVIDIA GPUs that a CUDA program started now would see."""
     try:
         import pynvml
     except ImportError:
         return Probe(problem="the package nvidia-ml-py is not installed")
-    return probe_nvml(pynvml, environ)
+    return probe_nvml(pynvml, environ, Surroundings(read_text(_BOARD_MODEL), memory))
 
 
-def probe_nvml(nvml: Any, environ: Mapping[str, str]) -> Probe:
+def probe_nvml(nvml: Any, environ: Mapping[str, str], around: Surroundings | None = None) -> Probe:
     """Return what the library ``nvml`` (the module pynvml, or one that acts like it) tells."""
+    around = around or Surroundings()
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
         return Probe(problem=explain_failure(error))
     try:
-        devices = list(_devices(nvml))
+        devices, problems = _devices(nvml)
         driver = _ask(nvml, nvml.nvmlSystemGetDriverVersion)
-        found = [_read_device(nvml, handle, parent, driver) for handle, parent in devices]
-        ids = [str(_ask(nvml, nvml.nvmlDeviceGetUUID, handle) or "") for handle, _ in devices]
+        found = [_read_device(nvml, *pair, driver, around) for pair in devices]
+        ids = [_text(_ask(nvml, nvml.nvmlDeviceGetUUID, handle)) or "" for handle, _ in devices]
     except nvml.NVMLError as error:
         return Probe(problem=explain_failure(error))
     finally:
         _ask(nvml, nvml.nvmlShutdown)
     visible = select_visible(ids, environ.get("CUDA_VISIBLE_DEVICES"))
     chosen = [replace(found[n], index=index) for index, n in enumerate(visible)]
-    return Probe(tuple(chosen), source="NVML")
+    return Probe(tuple(chosen), source="NVML", problem="; ".join(problems) or None)
 
 
 def read_cuda_version() -> tuple[int, int] | None:
@@ -94,47 +107,78 @@ def select_visible(ids: list[str], wanted: str | None) -> list[int]:
     return chosen
 
 
-def _devices(nvml: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield a handle for each GPU, or for each of its MIG slices, with the handle of the board."""
+def _devices(nvml: Any) -> tuple[list[tuple[Any, Any]], list[str]]:
+    """Return a handle for each GPU or MIG slice with that of its board; and who does not answer."""
+    found, problems = [], []
     for index in range(nvml.nvmlDeviceGetCount()):
-        board = nvml.nvmlDeviceGetHandleByIndex(index)
+        try:
+            board = nvml.nvmlDeviceGetHandleByIndex(index)
+        except nvml.NVMLError as error:  # lost from the bus, or not ours to ask
+            problems.append(f"NVIDIA GPU {index}: {error}")
+            continue
         mode = _ask(nvml, nvml.nvmlDeviceGetMigMode, board)
         if not mode or mode[0] != 1:  # (current, pending); 1 = enabled
-            yield board, board
+            found.append((board, board))
             continue
-        for n in range(_ask(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, board) or 0):
-            piece = _ask(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex, board, n)
-            if piece is not None:
-                yield piece, board
+        slices = _slices(nvml, board)
+        found += [(piece, board) for piece in slices]
+        if not slices:
+            problems.append(f"NVIDIA GPU {index} is split (MIG), but has no slice to compute on")
+    return found, problems
 
 
-def _read_device(nvml: Any, handle: Any, board: Any, driver: Any) -> Accelerator:
+def _slices(nvml: Any, board: Any) -> list[Any]:
+    count = _ask(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, board) or 0
+    asked = (_ask(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex, board, n) for n in range(count))
+    return [piece for piece in asked if piece is not None]
+
+
+def _read_device(
+    nvml: Any, handle: Any, parent: Any, driver: Any, around: Surroundings
+) -> Accelerator:
     name = _text(_ask(nvml, nvml.nvmlDeviceGetName, handle)) or "NVIDIA GPU"
-    memory = _ask(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
-    whole = memory if handle is board else _ask(nvml, nvml.nvmlDeviceGetMemoryInfo, board)
-    total = int(memory.total) if memory and memory.total else None
-    capability = _ask(nvml, nvml.nvmlDeviceGetCudaComputeCapability, board)
-    board_total = int(whole.total) if whole and whole.total else None
-    bandwidth = choose_bandwidth(name, board_total, _clocked_bandwidth(nvml, board))
-    if bandwidth and handle is not board and total and board_total:
-        bandwidth = round(bandwidth * total / board_total)  # a slice gets its share of the memory
+    total, free = _memory(nvml, handle)
+    whole = total if handle is parent else _memory(nvml, parent)[0]
+    capability = _ask(nvml, nvml.nvmlDeviceGetCudaComputeCapability, parent)
+    if total is None and find_gpu(name) is None:
+        name = _board_name(around.board) or name
+    row = find_gpu(name, whole or around.memory)
+    clocked = _clocked_bandwidth(nvml, parent)
+    bandwidth = choose_bandwidth(row, clocked)
+    origin = "GPU table" if row and bandwidth == row.bandwidth_bytes_per_s else "bus width x clock"
+    if bandwidth and handle is not parent and total and whole:
+        bandwidth = round(bandwidth * total / whole)  # a slice gets its share of the memory
     return Accelerator(
         index=0,
         name=name.removeprefix("NVIDIA ").strip() or name,
         kind="cuda",
         memory_total=total,
-        memory_free=int(memory.free) if memory and total else None,
+        memory_free=free,
         bandwidth_bytes_per_s=bandwidth,
         compute_capability=f"{capability[0]}.{capability[1]}" if capability else None,
         driver=_text(driver),
-        # Grace and Jetson boards have no memory of their own, so NVML has no figure for it.
-        unified=total is None,
+        # Grace and Jetson boards have no memory of their own, so NVML has no figure for it. Of a
+        # card that does not tell, the memory is unknown: it is not that of the machine.
+        unified=row.kind == "unified" if row else total is None,
+        source=f"NVML; bandwidth: {origin}" if bandwidth else "NVML",
     )
 
 
-def choose_bandwidth(name: str, memory: int | None, clocked: int | None) -> int | None:
+def _memory(nvml: Any, handle: Any) -> tuple[int | None, int | None]:
+    memory = _ask(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
+    return (int(memory.total), int(memory.free)) if memory and memory.total else (None, None)
+
+
+def _board_name(board: str | None) -> str | None:
+    """Return what a Jetson's firmware calls the board, where NVML says no more than "Orin"."""
+    if board is None or "Jetson" not in board:
+        return None
+    text = re.sub(r"Engineering|Reference|Developer Kit.*|\0", "", board)
+    return " ".join(text.split())
+
+
+def choose_bandwidth(row: GpuRow | None, clocked: int | None) -> int | None:
     """Return the peak bandwidth: the table's, unless the driver's own figure says otherwise."""
-    row = find_gpu(name, memory)
     known = row.bandwidth_bytes_per_s if row else None
     if known is None or clocked is None:
         return known or clocked

@@ -15,8 +15,11 @@ class Cpu:
     name: str | None
     physical_cores: int | None
     logical_cores: int
-    usable_cores: int  # min(affinity, ceil(cgroup quota), physical performance cores), at least 1
+    usable_cores: int  # min(ceil(cgroup quota), fast cores in the affinity), at least 1
     isa: tuple[str, ...]  # what llama.cpp has kernels for: avx2, avx512_vnni, amx_int8, neon, sve…
+    performance_cores: int | None = None  # of the physical ones; all of them where all are alike
+    efficiency_cores: int | None = None  # the others, which the fast ones would wait for
+    threads_per_core: int | None = None  # 2 with SMT ("hyper-threading"), of the fastest cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,10 @@ class Accelerator:
     memory_total: int | None
     memory_free: int | None
     bandwidth_bytes_per_s: int | None
-    compute_capability: str | None = None  # CUDA only: "8.9"
+    compute_capability: str | None = None  # what kernels are built for: CUDA "8.9", ROCm "gfx1100"
     driver: str | None = None
     unified: bool = False  # shares main memory (Apple, APUs): its memory must not be counted twice
+    source: str | None = None  # where its figures come from
 
 
 @dataclass(frozen=True, slots=True)

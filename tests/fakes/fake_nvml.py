@@ -16,11 +16,18 @@ class FakeNvml:
     NVMLError = pynvml.NVMLError
     NVML_CLOCK_MEM = pynvml.NVML_CLOCK_MEM
 
-    def __init__(self, fixture: str | None = None, *, fails: int | None = None) -> None:
+    def __init__(
+        self, fixture: str | None = None, *, fails: int | None = None, lost: set[int] | None = None
+    ) -> None:
         text = (CAPTURED / fixture).read_text(encoding="utf-8") if fixture else '{"devices": []}'
         self._machine = json.loads(text)
         self._fails = fails
+        self._lost = lost or set()
         self.is_open = False
+
+    @property
+    def devices(self) -> list[dict[str, Any]]:
+        return self._machine["devices"]
 
     def nvmlInit(self) -> None:
         if self._fails is not None:
@@ -37,7 +44,9 @@ class FakeNvml:
         return len(self._machine["devices"])
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> dict[str, Any]:
-        return self._machine["devices"][index]
+        if index in self._lost:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+        return self.devices[index]
 
     def nvmlDeviceGetMigMode(self, board: dict[str, Any]) -> list[int]:
         return [1, 1] if self._known(board, "mig") else [0, 0]

@@ -1,10 +1,17 @@
 """Control groups: every level up the tree counts, in both versions, in containers too."""
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlm.hardware.cgroup import parse_cpu_max, parse_membership, parse_stat, read_cgroup
+from mlm.hardware.cgroup import (
+    CgroupLimits,
+    parse_cpu_max,
+    parse_membership,
+    parse_stat,
+    read_cgroup,
+)
 from mlm.hardware.memory import limit_memory, parse_meminfo, read_memory
 from mlm.units import GIB
 
@@ -75,6 +82,27 @@ def test_the_limits_of_a_v1_group_are_read(plant):
     assert limits.cpu_quota == 2
     assert limits.memory_limit == 2 * GIB
     assert limits.memory_room == 3 * GIB // 2
+
+
+def test_the_level_at_which_a_group_is_slowed_down_is_its_limit(plant):
+    root = plant(
+        {"proc/self/cgroup": "0::/\n", "proc/self/mountinfo": V2_MOUNT}
+        | v2_level("", memory_max=8 * GIB, memory_high=6 * GIB, memory_current=GIB)
+    )
+    assert (read_cgroup(root).memory_limit, read_cgroup(root).memory_room) == (6 * GIB, 5 * GIB)
+
+
+def test_a_v1_group_tells_of_a_tighter_one_around_it_that_cannot_be_seen(plant):
+    root = plant(
+        {
+            "proc/self/cgroup": "5:memory:/docker/abc\n",
+            "proc/self/mountinfo": V1_MOUNTS.format(root="/docker/abc"),
+            "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712",
+            "sys/fs/cgroup/memory/memory.usage_in_bytes": str(GIB),
+            "sys/fs/cgroup/memory/memory.stat": f"hierarchical_memory_limit {3 * GIB}",
+        }
+    )
+    assert (read_cgroup(root).memory_limit, read_cgroup(root).memory_room) == (3 * GIB, 2 * GIB)
 
 
 def test_a_container_that_sees_only_its_own_subtree_finds_its_limit(plant):
@@ -150,3 +178,15 @@ def test_a_group_over_its_limit_has_nothing_left(plant):
         | v2_level("", memory_max=GIB, memory_current=2 * GIB)
     )
     assert read_cgroup(root).memory_room == 0
+
+
+@pytest.mark.parametrize("psutil_fails", [False, True])
+def test_without_proc_the_system_is_asked(plant, monkeypatch, psutil_fails: bool):
+    if psutil_fails:  # it reads /proc too
+
+        def fail() -> None:
+            raise FileNotFoundError("/proc/meminfo")
+
+        monkeypatch.setattr(psutil, "virtual_memory", fail)
+    memory = read_memory(CgroupLimits(), plant({}))
+    assert 0 < memory.usable <= memory.total

@@ -1,5 +1,6 @@
 """Processors, read from captured and planted kernel files."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,47 @@ def test_efficiency_cores_of_a_hybrid_are_physical_but_not_performance_cores(pla
     cpu = read_cpu(None, root)
     assert cpu.physical_cores == 14
     assert performance_cpus(root) == set(range(12))
+    assert (cpu.performance_cores, cpu.efficiency_cores, cpu.threads_per_core) == (6, 8, 2)
     assert cpu.usable_cores <= 6
+
+
+def on_cpus(monkeypatch: pytest.MonkeyPatch, *cpus: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(cpus), raising=False)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "usable"),
+    [
+        ((0, 1), 1),  # two threads of one core
+        ((0, 2, 4), 3),
+        ((0, 12, 13), 1),  # a fast core and two that it would wait for
+        ((12, 13, 14), 3),  # slow ones only
+    ],
+)
+def test_what_counts_is_the_fast_cores_that_the_process_may_run_on(
+    plant, monkeypatch: pytest.MonkeyPatch, allowed: tuple[int, ...], usable: int
+):
+    on_cpus(monkeypatch, *allowed)
+    root = plant(hybrid(n_performance=6, n_efficient=8))
+    assert read_cpu(None, root).usable_cores == usable
+    assert read_cpu(0.1, root).usable_cores == 1
+
+
+def test_cores_that_are_alike_are_all_performance_cores(plant):
+    cpu = read_cpu(None, plant({"proc/cpuinfo": captured("ryzen-smt")}))
+    assert (cpu.performance_cores, cpu.efficiency_cores, cpu.threads_per_core) == (2, 0, 2)
+
+
+def test_what_a_board_does_not_tell_stays_unknown(plant):
+    cpu = read_cpu(None, plant({"proc/cpuinfo": captured("raspberry-pi-4")}))
+    assert (cpu.performance_cores, cpu.efficiency_cores, cpu.threads_per_core) == (None,) * 3
+
+
+def test_risc_v_says_in_one_word_that_it_has_vectors():
+    with_vectors = "processor\t: 0\nisa\t: rv64imafdcvh_zicbom_zvfh\n"
+    without = "processor\t: 0\nisa\t: rv64imafdc_zve32x\n"
+    assert parse_cpuinfo(with_vectors).isa == ("rvv",)
+    assert parse_cpuinfo(without).isa == ()
 
 
 def test_small_arm_cores_are_not_performance_cores(plant):

@@ -48,7 +48,7 @@ GPU = {"name": "x", "kind": "cuda"}
     ("change", "problem"),
     [
         ({"memory": {}}, "memory.total is missing"),
-        ({"memory": {"total": 0}}, "total must be an integer from 1 on"),
+        ({"memory": {"total": 0}}, "total must be an integer from 1 to"),
         ({"memory": {"total": -1}}, "total"),
         ({"memory": {"total": 1.5}}, "total"),
         ({"memory": {"total": True}}, "total"),

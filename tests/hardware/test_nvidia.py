@@ -5,7 +5,7 @@ import pytest
 from fakes.fake_nvml import FakeNvml
 
 from mlm.hardware.detect import merge_probes
-from mlm.hardware.nvidia import probe_nvml, select_visible
+from mlm.hardware.nvidia import Surroundings, probe_nvml, select_visible
 from mlm.hardware.types import Memory
 from mlm.units import GIB
 
@@ -99,3 +99,49 @@ def test_only_visible_devices_are_seen_in_their_order_and_numbered_from_zero():
 )
 def test_visible_devices_are_chosen_as_cuda_does(wanted, chosen):
     assert select_visible(["GPU-11", "GPU-66"], wanted) == chosen
+
+
+def test_a_lost_gpu_is_named_and_the_others_are_used():
+    nvml = FakeNvml("rtx-4090-and-3060.json", lost={1})
+    probe = probe_nvml(nvml, {})
+    assert [a.name for a in probe.accelerators] == ["GeForce RTX 4090"]
+    assert probe.problem == "NVIDIA GPU 1: GPU is lost"
+
+
+def test_a_split_gpu_without_a_slice_is_no_gpu_to_compute_on():
+    nvml = FakeNvml("a100-mig.json")
+    nvml.devices[0]["mig"]["slices"] = [None, None]
+    probe = probe_nvml(nvml, {})
+    assert probe.accelerators == ()
+    assert "no slice" in (probe.problem or "")
+
+
+def test_a_card_that_does_not_tell_its_memory_has_not_that_of_the_machine():
+    nvml = FakeNvml("rtx-4090-and-3060.json")
+    nvml.devices[0]["memory"] = None
+    probe = probe_nvml(nvml, {})
+    memory = Memory(total=128 * GIB, available=120 * GIB, limit=None, usable=120 * GIB)
+    assert merge_probes([probe], memory)[0].memory_total is None
+
+
+@pytest.mark.parametrize(
+    ("board", "memory_gib", "name", "speed"),
+    [
+        ("NVIDIA Jetson AGX Orin Developer Kit", 61.4, "Jetson AGX Orin", 204.8),
+        ("NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super\0", 7.4,
+         "Jetson Orin Nano", 102),
+        ("NVIDIA Jetson AGX Thor Developer Kit", 122.8, "Jetson AGX Thor", 273),
+    ],
+)  # fmt: skip
+def test_a_jetson_is_known_by_its_board(board: str, memory_gib: float, name: str, speed: float):
+    around = Surroundings(board, int(memory_gib * GIB))
+    [gpu] = probe_nvml(FakeNvml("jetson-orin.json"), {}, around).accelerators
+    assert (gpu.name, gpu.unified) == (name, True)
+    assert gpu.bandwidth_bytes_per_s == speed * 10**9
+
+
+def test_each_gpu_says_where_its_figures_come_from():
+    cards = probe_nvml(FakeNvml("rtx-4090-and-3060.json"), {}).accelerators
+    [pcie] = probe_nvml(FakeNvml("h100-pcie.json"), {}).accelerators
+    assert cards[0].source == "NVML; bandwidth: GPU table"
+    assert pcie.source == "NVML; bandwidth: bus width x clock"
