@@ -78,6 +78,7 @@ def _document(
         "context": context_fields(config),
         "n_ctx_slot": config.n_ctx_slot,
         "n_gpu_layers": config.n_gpu_layers,
+        "n_cpu_moe": config.n_cpu_moe,
         "use_mmap": config.use_mmap,
         "disk_bytes": subject.shape.disk_bytes,
         "devices": [device_fields(device) for device in planned.devices],

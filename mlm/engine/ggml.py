@@ -66,6 +66,11 @@ class Registry:
                 "memory_free": free.value if total.value else None,
             }
 
+    def cpu_buffer_type(self) -> int | None:
+        """Return the kind of buffer that is plain main memory."""
+        found: int | None = self._call("ggml_backend_cpu_buffer_type", ctypes.c_void_p)
+        return found
+
     def _text(self, function: str, handle: ctypes.c_void_p) -> str:
         text = self._call(function, ctypes.c_char_p, handle)
         return text.decode("utf-8", "replace") if text else "?"

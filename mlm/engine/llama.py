@@ -19,6 +19,7 @@ import numpy as np
 from llama_cpp import llama_cpp as C
 
 from mlm.engine.amx import refused_if_miscompiled
+from mlm.engine.ggml import Registry
 from mlm.engine.messages import WorkerConfig
 from mlm.engine.sampling import Stage
 from mlm.engine.scheduler import Part
@@ -102,9 +103,7 @@ class Model:
             return True
 
         C.llama_backend_init()
-        params = C.llama_model_default_params()
-        params.n_gpu_layers = config.n_gpu_layers
-        params.load_mode = _LOAD_MODES[config.use_mmap, config.use_mlock]
+        params, self._kept_alive = _model_params(config)
         params.progress_callback = C.llama_progress_callback(progress)
         with refused_if_miscompiled(system_info(), LIBRARIES):
             self.handle = C.llama_model_load_from_file(os.fsencode(path), params)
@@ -119,6 +118,30 @@ class Model:
         self.n_params = int(C.llama_model_n_params(self.handle))
         template = C.llama_model_chat_template(self.handle, None)
         self.chat_template = template.decode("utf-8", "replace") if template else None
+
+
+class _Override(ctypes.Structure):
+    """llama_model_tensor_buft_override: where to put the tensors whose names match."""
+
+    _fields_ = [("pattern", ctypes.c_char_p), ("buft", ctypes.c_void_p)]
+
+
+def _model_params(config: WorkerConfig) -> tuple[Any, object]:
+    """Return how llama.cpp shall load a model, and what must live as long as that."""
+    params = C.llama_model_default_params()
+    params.n_gpu_layers = config.n_gpu_layers
+    params.load_mode = _LOAD_MODES[config.use_mmap, config.use_mlock]
+    if not config.n_gpu_layers:
+        # Otherwise each GPU that is there takes a context, and buffers to multiply large batches.
+        params.split_mode, params.main_gpu = C.LLAMA_SPLIT_MODE_NONE, -1
+    if not config.n_cpu_moe:
+        return params, None
+    layers = "|".join(map(str, range(config.n_cpu_moe)))
+    pattern = rf"blk\.({layers})\.ffn_(up|down|gate|gate_up)_(ch|)exps"  # as --n-cpu-moe has it
+    memory = Registry(LIBRARIES).cpu_buffer_type()
+    overrides = (_Override * 2)(_Override(pattern.encode(), memory), _Override(None, None))
+    params.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
+    return params, overrides
 
 
 class Vocabulary:

@@ -27,6 +27,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     n_gpu_layers: int
     n_threads: int
     n_threads_batch: int
+    n_cpu_moe: int = 0
     type_k: str = "f16"
     type_v: str = "f16"
     flash_attn: str = "auto"

@@ -4,17 +4,15 @@ from collections.abc import Sequence
 
 from mlm.hardware.types import Hardware
 from mlm.planning.buffers import compute_bytes, kv_bytes, mask_bytes, output_bytes
-from mlm.planning.placement import Device, devices_of, place_layers
+from mlm.planning.placement import Device, Groups, Part, split_model
 from mlm.planning.repack import split_repacked
 from mlm.planning.types import (
-    Block,
     DevicePlan,
     MemoryPlan,
     ModelShape,
     RuntimeConfig,
     Verdict,
     Weight,
-    count_blocks,
 )
 from mlm.units import MIB, format_size
 
@@ -37,19 +35,11 @@ def plan_memory(shape: ModelShape, config: RuntimeConfig, hardware: Hardware) ->
 
 def plan_devices(shape: ModelShape, config: RuntimeConfig, hardware: Hardware) -> list[DevicePlan]:
     """Return the figures alone: the CPU first, then each accelerator that holds a layer."""
-    devices = devices_of(hardware)
-    placed = place_layers(shape.n_layer, config.n_gpu_layers, devices)
-    isa = frozenset(hardware.cpu.isa)
-    plans: list[DevicePlan] = []
-    for device, layers in zip(devices, placed, strict=True):
-        if device.accelerator is not None and not layers:
-            continue
-        groups, output = part_of(shape, layers)
-        if device.accelerator is None:
-            plans.append(_plan_cpu(shape, config, device, (groups, output), isa))
-        else:
-            plans.append(_plan_accelerator(shape, config, device, (groups, output)))
-    return _share_main_memory(plans, devices)
+    cpu, *others = split_model(shape, config, hardware)
+    accelerators = [part for part in others if part.layers or part.output]
+    plans = [_plan_cpu(shape, config, cpu, _repacking_isa(hardware, accelerators))]
+    plans += [_plan_accelerator(shape, config, part) for part in accelerators]
+    return _share_main_memory(plans, [part.device for part in others])
 
 
 def judge_plans(
@@ -67,58 +57,52 @@ def verdict_of(plans: Sequence[DevicePlan]) -> Verdict:
     return "tight" if any(plan.is_tight for plan in plans) else "fits"
 
 
-Groups = Sequence[tuple[Block, int]]  # layers on one device: equal ones once, with their number
-_Part = tuple[Groups, Sequence[Weight]]  # layers and output on one device
+def _repacking_isa(hardware: Hardware, accelerators: Sequence[Part]) -> frozenset[str]:
+    """Return the instruction sets for which the CPU's weights are copied into another layout.
 
-
-def part_of(shape: ModelShape, layers: range) -> tuple[Groups, Sequence[Weight]]:
-    """Return the blocks, and the output if it is among ``layers``."""
-    kinds = shape.kinds
-    if len(layers) <= shape.n_layer:
-        kinds = count_blocks(shape.blocks[layers.start : layers.stop])
-    return [*kinds.values()], shape.output if shape.n_layer in layers else ()
+    None beside an accelerator with pinned memory: that is what llama.cpp would rather have, and
+    for a mapped file the mapping (make_cpu_buft_list in src/llama-model.cpp). Metal has none.
+    """
+    kinds = {part.device.accelerator.kind for part in accelerators if part.device.accelerator}
+    return frozenset() if kinds - {"metal"} else frozenset(hardware.cpu.isa)
 
 
 def _plan_cpu(
-    shape: ModelShape, config: RuntimeConfig, device: Device, part: _Part, isa: frozenset[str]
+    shape: ModelShape, config: RuntimeConfig, part: Part, isa: frozenset[str]
 ) -> DevicePlan:
-    groups, output = part
-    plain, repacked = split_repacked(output, isa)
-    plain_bytes = _bytes(plain) + _bytes(shape.input)
-    for block, count in groups:
-        kept, copied = split_repacked(block.weights, isa)
+    plain: list[Weight] = []
+    plain_bytes, repacked = _bytes(shape.input), 0
+    for weights, count in part.weights():
+        kept, copied = split_repacked(weights, isa)
         plain += kept
         plain_bytes += count * _bytes(kept)
         repacked += count * copied
-    busy = bool(groups) or not config.n_gpu_layers
+    busy = bool(part.layers) or not config.n_gpu_layers
     tokens = min(config.n_ubatch, config.n_batch)
     staging = tokens * shape.n_embd * 4 + mask_bytes(shape, config)
     return DevicePlan(
-        device=device.name,
+        device=part.device.name,
         weights=_mapped_bytes(shape, part, plain) if config.use_mmap else plain_bytes,
-        kv_cache=_kv(groups, shape, config),
+        kv_cache=_kv(part.layers, shape, config),
         compute=compute_bytes(shape, config) if busy else staging,
         output=output_bytes(shape, config),
         repack=repacked,
         overhead=PROCESS_BYTES + BYTES_PER_TOKEN * shape.n_vocab,
-        available=device.available,
+        available=part.device.available,
     )
 
 
-def _plan_accelerator(
-    shape: ModelShape, config: RuntimeConfig, device: Device, part: _Part
-) -> DevicePlan:
-    groups, output = part
-    assert device.accelerator is not None
+def _plan_accelerator(shape: ModelShape, config: RuntimeConfig, part: Part) -> DevicePlan:
+    assert part.device.accelerator is not None
     return DevicePlan(
-        device=device.name,
-        weights=_bytes(output) + sum(count * _bytes(block.weights) for block, count in groups),
-        kv_cache=_kv(groups, shape, config),
+        device=part.device.name,
+        weights=sum(count * _bytes(weights) for weights, count in part.weights()),
+        kv_cache=_kv(part.layers, shape, config),
         compute=compute_bytes(shape, config),
         output=0,
         repack=0,
-        overhead=_RUNTIME_BYTES[device.accelerator.kind],
-        available=device.available,
+        overhead=_RUNTIME_BYTES[part.device.accelerator.kind],
+        available=part.device.available,
     )
 
 
@@ -130,20 +114,19 @@ def _bytes(weights: Sequence[Weight]) -> int:
     return sum(weight.n_bytes for weight in weights)
 
 
-def _mapped_bytes(shape: ModelShape, part: _Part, plain: Sequence[Weight]) -> int:
+def _mapped_bytes(shape: ModelShape, part: Part, plain: Sequence[Weight]) -> int:
     """Return the part of the file that stays mapped: from the first to the last weight in use.
 
     Where places are not known, all weights of the device: embeddings stand at one end and norms
     in every layer, so that little is left out.
     """
-    groups, output = part
     used = (*shape.input, *plain)
     ends = [weight.start + weight.n_bytes for weight in used if weight.start is not None]
     if len(ends) == len(used):
         starts = [weight.start for weight in used if weight.start is not None]
         return max(ends, default=0) - min(starts, default=0)
-    layers = sum(count * _bytes(block.weights) for block, count in groups)
-    return min(_bytes(shape.input) + _bytes(output) + layers, shape.disk_bytes)
+    held = sum(count * _bytes(weights) for weights, count in part.weights())
+    return min(_bytes(shape.input) + held, shape.disk_bytes)
 
 
 def _share_main_memory(plans: list[DevicePlan], devices: Sequence[Device]) -> list[DevicePlan]:

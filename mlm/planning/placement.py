@@ -1,11 +1,12 @@
 """Which device holds which layer, by llama.cpp's own rule."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 from mlm.hardware.types import Accelerator, Hardware
+from mlm.planning.types import Block, ModelShape, RuntimeConfig, Weight, count_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,11 @@ class Device:
 
 
 def devices_of(hardware: Hardware) -> list[Device]:
-    """Return the CPU and then each accelerator whose memory is known."""
+    """Return the CPU and then each accelerator that llama.cpp uses and whose memory is known."""
     devices = [Device("cpu", hardware.memory.usable)]
-    for found in hardware.accelerators:
+    known = hardware.accelerators
+    # llama.cpp leaves integrated GPUs alone where there are others.
+    for found in [each for each in known if not each.unified] or known:
         free = found.memory_free if found.memory_free is not None else found.memory_total
         if free is None:
             continue
@@ -52,3 +55,67 @@ def place_layers(n_layer: int, n_gpu_layers: int, devices: Sequence[Device]) -> 
     ends = [first + math.ceil(share * on_gpu) for share in shares]
     ends[-1] = n_layer + 1
     return [range(0, first), *(range(a, b) for a, b in pairwise([first, *ends]))]
+
+
+Groups = Sequence[tuple[Block, int]]  # layers on one device: equal ones once, with their number
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one device holds of a model. Its layers keep their KV cache and state there too."""
+
+    device: Device
+    layers: Groups  # as far as they are here: experts may be missing
+    output: Sequence[Weight] = ()
+    experts: Groups = ()  # of layers that are otherwise on accelerators; blocks of experts alone
+
+    @property
+    def n_layer(self) -> int:
+        """Layers that are computed here, at least in part."""
+        return sum(count for _, count in (*self.layers, *self.experts))
+
+    def weights(self) -> Iterator[tuple[Sequence[Weight], int]]:
+        """Yield the weights in groups: some of which there are equal ones, and how many."""
+        for block, count in (*self.layers, *self.experts):
+            yield block.weights, count
+        yield self.output, 1
+
+
+def split_model(shape: ModelShape, config: RuntimeConfig, hardware: Hardware) -> list[Part]:
+    """Return what each device holds, the CPU first; the input is always the CPU's, and not named.
+
+    Everything of a layer is where ``n_gpu_layers`` puts it, but for the experts of the first
+    ``n_cpu_moe`` layers.
+    """
+    devices = devices_of(hardware)
+    placed = place_layers(shape.n_layer, config.n_gpu_layers, devices)
+    parts = [
+        _part_of(shape, device, layers) for device, layers in zip(devices, placed, strict=True)
+    ]
+    if not config.n_cpu_moe or not shape.n_expert:
+        return parts
+    away: list[tuple[Block, int]] = []
+    for i, layers in enumerate(placed[1:], start=1):
+        split = min(max(config.n_cpu_moe, layers.start), min(layers.stop, shape.n_layer))
+        moved = count_blocks(shape.blocks[layers.start : split]).values()
+        kept = count_blocks(shape.blocks[split : layers.stop]).values()
+        stripped = [(_without_experts(block), count) for block, count in moved]
+        away += [(_only_experts(block), count) for block, count in moved]
+        parts[i] = replace(parts[i], layers=[*stripped, *kept])
+    parts[0] = replace(parts[0], experts=away)
+    return parts
+
+
+def _part_of(shape: ModelShape, device: Device, layers: range) -> Part:
+    kinds = shape.kinds
+    if len(layers) <= shape.n_layer:
+        kinds = count_blocks(shape.blocks[layers.start : layers.stop])
+    return Part(device, [*kinds.values()], shape.output if shape.n_layer in layers else ())
+
+
+def _without_experts(block: Block) -> Block:
+    return replace(block, weights=tuple(w for w in block.weights if w.role != "experts"))
+
+
+def _only_experts(block: Block) -> Block:
+    return Block(tuple(w for w in block.weights if w.role == "experts"), k=0, v=0)

@@ -32,6 +32,7 @@ def explain_config(
         "n_gpu_layers": asked
         if overrides.n_gpu_layers is not None
         else _why_layers(shape, config, hardware),
+        "n_cpu_moe": "no experts have to stay in main memory",
         "n_threads": asked if overrides.n_threads else cores,
         "n_threads_batch": asked if overrides.n_threads else cores,
         "type_k": asked if overrides.type_k else _why_kv(shape, config.type_k),

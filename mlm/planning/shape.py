@@ -1,5 +1,6 @@
 """From what is known of a model to the shape that planning works with."""
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 # Tensors that are looked up row by row, never multiplied with.
 _LOOKUPS = ("token_embd.weight", "position_embd.weight", "token_types.weight")
 _LOOKUP_SUFFIX = "per_layer_token_embd.weight"
+_EXPERTS = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")  # llama.cpp, common/common.h
 _INPUT_PREFIXES = ("token_", "position_embd", "per_layer_token_embd", "token_types")
 # Memory layouts of their own, for which the arithmetic here is only a guess.
 _UNUSUAL = frozenset((
@@ -105,9 +107,11 @@ def _weight(tensor: "TensorInfo") -> Weight:
 def _role(tensor: "TensorInfo") -> Role:
     if tensor.name in _LOOKUPS or tensor.name.endswith(_LOOKUP_SUFFIX):
         return "lookup"
+    if _EXPERTS.search(tensor.name):
+        return "experts"
     if not tensor.name.endswith(".weight") or "norm" in tensor.name:
         return "other"
-    return {2: "matrix", 3: "experts"}.get(len(tensor.shape), "other")  # type: ignore[return-value]
+    return "matrix" if len(tensor.shape) == 2 else "other"
 
 
 def _tie_output(metadata: "GGUFMetadata", last: list[Weight]) -> None:

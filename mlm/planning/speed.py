@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from mlm.hardware.types import Hardware
 from mlm.planning.buffers import kv_bytes
 from mlm.planning.calibration import NOTHING_KNOWN, Calibration, Correction
-from mlm.planning.memory import Groups, part_of
-from mlm.planning.placement import Device, devices_of, place_layers
+from mlm.planning.placement import Device, Groups, devices_of, place_layers, split_model
 from mlm.planning.types import ModelShape, RuntimeConfig, SpeedInterval, Weight
 from mlm.stats.types import DeviceKind
 
@@ -72,13 +71,14 @@ def predict_speed(
     """
     devices = devices_of(hardware)
     placed = place_layers(shape.n_layer, config.n_gpu_layers, devices)
+    parts = split_model(shape, config, hardware)
     decode_s = prefill_s = 0.0
     active = _active_share(shape)
-    for device, layers in zip(devices, placed, strict=True):
-        groups, output = part_of(shape, layers)
+    for part in parts:
+        device, groups, output = part.device, [*part.layers, *part.experts], part.output
         if not groups and not output:
             continue
-        n_layer = sum(count for _, count in groups)
+        n_layer = sum(count for _, count in part.layers)
         touched = _touched(groups, output, active) + _cached(groups, shape, config, n_past)
         share = (n_layer + bool(output)) / (shape.n_layer + bool(shape.output))
         flops = 2.0 * shape.params_active * share

@@ -46,6 +46,7 @@ class RuntimeConfig:
     n_gpu_layers: int  # a real count: 0 = all on the CPU, n_layer + 1 = everything offloaded
     n_threads: int  # decode
     n_threads_batch: int  # prefill
+    n_cpu_moe: int = 0  # of the first so many layers, the experts stay in main memory
     type_k: str = "f16"
     type_v: str = "f16"
     flash_attn: FlashAttention = "auto"

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from fakes.real_worker import CONFIG, ask, request, working
 from fakes.tiny_models import CHAT_TEMPLATE, SLIDING_WINDOW, write_tiny_model
@@ -47,6 +48,23 @@ def test_eight_streams_at_once_say_what_each_says_alone(tiny_model: TinyModel):
     alone, together = asyncio.run(story())
     assert together == alone
     assert len(set(alone)) == 8
+
+
+def test_experts_that_stay_in_main_memory_change_no_answer(tiny_model: TinyModel, tmp_path: Path):
+    async def story(n_cpu_moe: int) -> tuple[str, str]:
+        config = msgspec.structs.replace(CONFIG, n_cpu_moe=n_cpu_moe, **EXACT)
+        log = tmp_path / f"{n_cpu_moe}.log"
+        worker = await Worker.start(tiny_model("qwen3moe"), config, log_path=log)
+        try:
+            return (await ask(worker, PROMPTS[0], max_tokens=8)).text, log.read_text()
+        finally:
+            await worker.stop(grace_s=5)
+
+    plain, plain_log = asyncio.run(story(0))
+    kept, kept_log = asyncio.run(story(1))
+    assert kept == plain != ""
+    assert "tensor overrides to CPU" in kept_log  # llama.cpp says so of the first that matches
+    assert "tensor overrides" not in plain_log
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "gemma2", "mamba"])

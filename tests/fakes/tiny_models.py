@@ -121,6 +121,23 @@ def _add_gemma2(weights: _Weights) -> None:
         weights.add(f"{layer}.post_ffw_norm.weight", np.full(N_EMBD, 20))
 
 
+def _add_qwen3moe(weights: _Weights) -> None:
+    """Of eight experts two are used."""
+    _describe_attention(weights.writer)
+    weights.writer.add_expert_count(8)
+    weights.writer.add_expert_used_count(2)
+    weights.writer.add_expert_feed_forward_length(N_FF)
+    for layer in _layers():
+        _add_attention(weights, layer)
+        weights.ones(f"{layer}.attn_q_norm.weight", HEAD_DIM)
+        weights.ones(f"{layer}.attn_k_norm.weight", HEAD_DIM)
+        weights.ones(f"{layer}.ffn_norm.weight", N_EMBD)
+        weights.matrix(f"{layer}.ffn_gate_inp.weight", 8, N_EMBD)
+        weights.matrix(f"{layer}.ffn_gate_exps.weight", 8, N_FF, N_EMBD)
+        weights.matrix(f"{layer}.ffn_up_exps.weight", 8, N_FF, N_EMBD)
+        weights.matrix(f"{layer}.ffn_down_exps.weight", 8, N_EMBD, N_FF)
+
+
 def _add_mamba(weights: _Weights) -> None:
     """A recurrent model: its memory of a text is one state that cannot be rolled back."""
     n_inner, n_conv, n_state, n_rank = 2 * N_EMBD, 4, 8, 4
@@ -151,6 +168,7 @@ _ARCHITECTURES: dict[str, Callable[[_Weights], None]] = {
     "llama": _add_llama,
     "qwen2": _add_qwen2,
     "gemma2": _add_gemma2,
+    "qwen3moe": _add_qwen3moe,
     "mamba": _add_mamba,
 }
 

@@ -10,7 +10,6 @@ from fakes.facts import LLAMA_8B, MIXTRAL, NOMIC, entry, gpu, machine, quant
 from mlm.gguf.ggml_types import TYPES_BY_NAME
 from mlm.gguf.reader import read_metadata_from
 from mlm.planning.memory import plan_memory
-from mlm.planning.placement import devices_of, place_layers
 from mlm.planning.repack import repacked_bytes
 from mlm.planning.shape import shape_from_catalog, shape_from_metadata
 from mlm.planning.types import ModelShape, RuntimeConfig, Weight
@@ -85,20 +84,6 @@ def test_two_cards_share_by_their_free_memory():
     assert (large.device, small.device) == ("cuda0", "cuda1")
     assert large.kv_cache == pytest.approx(3 * small.kv_cache, rel=0.2)
     assert large.kv_cache + small.kv_cache == GIB
-
-
-def test_a_card_of_unknown_size_is_not_planned_with():
-    assert [d.name for d in devices_of(machine(16, gpu(None)))] == ["cpu"]
-    known_total = replace(gpu(8), memory_free=None)
-    assert devices_of(machine(16, known_total))[1].available == 8 * GIB
-
-
-def test_the_first_layers_stay_on_the_cpu():
-    devices = devices_of(machine(16, gpu(10), gpu(10)))
-    assert place_layers(9, 4, devices) == [range(6), range(6, 8), range(8, 10)]
-    assert place_layers(9, 99, devices) == [range(0), range(5), range(5, 10)]
-    assert place_layers(9, 0, devices) == [range(10), range(0), range(0)]
-    assert place_layers(9, 4, devices[:1]) == [range(10)]
 
 
 def test_unified_memory_is_not_counted_twice():
