@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mlm.catalog.types import CatalogEntry, Quant
+from mlm.catalog.types import CatalogEntry, Pin, Quant, SideFile
 from mlm.errors import NotFoundError
 
 
@@ -71,15 +71,22 @@ class Catalog:
             remedy=f"use {entry.model_id}:{best}",
         )
 
-    def pin(self, repo_id: str, filename: str) -> Quant | None:
+    def pin(self, repo_id: str, filename: str) -> Pin | None:
         """Return what the catalog promises of a file on the hub, if it knows the file."""
-        for quant in self._quants():
-            if quant.filename == filename and quant.repo_id == repo_id:
-                return quant
+        for pin in self._pins():
+            if pin.filename == filename and pin.repo_id == repo_id:
+                return pin
         return None
 
-    def _quants(self) -> Iterable[Quant]:
-        return (quant for entry in self.entries for quant in entry.quants)
+    def _pins(self) -> Iterable[Pin]:
+        for entry in self.entries:
+            files: list[Quant | SideFile] = [q for q in entry.quants if not q.shards]
+            for file in [*files, *entry.mmproj]:
+                promised = file.sha256, file.sha256_verified
+                yield Pin(file.repo_id, file.revision, file.filename, *promised)
+            for quant in entry.quants:
+                for shard in quant.shards:
+                    yield Pin(quant.repo_id, quant.revision, shard.filename, shard.sha256, False)
 
 
 def _nearest_quant(quant: str, there: list[str]) -> str:

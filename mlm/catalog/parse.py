@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mlm.catalog.types import Architecture, CatalogEntry, Quant, Score
+from mlm.catalog.types import Architecture, CatalogEntry, Quant, Score, Shard, SideFile
 
 
 def parse_family(value: Mapping[str, Any]) -> list[CatalogEntry]:
@@ -35,6 +35,7 @@ def _entry(family: str, model: Mapping[str, Any], sources: Mapping[str, str]) ->
         bundled=model.get("bundled", False),
         aliases=tuple(model.get("aliases", ())),
         quality=dict(model.get("quality", {})),
+        mmproj=tuple(SideFile(**_file(file, sources)) for file in model.get("mmproj", ())),
     )
 
 
@@ -54,13 +55,24 @@ def _score(score: Mapping[str, Any], sources: Mapping[str, str]) -> Score:
 def _quant(quant: Mapping[str, Any], sources: Mapping[str, str]) -> Quant:
     return Quant(
         quant=quant["quant"],
-        repo_id=quant["repo_id"],
-        revision=quant.get("revision", "main"),
-        filename=quant["filename"],
-        size_bytes=quant["size_bytes"],
-        size_exact=quant.get("size_exact", True),
-        sha256=quant.get("sha256"),
-        sha256_verified=quant.get("sha256_verified", False),
-        source=sources[quant["source"]],
         n_files=quant.get("n_files", 1),
+        shards=tuple(Shard(**{**_UNKNOWN, **shard}) for shard in quant.get("shards", ())),
+        **_file(quant, sources),
     )
+
+
+_UNKNOWN = {"size_bytes": None, "sha256": None}
+
+
+def _file(file: Mapping[str, Any], sources: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the catalog says of any file on the hub."""
+    return {
+        "repo_id": file["repo_id"],
+        "revision": file.get("revision", "main"),
+        "filename": file["filename"],
+        "size_bytes": file["size_bytes"],
+        "size_exact": file.get("size_exact", True),
+        "sha256": file.get("sha256"),
+        "sha256_verified": file.get("sha256_verified", False),
+        "source": sources[file["source"]],
+    }

@@ -6,7 +6,7 @@ disagree. A keyword that is not understood here is an error, not a rule silently
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlm.strictyaml import KeyPath
@@ -30,6 +30,7 @@ class Violation:
 
     path: KeyPath
     problem: str
+    remedy: str | None = None
 
 
 def find_violations(value: Any, schema: Schema) -> list[Violation]:
@@ -38,6 +39,14 @@ def find_violations(value: Any, schema: Schema) -> list[Violation]:
 
 
 def _check(value: Any, schema: Schema, root: Schema, path: KeyPath) -> Iterator[Violation]:
+    """Find violations; what is wrong with the value itself is told with its description."""
+    for violation in _check_value(value, schema, root, path):
+        if violation.path == path and violation.remedy is None and "description" in schema:
+            violation = replace(violation, remedy=schema["description"])
+        yield violation
+
+
+def _check_value(value: Any, schema: Schema, root: Schema, path: KeyPath) -> Iterator[Violation]:
     if "$ref" in schema:
         name = schema["$ref"].removeprefix("#/$defs/")
         yield from _check(value, root["$defs"][name], root, path)

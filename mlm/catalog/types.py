@@ -18,6 +18,29 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Shard:
+    """One file of a set that makes up a model together."""
+
+    filename: str
+    size_bytes: int | None
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SideFile:
+    """A file that belongs to a model but is none of its own: a projector."""
+
+    repo_id: str
+    revision: str  # as in `Quant`
+    filename: str
+    size_bytes: int
+    size_exact: bool
+    sha256: str | None
+    sha256_verified: bool
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Quant:
     """One file (or set of shards) of a model at one quantization."""
 
@@ -31,6 +54,18 @@ class Quant:
     sha256_verified: bool  # two independent sources agree, or the hub's own object id proves it
     source: str  # where size and sha256 come from
     n_files: int = 1
+    shards: tuple[Shard, ...] = ()  # all of them in order, where more than their number is known
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """What the catalog promises of one file on the hub."""
+
+    repo_id: str
+    revision: str
+    filename: str
+    sha256: str | None
+    sha256_verified: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +108,9 @@ class CatalogEntry:
     bundled: bool = False  # the file comes inside mlm itself, served by the hub in `mlm.demo`
     aliases: tuple[str, ...] = ()  # other names that people may type
     quality: Mapping[UseCase, float] = field(default_factory=dict)  # 0 to 100, see catalog/README
+    mmproj: tuple[SideFile, ...] = ()  # what it needs to read pictures; one per repository
+
+    def projector(self, quant: Quant) -> SideFile | None:
+        """Return the projector that a download of ``quant`` brings along, if one is known."""
+        own = (file for file in self.mmproj if file.repo_id == quant.repo_id)
+        return next(own, None)

@@ -1,7 +1,7 @@
 """Says everything that is wrong with a catalog file: the schema, then what a schema cannot say."""
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,8 @@ from typing import Any
 from mlm import strictyaml
 from mlm.catalog.files import read_schema
 from mlm.catalog.schema import Violation, find_violations
+from mlm.catalog.sense import DoubtSize, find_doubts, find_nonsense
 from mlm.strictyaml import Document, KeyPath
-
-# A file holds between about 1.5 (IQ1_S) and 32 (F32) bits per weight, plus tables and padding.
-# Counts of shared embeddings differ by up to a third, so this catches a slip of ten, not a detail.
-MIN_BITS_PER_WEIGHT, MAX_BITS_PER_WEIGHT = 1.0, 48.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,36 +20,71 @@ class Problem:
     where: str  # file:line:column
     model_id: str | None
     problem: str
+    remedy: str | None = None
 
     def __str__(self) -> str:
         model = f"{self.model_id}: " if self.model_id else ""
         return f"{self.where}: {model}{self.problem}"
 
 
-def check_file(path: Path) -> list[Problem]:
-    """Return everything wrong with the file; empty when it is fine.
+def check_files(
+    paths: Iterable[Path], doubt_size: DoubtSize = lambda entry, quant: None
+) -> dict[Path, list[Problem]]:
+    """Return everything wrong with each file of one layer, names that two of them use included.
+
+    ``doubt_size`` returns why the size of a quantization cannot be, or None.
 
     Raises:
-        NotFoundError: the file cannot be read.
+        NotFoundError: a file cannot be read.
     """
+    found: dict[Path, list[Problem]] = {}
+    names: dict[str, str] = {}  # and where each stands
+    for path in paths:
+        document, found[path] = _read(path, doubt_size)
+        if document is not None:
+            found[path] += _find_taken(document, names)
+    return found
+
+
+def _read(path: Path, doubt_size: DoubtSize) -> tuple[Document | None, list[Problem]]:
+    """Return the document, if it can be used, and everything wrong with it."""
     try:
         document = strictyaml.read(path)
     except strictyaml.YamlError as error:
         where, _, problem = error.message.partition(": ")
-        return [Problem(where, None, problem)]
-    return check_document(document)
+        return None, [Problem(where, None, problem, error.remedy)]
+    if problems := check_document(document):
+        return None, problems
+    return document, _locate(document, find_doubts(document.value, doubt_size))
 
 
 def check_document(document: Document) -> list[Problem]:
-    """Return everything wrong with a parsed catalog file."""
+    """Return why a parsed catalog file cannot be used."""
     violations = find_violations(document.value, read_schema())
     violations += _find_unprintable(document.value, ())
     if not violations:  # what follows relies on the shape being right
-        violations = list(_check_meaning(document.value))
+        violations = list(find_nonsense(document.value))
+    return _locate(document, violations)
+
+
+def _locate(document: Document, violations: Iterable[Violation]) -> list[Problem]:
     return [
-        Problem(document.where(v.path), _model_id(document.value, v.path), _with_field(v))
+        Problem(document.where(v.path), _model_id(document.value, v.path), _with_field(v), v.remedy)
         for v in violations
     ]
+
+
+def _find_taken(document: Document, names: dict[str, str]) -> list[Problem]:
+    """Find names that models of other files have; adds those of this one to ``names``."""
+    taken = []
+    for n, model in enumerate(document.value["models"]):
+        where = document.where(("models", n, "model_id"))
+        for name in (model["model_id"], *model.get("aliases", ())):
+            if name in names:
+                problem = f"the name '{name}' is taken at {names[name]}"
+                taken.append(Problem(where, model["model_id"], problem, "choose another name"))
+            names.setdefault(name, where)
+    return taken
 
 
 def _with_field(violation: Violation) -> str:
@@ -85,66 +117,3 @@ def _find_unprintable(value: Any, path: KeyPath) -> list[Violation]:
     if isinstance(value, list):
         return [v for n, item in enumerate(value) for v in _find_unprintable(item, (*path, n))]
     return []
-
-
-def _check_meaning(value: dict[str, Any]) -> Iterator[Violation]:
-    seen: dict[str, int] = {}
-    for n, model in enumerate(value["models"]):
-        path: KeyPath = ("models", n)
-        for name in (model["model_id"], *model.get("aliases", ())):
-            if name in seen:
-                yield Violation(path, f"the name '{name}' is taken by another model of this file")
-            seen[name] = n
-        yield from _check_model(model, path)
-        yield from _check_quants(model, path)
-    yield from _check_sources(value)
-
-
-def _check_model(model: dict[str, Any], path: KeyPath) -> Iterator[Violation]:
-    shape, at = model["architecture"], (*path, "architecture")
-    if model.get("params_active", 0) > model["params"]:
-        yield Violation((*path, "params_active"), "more than params")
-    if shape["n_head"] % shape["n_head_kv"]:
-        yield Violation((*at, "n_head_kv"), "does not divide n_head")
-    if ("n_expert" in shape) != ("n_expert_used" in shape):
-        yield Violation(at, "n_expert and n_expert_used belong together")
-    if shape.get("n_expert_used", 0) > shape.get("n_expert", 0):
-        yield Violation((*at, "n_expert_used"), "more than n_expert")
-    if shape.get("n_layer_attention", 0) > shape["n_layer"]:
-        yield Violation((*at, "n_layer_attention"), "more than n_layer")
-
-
-def _check_quants(model: dict[str, Any], path: KeyPath) -> Iterator[Violation]:
-    names = set()
-    for n, quant in enumerate(model["quants"]):
-        at = (*path, "quants", n)
-        if quant["quant"] in names:
-            yield Violation((*at, "quant"), f"{quant['quant']} is here twice")
-        names.add(quant["quant"])
-        if quant.get("n_files", 1) > 1 and "sha256" in quant:
-            yield Violation((*at, "sha256"), "belongs to one file, and there are several")
-        if quant.get("sha256_verified") and "sha256" not in quant:
-            yield Violation((*at, "sha256_verified"), "true without a sha256")
-        bits = quant["size_bytes"] * 8 / model["params"]
-        if not MIN_BITS_PER_WEIGHT <= bits <= MAX_BITS_PER_WEIGHT:
-            problem = f"{bits:.1f} bits per weight cannot be: check size and params"
-            yield Violation((*at, "size_bytes"), problem)
-
-
-def _check_sources(value: dict[str, Any]) -> Iterator[Violation]:
-    used = set()
-    for n, model in enumerate(value["models"]):
-        lists = [("scores", model.get("scores", ())), ("quants", model["quants"])]
-        places: list[tuple[KeyPath, str]] = [(("models", n, "source"), model["source"])]
-        places += [
-            (("models", n, name, k, "source"), item["source"])
-            for name, items in lists
-            for k, item in enumerate(items)
-        ]
-        for path, key in places:
-            used.add(key)
-            if key not in value["sources"]:
-                yield Violation(path, f"'{key}' is not in sources")
-    for key in value["sources"]:
-        if key not in used:
-            yield Violation(("sources", key), f"nothing comes from '{key}'")

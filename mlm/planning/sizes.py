@@ -1,8 +1,8 @@
 """The size of a model file before there is one to look at: from shape, parameters and quantization.
 
 The tensors follow from the shape (`mlm.planning.tensors`), their types from llama-quantize's rules
-(`mlm.planning.quantize`); header and vocabulary are added. `scripts/check_file_sizes.py` compares
-with published files: half of them are within 0.1 %.
+(`mlm.planning.quantize`); header and vocabulary are added. `scripts/check_size_predictions.py`
+compares with published files: half of them are within 0.1 %.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from mlm.planning.quantize import Recipe, choose_type, is_known_quant, stored_bytes
 from mlm.planning.tensors import FUSED_QKV, Part, is_told_by_shape, list_parts
+from mlm.units import format_size
 
 if TYPE_CHECKING:
-    from mlm.catalog.types import Architecture
+    from mlm.catalog.types import Architecture, CatalogEntry, Quant
 
 # What the names of uploaders stand for: bartowski keeps the tables of tokens at Q8_0.
 _LARGE = {
@@ -27,6 +28,8 @@ _DYNAMIC_SPREAD = 0.15
 # Shares by which files differ that were quantized by the rules: headers and small tensors, where
 # the shape tells all tensors; layers that each uploader treats in a way of his own, where not.
 _TOLD_SPREAD, _UNTOLD_SPREAD = 0.01, 0.08
+# Beyond this factor no recipe of an uploader explains it.
+_DOUBTED = 1.25
 # Bytes in a header per token, from the sizes of published F16 and Q8_0 files: a piece of text with
 # score and type (SentencePiece), or text, type and about one merge (BPE); Llama 3 and Mistral's
 # Tekken have more merges than tokens.
@@ -65,6 +68,18 @@ def predict_file_size(facts: "Architecture", params: int, quant: str) -> SizeInt
         table = Part("output", facts.n_embd, facts.n_vocab)
         high += stored_bytes(table, choose_type(table, recipe))
     return SizeInterval(round(size * (1 - spread)), size, high)
+
+
+def doubt_size(entry: "CatalogEntry", quant: "Quant") -> str | None:
+    """Return why the catalog's size of a file cannot be, or None: it may be right."""
+    expected = predict_file_size(entry.architecture, entry.params, quant.quant)
+    if expected is None:
+        return None
+    low, high = round(expected.low / _DOUBTED), round(expected.high * _DOUBTED)
+    if low <= quant.size_bytes <= high:
+        return None
+    told = f"{format_size(quant.size_bytes)} is not the size of {entry.model_id} at {quant.quant}"
+    return f"{told}: about {format_size(expected.mid)}"
 
 
 def _read_name(quant: str) -> tuple[str | None, str | None, bool]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mlm.catalog.types import Quant
+from mlm.catalog.types import Pin
 from mlm.store.hub import Hub
 from mlm.store.listener import Listener
 from mlm.store.pin import apply_pin
@@ -11,7 +11,7 @@ from mlm.store.ref import HubRef
 from mlm.store.types import RemoteFile
 from mlm.store.variant import choose_variant
 
-PinOf = Callable[[str], Quant | None]  # a file name to what the catalog promises of it
+PinOf = Callable[[str], Pin | None]  # a file name to what the catalog promises of it
 
 
 @dataclass(frozen=True, slots=True)

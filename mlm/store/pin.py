@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mlm.catalog.types import Quant
+from mlm.catalog.types import Pin
 from mlm.errors import IntegrityError
 from mlm.store.listener import Listener
 from mlm.store.types import RemoteFile
@@ -13,7 +13,7 @@ class PinMismatch(IntegrityError):
 
     code = "pin_mismatch"
 
-    def __init__(self, pin: Quant, offered: str) -> None:
+    def __init__(self, pin: Pin, offered: str) -> None:
         ref = f"{pin.repo_id}/{pin.filename}"
         pinned = pin.revision if pin.revision != "main" else "COMMIT"
         super().__init__(
@@ -25,7 +25,7 @@ class PinMismatch(IntegrityError):
 
 
 def apply_pin(
-    file: RemoteFile, pin: Quant | None, *, revision_given: bool, listener: Listener
+    file: RemoteFile, pin: Pin | None, *, revision_given: bool, listener: Listener
 ) -> RemoteFile:
     """Return ``file`` with the checksum to hold it to.
 

@@ -62,3 +62,24 @@ def test_a_file_of_the_hub_is_pinned_and_another_is_not(catalog: Catalog):
     assert pin is not None and pin.sha256 == "ab" * 32
     assert catalog.pin("me/House-GGUF", "house.Q2_K.gguf") is None
     assert catalog.pin("you/House-GGUF", "house.Q4_K_M.gguf") is None
+
+
+def test_a_shard_and_a_projector_are_pinned_too():
+    model = ("models", 0)
+    file = {"repo_id": "me/House-GGUF", "source": "me"}
+    names = [f"a-0000{n}-of-00002.gguf" for n in (1, 2)]
+    quant = {**file, "quant": "Q8_0", "filename": names[0], "size_bytes": 9 * 10**8, "n_files": 2}
+    shards = [{"filename": name, "sha256": f"{n}a" * 32} for n, name in enumerate(names)]
+    projector = {**file, "filename": "mmproj-F16.gguf", "size_bytes": 7, "sha256": "ef" * 32}
+    made = bend({
+        (*model, "quants"): [{**quant, "shards": shards}],
+        (*model, "mmproj"): [projector],
+    })  # fmt: skip
+    catalog = Catalog(tuple(parse_family(made)))
+    entry = catalog.find("house")
+
+    pins = [catalog.pin("me/House-GGUF", name) for name in (*names, "mmproj-F16.gguf")]
+
+    assert [pin.sha256 for pin in pins if pin] == ["0a" * 32, "1a" * 32, "ef" * 32]
+    found = entry.projector(entry.quants[0])
+    assert found is not None and found.filename == "mmproj-F16.gguf"

@@ -1,5 +1,6 @@
 """What is wrong with a catalog file, said with its place."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,30 @@ from hypothesis import strategies as st
 
 from mlm import strictyaml
 from mlm.catalog.files import read_schema
+from mlm.catalog.load import load_catalog
 from mlm.catalog.parse import parse_family
 from mlm.catalog.schema import find_violations
-from mlm.catalog.validate import check_document, check_file
+from mlm.catalog.validate import check_document, check_files
+from mlm.planning.sizes import doubt_size
 
 M = ("models", 0)
 A = (*M, "architecture")
 Q = (*M, "quants", 0)
+
+SHARDS = [
+    {"filename": "a-00001-of-00002.gguf", "size_bytes": 500_000_000},
+    {"filename": "a-00002-of-00002.gguf", "size_bytes": 600_000_000, "sha256": "cd" * 32},
+]
+PROJECTOR = {
+    "repo_id": "me/House-GGUF", "filename": "mmproj-F16.gguf", "size_bytes": 9, "source": "me",
+}  # fmt: skip
+
+
+def split(change: dict[tuple[str | int, ...], Any]) -> dict[tuple[str | int, ...], Any]:
+    """Return a change that makes the first quantization a set of shards, and then ``change``."""
+    whole = {"filename": SHARDS[0]["filename"], "n_files": 2, "shards": copy.deepcopy(SHARDS)}
+    return {**{(*Q, key): value for key, value in whole.items()}, **change}
+
 
 BAD: list[tuple[dict[tuple[str | int, ...], Any], str]] = [
     ({("family",): GONE}, "'family' is missing"),
@@ -80,6 +98,23 @@ BAD: list[tuple[dict[tuple[str | int, ...], Any], str]] = [
     ({(*Q, "sha256"): "AB" * 32}, "does not match"),
     ({(*Q, "sha256_verified"): True}, "true without a sha256"),
     ({(*M, "quants", 1, "n_files"): 2}, "belongs to one file"),
+    ({(*Q, "n_files"): 3, (*Q, "filename"): "a-00001-of-00002.gguf"}, "3 does not go with a-0000"),
+    ({(*Q, "filename"): "a-00001-of-00002.gguf"}, "1 does not go with a-0000"),
+    (split({(*Q, "shards", 0, "filename"): "b-00001-of-00002.gguf"}), "all files of the set"),
+    (split({(*Q, "shards", 1): GONE}), "must not be empty"),
+    (split({(*Q, "shards", 1, "size_bytes"): 7}), "the shards have 500000007 bytes together"),
+    (split({(*Q, "shards", 1, "colour"): "red"}), "unknown field 'colour'"),
+    ({(*M, "mmproj"): []}, "must not be empty"),
+    ({(*M, "mmproj"): [PROJECTOR, dict(PROJECTOR)]}, "me/House-GGUF is here twice"),
+    ({(*M, "mmproj"): [{**PROJECTOR, "filename": "../a.gguf"}]}, "does not match"),
+    ({(*M, "mmproj"): [{**PROJECTOR, "source": "him"}]}, "'him' is not in sources"),
+    ({(*M, "mmproj"): [{**PROJECTOR, "sha256_verified": True}]}, "true without a sha256"),
+]
+DOUBTFUL: list[tuple[dict[tuple[str | int, ...], Any], str, str]] = [
+    ({(*M, "quality"): {"chat": 33}}, "not what the scores give", "write quality: {chat: 32}"),
+    ({(*M, "quality"): GONE}, "not what the scores give", "write quality: {chat: 32}"),
+    ({(*M, "scores"): GONE}, "not what the scores give", "take it out"),
+    ({(*M, "use_cases"): ["vision"]}, "vision needs a projector", "under mmproj"),
 ]
 
 
@@ -97,6 +132,50 @@ def test_what_is_wrong_is_said_with_its_place(change, problem: str):
     found = check(bend(change))
     assert any(problem in line for line in found), found
     assert all(line.startswith("x.yaml:") for line in found)
+
+
+def test_a_set_of_shards_and_a_projector_are_in_order():
+    assert check(bend(split({(*M, "mmproj"): [PROJECTOR]}))) == []
+
+
+@pytest.mark.parametrize(("change", "problem", "remedy"), DOUBTFUL)
+def test_what_a_file_may_not_say_is_told_with_a_remedy_but_can_be_used(
+    tmp_path: Path, change, problem: str, remedy: str
+):
+    path = tmp_path / "x.yaml"
+    path.write_text(yaml.safe_dump(bend(change), sort_keys=False), encoding="utf-8")
+    [found] = check_files([path])[path]
+    assert problem in found.problem and remedy in str(found.remedy)
+    assert load_catalog(tmp_path, tmp_path / "cache").find("house-1b")
+
+
+def test_a_size_that_cannot_be_is_told_where_it_stands(tmp_path: Path):
+    path = tmp_path / "x.yaml"
+    text = yaml.safe_dump(SMALL, sort_keys=False).replace("650000000", "1010000000")
+    path.write_text(text, encoding="utf-8")
+    [found] = check_files([path], doubt_size)[path]
+    line = next(n for n, line in enumerate(text.splitlines(), 1) if "1010000000" in line)
+    assert found.where.startswith(f"{path}:{line}:")
+    assert "963 MiB is not the size of house-1b at Q4_K_M: about 584 MiB" in found.problem
+
+
+def test_a_name_that_another_file_has_taken_is_told_with_both_places(tmp_path: Path):
+    paths = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    for path, name in zip(paths, ("house-1b", "barn-1b"), strict=True):
+        document = bend({(*M, "model_id"): name})
+        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    found = check_files(paths)
+    assert found[paths[0]] == []
+    [problem] = found[paths[1]]
+    assert problem.problem == f"the name 'house' is taken at {paths[0]}:5:3"
+
+
+def test_what_a_field_should_be_is_told_with_what_is_wrong():
+    document = strictyaml.parse(
+        yaml.safe_dump(bend({(*M, "license"): "MIT or so"}), sort_keys=False), source="x.yaml"
+    )
+    [problem] = check_document(document)
+    assert problem.remedy == "SPDX identifier, or LicenseRef-*."
 
 
 def test_the_model_and_the_field_are_named():
@@ -121,7 +200,7 @@ def test_a_file_of_another_shape_is_refused_and_nothing_crashes(value: object):
 def test_a_file_that_is_not_yaml_is_one_problem_with_its_place(tmp_path: Path):
     path = tmp_path / "broken.yaml"
     path.write_text("family: [house\n", encoding="utf-8")
-    [problem] = check_file(path)
+    [problem] = check_files([path])[path]
     assert problem.where.startswith(f"{path}:2:")
 
 
@@ -145,8 +224,6 @@ places = st.sampled_from(
 
 @given(places, anything)
 def test_whatever_is_put_anywhere_it_is_refused_or_can_be_parsed(place, value):
-    import copy
-
     document: Any = copy.deepcopy(SMALL)
     where = document
     for step in place[:-1]:

@@ -8,7 +8,8 @@ import pytest
 from mlm.catalog.files import catalog_files, shipped_dir
 from mlm.catalog.load import load_catalog
 from mlm.catalog.lookup import Catalog
-from mlm.catalog.validate import check_file
+from mlm.catalog.validate import check_files
+from mlm.planning.sizes import doubt_size
 
 USERS_MODELS = (
     "llama-2-7b-chat", "phi-2", "mistral-7b-instruct", "mixtral-8x7b", "mixtral-8x22b",
@@ -32,7 +33,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
 
 @pytest.mark.parametrize("path", catalog_files(shipped_dir()), ids=lambda path: path.stem)
 def test_every_file_is_in_order_and_named_after_its_family(path: Path):
-    assert check_file(path) == []
+    assert check_files([path], doubt_size) == {path: []}
     text = path.read_text(encoding="utf-8")
     assert f"\nfamily: {path.stem}\n" in f"\n{text}"
 

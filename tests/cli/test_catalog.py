@@ -144,7 +144,8 @@ def test_validate_without_files_looks_across_files_too(mlm, own_file):
     (own_file.parent / "twin.yaml").write_text(SMALL, encoding="utf-8")
     result = mlm("catalog", "validate")
     assert result.exit_code == ExitCode.USAGE
-    assert "two catalog files describe house-1b" in result.stderr
+    assert "twin.yaml:4:5: house-1b: the name 'house-1b' is taken at" in result.stdout
+    assert "hint: choose another name" in result.stdout
 
 
 def test_validate_of_a_missing_file_is_not_found(mlm, tmp_path: Path):

@@ -20,7 +20,7 @@ SMALL: dict[str, Any] = {
             "use_cases": ["chat"],
             "source": "me",
             "scores": [{"benchmark": "MMLU-Pro", "value": 40, "unit": "%", "source": "me"}],
-            "quality": {"chat": 31},
+            "quality": {"chat": 32},
             "quants": [
                 {"quant": "Q8_0", "repo_id": "me/House-GGUF", "filename": "house.Q8_0.gguf",
                  "size_bytes": 1_100_000_000, "source": "me"},

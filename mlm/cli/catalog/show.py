@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-    from mlm.catalog.types import CatalogEntry
+    from mlm.catalog.types import CatalogEntry, Quant, SideFile
 
 
 def show(
@@ -109,11 +109,23 @@ def _quants(entry: "CatalogEntry") -> "Table":
     table.add_column("FILE", overflow="fold")
     for quant in entry.quants:
         size = ("" if quant.size_exact else "~") + format_size(quant.size_bytes)
-        pin = f"{quant.sha256[:12]}{' ✓' if quant.sha256_verified else ''}" if quant.sha256 else "-"
         parts = f"  ({quant.n_files} files)" if quant.n_files > 1 else ""
         file = Text(f"{quant.repo_id}/{quant.filename}{parts}")
-        table.add_row(quant.quant, size, pin, file)
+        table.add_row(quant.quant, size, _pin(quant) or _shard_pins(quant), file)
+    for side in entry.mmproj:
+        size = ("" if side.size_exact else "~") + format_size(side.size_bytes)
+        table.add_row("mmproj", size, _pin(side) or "-", Text(f"{side.repo_id}/{side.filename}"))
     return table
+
+
+def _pin(file: "Quant | SideFile") -> str | None:
+    mark = " ✓" if file.sha256_verified else ""
+    return f"{file.sha256[:12]}{mark}" if file.sha256 else None
+
+
+def _shard_pins(quant: "Quant") -> str:
+    known = sum(shard.sha256 is not None for shard in quant.shards)
+    return f"{known} of {quant.n_files}" if known else "-"
 
 
 def _scores(entry: "CatalogEntry") -> "Table":

@@ -28,15 +28,14 @@ def validate(
     Says where and what is wrong; then the exit code is 2. For example: mlm catalog validate my.yaml
     """
     from mlm.catalog.files import catalog_files, shipped_dir
-    from mlm.catalog.load import load_catalog
-    from mlm.catalog.validate import check_file
+    from mlm.catalog.validate import check_files
+    from mlm.planning.sizes import doubt_size
 
     home = session(ctx).settings.home
-    paths = files or [*catalog_files(shipped_dir()), *catalog_files(home.catalog)]
-    found = {path: check_file(path) for path in paths}
+    own = files or catalog_files(home.catalog)
+    found = check_files(() if files else catalog_files(shipped_dir()), doubt_size)
+    found |= check_files(own, doubt_size)
     bad = sum(bool(problems) for problems in found.values())
-    if not files and not bad:
-        load_catalog(home.catalog, home.cache)  # what concerns several files at once
     documents = [
         {"path": str(path), "ok": not problems, "problems": [_fields(p) for p in problems]}
         for path, problems in found.items()
@@ -49,14 +48,23 @@ def validate(
 
 
 def _fields(problem: "Problem") -> dict[str, str | None]:
-    return {"where": problem.where, "model": problem.model_id, "problem": problem.problem}
+    return {
+        "where": problem.where,
+        "model": problem.model_id,
+        "problem": problem.problem,
+        "remedy": problem.remedy,
+    }
 
 
 def _lines(found: "dict[Path, list[Problem]]") -> "Group":
     from rich.console import Group
     from rich.text import Text
 
-    problems = [str(problem) for each in found.values() for problem in each]
+    problems = [
+        f"{problem}\n  hint: {problem.remedy}" if problem.remedy else str(problem)
+        for each in found.values()
+        for problem in each
+    ]
     bad = sum(bool(each) for each in found.values())
     summary = ("1 file, " if len(found) == 1 else f"{len(found)} files, ") + (
         f"{bad} not in order" if bad else "all in order"
