@@ -44,7 +44,7 @@ class Planner:
         from mlm.gguf.reader import read_metadata
         from mlm.planning.memory import plan_memory
         from mlm.planning.shape import shape_from_metadata
-        from mlm.server.model import ServedModel
+        from mlm.server.model import Premises, ServedModel
         from mlm.store.check import ensure_intact
 
         with Store(self.settings.home, self.settings.hub_cache) as store:
@@ -59,7 +59,8 @@ class Planner:
                 f"{file.model_id} needs {_describe(memory)}",
                 remedy=f"mlm plan {ref}, a smaller --ctx, or `mlm recommend`",
             )
-        return ServedModel(file.model_id, file.path, file.sha256, config, memory)
+        premises = Premises(shape, self.hardware)
+        return ServedModel(file.model_id, file.path, file.sha256, config, memory, premises)
 
     def _choose_config(self, model_id: str, shape: "ModelShape") -> RuntimeConfig:
         """Return the config from the model's file, where there is one, else a planned one."""
@@ -95,10 +96,10 @@ def make_shelf(
 ) -> "Shelf":
     """Return what a server can be asked for, ``refs`` first; raises as `Planner.plan`."""
     from mlm.cli._machine import without_unusable_amx
-    from mlm.hardware.detect import survey_hardware
+    from mlm.hardware.cached import recall_hardware
     from mlm.server.shelf import Shelf
 
-    hardware = without_unusable_amx(survey_hardware())
+    hardware = without_unusable_amx(recall_hardware(settings.home.cache))
     named = Planner(settings, hardware, overrides, config_file, listener)
     others = Planner(settings, hardware, Overrides())
     served = [named.plan(ref) for ref in refs]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlm.bench.load import Load
     from mlm.bench.report import Report
     from mlm.client import Client
+    from mlm.hardware.types import Hardware
 
 TargetArg = Annotated[
     str,
@@ -81,14 +82,17 @@ def bench(
     from mlm.bench.load import Load
     from mlm.bench.report import read_runs
     from mlm.cli._bench_tables import tables
+    from mlm.hardware.cached import cached_hardware
 
     if gate is not None and compare is None:
         raise UsageError("--gate needs something to compare with", remedy="--compare FILE")
     if output and not output.absolute().parent.is_dir():
         raise UsageError(f"there is no folder for {output}", remedy=f"mkdir -p {output.parent}")
     before = read_runs(compare) if compare else ()
+    # Before the model is loaded: its predictions rest on what is measured here.
+    machine = cached_hardware(session(ctx).settings.home.cache)
     with _open_target(session(ctx), target, overrides, model, api_key_file) as (client, model_id):
-        report = _measure(session(ctx), client, model_id, Load(users, rounds, max_tokens))
+        report = _measure(session(ctx), client, model_id, Load(users, rounds, max_tokens), machine)
     report = replace(report, overrides=_given(overrides))
     if compare:
         report = report.compared_with(compare, before, gate)
@@ -139,26 +143,28 @@ def _read_key(file: Path | None) -> str | None:
         raise NotFoundError(f"cannot read the key in {file}: {error}") from error
 
 
-def _measure(session: Session, client: "Client", model: str, load: "Load") -> "Report":
+def _measure(
+    session: Session, client: "Client", model: str, load: "Load", machine: "Hardware"
+) -> "Report":
     """Apply the load to a model, with progress on stderr."""
     from mlm.bench.load import apply_load, choose_prompts
     from mlm.bench.prompts import STANDARD_PROMPTS
     from mlm.bench.report import Report
     from mlm.bench.summary import summarise
-    from mlm.hardware.cached import cached_hardware
+    from mlm.client import BENCH_AGENT
     from mlm.hardware.document import to_document
 
-    with _progress(session) as show:
+    with client.another(BENCH_AGENT) as asker, _progress(session) as show:
         show("warming up", 0, None)
-        prompts, skipped = choose_prompts(client, model, STANDARD_PROMPTS)
+        prompts, skipped = choose_prompts(asker, model, STANDARD_PROMPTS)
         for name, why in skipped.items():
             session.note(f"the {name} prompt is left out: {why}")
         done, total = count(1), load.count(prompts)
         measured = apply_load(
-            client, model, prompts, load, lambda run: show("measuring", next(done), total)
+            asker, model, prompts, load, lambda run: show("measuring", next(done), total)
         )
     return Report(
-        machine=to_document(cached_hardware(session.settings.home.cache)),
+        machine=to_document(machine),
         model=model,
         server=client.base_url,
         load=load,

@@ -13,6 +13,7 @@ from mlm.errors import NetworkError, UsageError
 
 CONNECT_TIMEOUT_S = 10.0
 SILENCE_TIMEOUT_S = 600.0  # a cold model may need minutes before its first token
+BENCH_AGENT = "mlm bench"  # as which a bench asks
 DRAIN_TIMEOUT_S = 1.0  # after [DONE] only the end of the body is missing
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 
@@ -31,7 +32,12 @@ class Client:
     """
 
     def __init__(
-        self, base_url: str, api_key: str | None = None, *, silence_s: float = SILENCE_TIMEOUT_S
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        *,
+        silence_s: float = SILENCE_TIMEOUT_S,
+        agent: str = "mlm",
     ) -> None:
         """Prepare a client of ``base_url`` (with or without ``/v1``); nothing is sent yet.
 
@@ -42,7 +48,8 @@ class Client:
         self._api_key = api_key
         self._silence_s = silence_s
         self._connection, self._prefix = _open_address(self.base_url)
-        self._headers = {"User-Agent": "mlm"}
+        self._agent = agent
+        self._headers = {"User-Agent": agent}
         if api_key is not None:
             if not api_key.isascii() or not api_key.isprintable() or not api_key.strip():
                 raise UsageError("the API key is empty or holds characters that no key has")
@@ -58,9 +65,14 @@ class Client:
         """Hang up; that cancels an answer which is still coming. Further calls connect again."""
         self._connection.close()
 
-    def another(self) -> "Client":
-        """Return a second client of the same server, for another thread."""
-        return Client(self.base_url, self._api_key, silence_s=self._silence_s)
+    def another(self, agent: str | None = None) -> "Client":
+        """Return a second client of the same server: for another thread, or under a new name."""
+        return Client(
+            self.base_url,
+            self._api_key,
+            silence_s=self._silence_s,
+            agent=agent or self._agent,
+        )
 
     def models(self) -> tuple[str, ...]:
         """Return the ids of the models that the server offers, its first one first."""

@@ -90,7 +90,11 @@ def _try(registry: Registry, log: LoadLog, load: _Load, question: str) -> dict[s
     after = _free_memory(registry)
     grown = sum(max(0, free - after.get(name, free)) for name, free in before.items())
     # Not every driver says how much is free; llama.cpp says what it put where.
-    placed = sum(size for name, size in log.weight_bytes.items() if name.startswith(tuple(before)))
+    placed = sum(
+        buffer.n_bytes
+        for buffer in log.buffers
+        if buffer.kind == "weights" and buffer.place.startswith(tuple(before))
+    )
     return {"answer": answer, "device_bytes": grown or placed}
 
 

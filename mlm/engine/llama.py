@@ -20,7 +20,7 @@ from llama_cpp import llama_cpp as C
 
 from mlm.engine.amx import refused_if_miscompiled
 from mlm.engine.ggml import Registry
-from mlm.engine.messages import WorkerConfig
+from mlm.engine.messages import Buffer, BufferKind, WorkerConfig
 from mlm.engine.sampling import Stage
 from mlm.engine.scheduler import Part
 
@@ -38,6 +38,12 @@ _LOAD_MODES = {  # by (use_mmap, use_mlock)
     (False, True): C.LLAMA_LOAD_MODE_MLOCK,
     (True, True): C.LLAMA_LOAD_MODE_MMAP_MLOCK,
 }
+# llama.cpp's words for what it keeps in a buffer; and the buffers of weights in another layout.
+_BUFFERS: dict[str, BufferKind] = {
+    "model": "weights", "KV": "kv_cache", "RS": "kv_cache", "compute": "compute",
+    "output": "output",
+}  # fmt: skip
+_REPACKED = ("CPU_REPACK", "AMX")
 _TOKEN_DATA = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])  # llama_token_data
 _LEVEL_WARN, _LEVEL_ERROR, _LEVEL_CONT = 3, 4, 5  # enum ggml_log_level
 
@@ -65,12 +71,16 @@ class LoadLog:
     _SIZE = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
 
     def __init__(self) -> None:
-        self.buffer_bytes = {"model": 0, "KV": 0, "RS": 0, "compute": 0, "output": 0}
-        self.weight_bytes: dict[str, int] = {}  # by the name of the buffer: CPU_Mapped, CUDA0
+        self._sizes: dict[tuple[str, BufferKind], int] = {}  # by llama.cpp's name of the place
         self._complaints: deque[str] = deque(maxlen=8)
         self._level = 0
         self._callback = C.llama_log_callback(self._receive)  # must live as long as the process
         C.llama_log_set(self._callback, None)
+
+    @property
+    def buffers(self) -> list[Buffer]:
+        """The memory that was taken so far."""
+        return [Buffer(place, kind, size) for (place, kind), size in self._sizes.items()]
 
     @property
     def reason(self) -> str:
@@ -82,9 +92,8 @@ class LoadLog:
         self._level = self._level if level == _LEVEL_CONT else level
         if found := self._SIZE.search(text):
             size = int(float(found[3]) * 1024**2)
-            self.buffer_bytes[found[2]] += size
-            if found[2] == "model":
-                self.weight_bytes[found[1]] = self.weight_bytes.get(found[1], 0) + size
+            kind = "repack" if found[1] in _REPACKED else _BUFFERS[found[2]]
+            self._sizes[found[1], kind] = self._sizes.get((found[1], kind), 0) + size
         if self._level in (_LEVEL_WARN, _LEVEL_ERROR):
             sys.stderr.write(text)
             sys.stderr.flush()

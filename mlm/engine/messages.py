@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 FinishReason = Literal["stop", "length", "cancelled"]
+BufferKind = Literal["weights", "repack", "kv_cache", "compute", "output"]
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
@@ -109,8 +110,16 @@ class Loading(Message, frozen=True):
     progress: float
 
 
+class Buffer(msgspec.Struct, frozen=True):
+    """Memory that llama.cpp took when it loaded a model, as it reported it itself."""
+
+    place: str  # its own name for it: CPU_Mapped, CPU_REPACK, CUDA0, CUDA_Host
+    kind: BufferKind
+    n_bytes: int
+
+
 class Ready(Message, frozen=True):
-    """The model is loaded. Sizes are bytes as llama.cpp itself reported them."""
+    """The model is loaded."""
 
     n_ctx: int
     n_ctx_slot: int
@@ -118,9 +127,7 @@ class Ready(Message, frozen=True):
     n_ctx_train: int
     n_params: int
     load_s: float
-    weights_bytes: int
-    kv_cache_bytes: int
-    compute_bytes: int
+    buffers: list[Buffer]
     has_chat_template: bool
     template_uses_date: bool
     template_sha256: str

@@ -96,7 +96,6 @@ class _Worker:
         self._reception = Reception(model, context, self._send, self._inbox.put)
         self._reception.start()
         template = model.chat_template or ""
-        sizes = log.buffer_bytes
         self._send(
             Ready(
                 n_ctx=context.n_ctx,
@@ -105,9 +104,7 @@ class _Worker:
                 n_ctx_train=model.n_ctx_train,
                 n_params=model.n_params,
                 load_s=time.monotonic() - started,
-                weights_bytes=sizes["model"],
-                kv_cache_bytes=sizes["KV"] + sizes["RS"],
-                compute_bytes=sizes["compute"] + sizes["output"],
+                buffers=log.buffers,
                 has_chat_template=model.chat_template is not None,
                 template_uses_date=uses_date(template),
                 template_sha256=hashlib.sha256(template.encode()).hexdigest(),

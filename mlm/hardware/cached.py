@@ -30,7 +30,7 @@ def cached_hardware(cache_dir: Path, disk_paths: Iterable[Path] = ()) -> Hardwar
     if found.memory_bandwidth_bytes_per_s is not None:
         return found
     path = cache_dir / _CACHE_NAME
-    key: Key = [found.fingerprint, found.cpu.usable_cores, read_text(_BOOT_ID)]
+    key = _key(found)
     known, measured_at = _read_cache(path, key) or (0, 0.0)
     if 0 <= time.time() - measured_at < _FRESH_S:
         return with_bandwidth(found, known, _EARLIER)
@@ -40,6 +40,19 @@ def cached_hardware(cache_dir: Path, disk_paths: Iterable[Path] = ()) -> Hardwar
         return measured
     _write_cache(path, {"key": key, BANDWIDTH: fastest, "measured_at": time.time()})
     return measured if fastest > known else with_bandwidth(found, known, _EARLIER)
+
+
+def recall_hardware(cache_dir: Path, disk_paths: Iterable[Path] = ()) -> Hardware:
+    """Return this machine without measuring anything: what was not measured yet is None."""
+    found = survey_hardware(disk_paths)
+    if found.memory_bandwidth_bytes_per_s is not None:
+        return found
+    known = _read_cache(cache_dir / _CACHE_NAME, _key(found))
+    return with_bandwidth(found, known[0], _EARLIER) if known else found
+
+
+def _key(found: Hardware) -> Key:
+    return [found.fingerprint, found.cpu.usable_cores, read_text(_BOOT_ID)]
 
 
 def _read_cache(path: Path, key: Key) -> tuple[int, float] | None:

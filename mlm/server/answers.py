@@ -18,7 +18,9 @@ from mlm.server.cache import ResponseCache, StoredAnswer, Template
 from mlm.server.errors import ApiError
 from mlm.server.flight import Flight
 from mlm.server.model import ServedModel
+from mlm.server.observer import Observer
 from mlm.server.pool import Lease, Pool
+from mlm.stats.types import Source
 
 CacheWord = Literal["hit", "miss", "shared", "bypass"]  # as X-Mlm-Cache says it
 
@@ -29,28 +31,30 @@ _DECISIVE = ("n_ctx", "n_parallel", "type_k", "type_v", "flash_attn", "swa_full"
 class Answers:
     """Gives every request a flight to watch; equal requests that may share one do."""
 
-    def __init__(self, pool: Pool, cache: ResponseCache) -> None:
-        self._pool, self._cache = pool, cache
+    def __init__(self, pool: Pool, cache: ResponseCache, observer: Observer) -> None:
+        self._pool, self._cache, self._observer = pool, cache, observer
         self._in_flight: dict[bytes, Flight] = {}  # those that others may share
         self._flights: WeakSet[Flight] = WeakSet()
         self._request_ids = itertools.count(1)
 
     def open(
-        self, model: ServedModel, generate: Generate, *, use_cache: bool
+        self, model: ServedModel, generate: Generate, *, use_cache: bool, source: Source = "serve"
     ) -> tuple[Flight, bool]:
         """Return the flight of the answer, and whether somebody else had started it already.
 
         Watch it before the next await: a flight ends when its last watcher leaves.
         """
         if not (use_cache and is_cacheable(model, generate)):
-            flight = Flight(lambda flight: self._generate(flight, model, generate))
+            flight = Flight(lambda flight: self._generate(flight, model, generate), source)
             self._flights.add(flight)
             return flight, False
         question = _question(model, generate)
         shared = self._in_flight.get(question)
         if shared is not None and shared.wanted:
             return shared, True
-        flight = Flight(lambda flight: self._find_or_generate(flight, model, generate, question))
+        flight = Flight(
+            lambda flight: self._find_or_generate(flight, model, generate, question), source
+        )
         self._in_flight[question] = flight
         flight.when_done(lambda: None if flight.storing else self._land(question, flight))
         self._flights.add(flight)
@@ -85,9 +89,12 @@ class Answers:
             flight.load_s, flight.engine = lease.load_s, lease.worker.ready.engine
             self._cache.remember_template(model.identity, _template_of(lease))
             request = msgspec.structs.replace(generate, request_id=next(self._request_ids))
+            grammar = generate.sampling.grammar  # slows down: not what a machine can do
             async with aclosing(lease.worker.generate(request)) as events:
                 async for event in events:
                     flight.put(event)
+                    if isinstance(event, Finished) and lease.is_alone() and not grammar:
+                        self._observer.note_answer(model, lease.worker, event, flight.source)
             return lease
 
     def _land(self, question: bytes, flight: Flight) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlm.engine.messages import Accepted, Failed, Finished, TokenOut
 from mlm.server.errors import ApiError, from_failed, to_api_error
+from mlm.stats.types import Source
 
 _BURST_S = 0.0001  # no engine makes 10,000 tokens per second for one request
 _log = logging.getLogger("mlm.server")
@@ -23,7 +24,8 @@ class Flight:
     When the last one leaves, it is cancelled. What it holds is at most one answer.
     """
 
-    def __init__(self, produce: Produce) -> None:
+    def __init__(self, produce: Produce, source: Source = "serve") -> None:
+        self.source = source  # who asks: somebody, or a bench
         self.pieces: list[str] = []
         self.prompt_tokens: int | None = None  # known once the worker has accepted the request
         self.finished: Finished | None = None

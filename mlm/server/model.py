@@ -8,9 +8,18 @@ from pathlib import Path
 import msgspec
 
 from mlm.engine.messages import WorkerConfig
-from mlm.planning.types import MemoryPlan, RuntimeConfig
+from mlm.hardware.types import Hardware
+from mlm.planning.types import MemoryPlan, ModelShape, RuntimeConfig
 
 _WORKER_FIELDS = WorkerConfig.__struct_fields__
+
+
+@dataclass(frozen=True, slots=True)
+class Premises:
+    """What a plan rests on, so that what it predicts can be put to the test."""
+
+    shape: ModelShape
+    hardware: Hardware
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +31,7 @@ class ServedModel:
     sha256: str | None  # of the file; None when nobody has hashed it yet
     config: RuntimeConfig
     memory: MemoryPlan
+    premises: Premises | None = None
 
     @property
     def memory_by_device(self) -> Mapping[str, int]:

@@ -47,6 +47,7 @@ class Lease:
 
     worker: Worker
     load_s: float
+    is_alone: Callable[[], bool]  # no other request has used any worker since it was given
 
 
 class Pool:
@@ -102,12 +103,21 @@ class Pool:
         try:
             worker = await self._worker_of(resident)
             try:
-                yield Lease(worker, time.monotonic() - started)
+                yield Lease(worker, time.monotonic() - started, self._watch_for_others())
             finally:
                 resident.leave()
         finally:
             resident.admitted -= 1
             self._step()
+
+    def _watch_for_others(self) -> Callable[[], bool]:
+        """Return what tells whether the one request that is active now has been alone since."""
+        before = self._handed_out()
+        alone = sum(resident.active for resident in self.residents) == 1
+        return lambda: alone and self._handed_out() == before
+
+    def _handed_out(self) -> int:
+        return sum(resident.handed_out for resident in self.residents)
 
     async def _worker_of(self, resident: Resident) -> Worker:
         waiter = resident.enter()
@@ -234,7 +244,6 @@ class Pool:
 
     def _note_load(self, resident: Resident, load_s: float) -> None:
         ready = resident.worker.ready if resident.state == "ready" and resident.worker else None
-        sizes = (ready.weights_bytes, ready.kv_cache_bytes, ready.compute_bytes) if ready else ()
         self._options.on_load(
             LoadStats(
                 finished_at=time.time(),
@@ -242,7 +251,7 @@ class Pool:
                 ok=ready is not None,
                 load_s=load_s,
                 predicted_bytes=resident.model.memory.total,
-                actual_bytes=sum(sizes) or None,
+                actual_bytes=sum(b.n_bytes for b in ready.buffers) or None if ready else None,
             )
         )
 

@@ -23,6 +23,7 @@ class Resident:
     worker: Worker | None = None
     progress: float = 0.0  # of the load
     active: int = 0  # requests that use the worker
+    handed_out: int = 0  # times that a request got it
     admitted: int = 0  # requests that use it or wait for it
     yielding: bool = False  # finishes what it has, then makes room
     kept_warm: bool = False  # wanted even while nobody waits
@@ -61,6 +62,7 @@ class Resident:
         for waiter in self.waiters:
             if not waiter.done():
                 self.active += 1
+                self.handed_out += 1
                 waiter.set_result(self.worker)
         self.waiters.clear()
 

@@ -21,6 +21,7 @@ from mlm.server.cache import ResponseCache
 from mlm.server.errors import ApiError
 from mlm.server.guard import Keys
 from mlm.server.model import ServedModel
+from mlm.server.observer import Observer
 from mlm.server.pool import Pool, PoolOptions
 from mlm.server.protocol import LimitedProtocol
 from mlm.server.registry import Registry, RunningServer, own_start_time
@@ -29,6 +30,7 @@ from mlm.server.resident import Resident
 from mlm.server.services import Services
 from mlm.server.shelf import Shelf
 from mlm.server.system import raise_file_limit, reap_orphans
+from mlm.stats.ledger import Ledger
 from mlm.stats.recorder import Recorder
 
 DRAIN_S = 20.0  # for answers that are on their way when the server is told to stop
@@ -127,7 +129,10 @@ class _Life:
                 on_change=self._on_change,
             )
         )
-        self._services = Services(shelf, pool, ResponseCache(home.response_cache_db), recorder)
+        self._ledger = Ledger(home.ledger_db)
+        observer = Observer(self._ledger.note)
+        cache = ResponseCache(home.response_cache_db)
+        self._services = Services(shelf, pool, cache, recorder, observer)
         self._stop, self._stop_now = asyncio.Event(), asyncio.Event()
         self._announcement: RunningServer | None = None
 
@@ -147,7 +152,9 @@ class _Life:
                     ApiError(503, "shutting_down", "the server is shutting down", retry_after_s=5)
                 )
                 http.should_exit = True
+                self._services.observer.flush()
                 await asyncio.gather(serving, self._services.pool.close(grace_s=FAREWELL_S))
+                await asyncio.to_thread(self._ledger.close)
                 await asyncio.to_thread(self._services.recorder.close)
                 await asyncio.to_thread(self._services.cache.close)
                 self._registry.withdraw(os.getpid())
@@ -194,6 +201,8 @@ class _Life:
 
     def _on_change(self, resident: Resident) -> None:
         self._tell(Changed(resident.model.model_id, resident.state, resident.progress))
+        if resident.state == "ready" and resident.worker is not None:
+            self._services.observer.note_load(resident.model, resident.worker)
         if resident.state != "starting":
             with contextlib.suppress(OSError):  # a full disk must not stop a model from loading
                 self._announce()

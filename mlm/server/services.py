@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from mlm.server.answers import Answers
 from mlm.server.cache import ResponseCache
 from mlm.server.errors import ApiError
+from mlm.server.observer import Observer
 from mlm.server.pool import Pool
 from mlm.server.shelf import Shelf
 from mlm.stats.recorder import Recorder
@@ -19,6 +20,7 @@ class Services:
     pool: Pool
     cache: ResponseCache
     recorder: Recorder
+    observer: Observer = field(default_factory=Observer)
     answers: Answers = field(init=False)
     started_at: float = field(default_factory=time.time)
     preloaded: bool = False  # what was given on the command line has been loaded, as far as it fits
@@ -26,7 +28,7 @@ class Services:
 
     def __post_init__(self) -> None:
         """Join pool and cache."""
-        self.answers = Answers(self.pool, self.cache)
+        self.answers = Answers(self.pool, self.cache, self.observer)
 
     def refuse_when_draining(self) -> None:
         """Raise ApiError 503 while the server is shutting down."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from mlm.client import BENCH_AGENT
 from mlm.server.answers import is_cacheable
 from mlm.server.connection import (
     Client,
@@ -70,7 +71,9 @@ class TextEndpoint:
             max_tokens=request.generate.max_tokens or model.config.max_tokens,
         )
         cached = is_cacheable(model, generate) and not _no_store(scope)
-        flight, joined = services.answers.open(model, generate, use_cache=cached)
+        flight, joined = services.answers.open(
+            model, generate, use_cache=cached, source="bench" if _is_bench(scope) else "serve"
+        )
         return Exchange(started_at, request, model, flight, cached, joined, late=flight.over)
 
     async def _answer(
@@ -125,6 +128,11 @@ async def _stream(exchange: Exchange, reply: Reply, client: Client, watcher: Wat
     closing = reply.closing(exchange.ending(), include_usage=exchange.request.include_usage)
     await client.write(waiting + closing + DONE, last=True)
     return None
+
+
+def _is_bench(scope: Scope) -> bool:
+    """Tell whether it is `mlm bench` that asks."""
+    return (b"user-agent", BENCH_AGENT.encode()) in scope["headers"]
 
 
 def _no_store(scope: Scope) -> bool:

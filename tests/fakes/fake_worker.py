@@ -21,6 +21,8 @@ from mlm.engine.frames import FrameDecoder, encode_frame
 from mlm.engine.messages import (
     Accepted,
     Alive,
+    Buffer,
+    BufferKind,
     Cancel,
     Failed,
     Finished,
@@ -45,6 +47,15 @@ class Model:
     dies_loading: bool = False
     uses_date: bool = False
     diary: str = ""  # file to which a line is appended for each load and each request
+    buffers: tuple[tuple[str, BufferKind, int], ...] = (
+        ("CPU_Mapped", "weights", 1000),
+        ("CPU", "kv_cache", 100),
+        ("CPU", "compute", 10),
+    )
+
+    def taken(self) -> list[Buffer]:
+        """Return the memory that it says it took."""
+        return [Buffer(*buffer) for buffer in self.buffers]
 
 
 @dataclass(frozen=True)
@@ -114,9 +125,7 @@ class FakeWorker:
                 n_ctx_train=4096,
                 n_params=1000,
                 load_s=self._model.load_s,
-                weights_bytes=1000,
-                kv_cache_bytes=100,
-                compute_bytes=10,
+                buffers=self._model.taken(),
                 has_chat_template=True,
                 template_uses_date=self._model.uses_date,
                 template_sha256="ab" * 32,

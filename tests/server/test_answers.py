@@ -14,6 +14,7 @@ from mlm.server.answers import Answers, _key
 from mlm.server.cache import ResponseCache, Template
 from mlm.server.flight import Flight
 from mlm.server.model import ServedModel
+from mlm.server.observer import Observer
 from mlm.server.pool import Pool, PoolOptions
 
 GREEDY = SamplingParams(temperature=0)
@@ -28,7 +29,7 @@ def with_answers(folder: Path, story: Callable[[Answers, ServedModel], Awaitable
         cache = ResponseCache(folder / "responses.sqlite")
         try:
             async with asyncio.timeout(20):
-                await story(Answers(pool, cache), fake_model(folder / "alpha.fake"))
+                await story(Answers(pool, cache, Observer()), fake_model(folder / "alpha.fake"))
         finally:
             await pool.close(grace_s=1)
             await asyncio.to_thread(cache.close)
