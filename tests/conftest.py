@@ -15,6 +15,16 @@ from mlm.cli.app import run
 ENVIRONMENT_OF_MLM = ("MLM_", "HF_", "HUGGING", "XDG_", "NVIDIA_", "CUDA_", "HTTP", "ALL_PROXY")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what outlives a test, as a server for a whole module, away from the user's models."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("MLM_HOME", "HF_HOME"):
+            environment.setenv(name, str(tmp_path_factory.mktemp("nobody") / name))
+        environment.delenv("HF_HUB_CACHE", raising=False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the test its own home, cache and environment; the hub is a closed port."""

@@ -28,6 +28,7 @@ QUESTION = "What is mlm?"
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlmServe]:
     with mlm_serve(tmp_path_factory.mktemp("home")) as server:
         server.wait_for("loaded")
+        ask(connected(server), "Hello")  # by then all its processes are there
         yield server
 
 
