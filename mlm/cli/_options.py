@@ -9,6 +9,13 @@ import typer
 from mlm.cli._model_names import complete_installed, complete_known
 
 
+def complete_machine(incomplete: str) -> list[str]:
+    """Return the machines that a shell offers on a tab."""
+    from mlm.hardware.preset import complete_preset
+
+    return complete_preset(incomplete)
+
+
 def finite(value: float | None) -> float | None:
     """Refuse what Python takes for a number but nobody can mean: nan, inf."""
     if value is not None and not math.isfinite(value):
@@ -37,6 +44,21 @@ InstalledRefsArg = Annotated[
     typer.Argument(
         metavar="REF...", help=_REFS, show_default=False, autocompletion=complete_installed
     ),
+]
+# The machine to plan for, where it is not this one.
+HardwareOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--hardware",
+        metavar="PRESET|FILE",
+        help="Another machine: '2x RTX 4090, 128GB', or a file of mlm hardware --json.",
+        show_default=False,
+        autocompletion=complete_machine,
+    ),
+]
+MemoryOpt = Annotated[
+    str | None,
+    typer.Option("--memory", metavar="SIZE", help="Main memory to use.", show_default=False),
 ]
 ManifestOpt = Annotated[
     Path,

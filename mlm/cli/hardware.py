@@ -1,71 +1,93 @@
-"""``mlm hardware``: what mlm sees of this machine, and where each figure comes from."""
+"""``mlm hardware``: what mlm sees of a machine, and where each figure comes from."""
 
 from typing import TYPE_CHECKING
 
 import typer
 
-from mlm.cli._options import JsonOpt
-from mlm.cli._session import session
+from mlm.cli._options import HardwareOpt, JsonOpt
+from mlm.cli._session import print_document, print_text, session
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from collections.abc import Iterator
 
     from mlm.hardware.types import Accelerator, Hardware
 
+_WIDTH = 80
+_LABEL = 16  # columns, gap included
 
-def hardware(ctx: typer.Context, as_json: JsonOpt = False) -> None:
-    """Show processor, memory, accelerators and disks as mlm sees them.
 
-    Save it with: mlm hardware --json > box.json; then: mlm recommend --hardware box.json
+def hardware(ctx: typer.Context, machine: HardwareOpt = None, as_json: JsonOpt = False) -> None:
+    """Show processor, memory, accelerators and disks, and where each figure comes from.
+
+    Of another machine, it shows what is assumed. For example: mlm hardware --json > box.json, then
+    elsewhere: mlm recommend --hardware "box.json, 128GB"
     """
-    from mlm.hardware.cached import cached_hardware
     from mlm.hardware.document import to_document
 
+    found = _find(ctx, machine)
+    if as_json:
+        print_document("hardware", to_document(found))
+    else:
+        print_text("\n".join(line for row in _rows(found) for line in _lines(*row)))
+
+
+def _find(ctx: typer.Context, machine: str | None) -> "Hardware":
+    if machine is not None:
+        from mlm.hardware.preset import find_preset
+
+        return find_preset(machine)
+    from mlm.hardware.cached import cached_hardware
+
     settings = session(ctx).settings
-    found = cached_hardware(settings.home.cache, (settings.home.root, settings.hub_cache))
-    session(ctx).emit("hardware", to_document(found), as_json=as_json, human=lambda: _table(found))
+    return cached_hardware(settings.home.cache, (settings.home.root, settings.hub_cache))
 
 
-def _table(found: "Hardware") -> "Table":
-    from rich.table import Table
-    from rich.text import Text
+def _lines(label: str, value: str, source: str) -> list[str]:
+    """Return a row as text: the value, and its source in brackets, under each other."""
+    from textwrap import wrap
 
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold", ratio=3)
-    table.add_column(overflow="fold", ratio=2, style="dim")
-    for label, value, source in _rows(found):
-        table.add_row(label, Text(value), Text(source))
-    return table
+    from mlm.cli._columns import one_line
+
+    said = one_line(f"{value} [{source}]" if source else value)
+    lines = wrap(said, _WIDTH - _LABEL) or [""]
+    return [f"{label if n == 0 else '':<{_LABEL}}{line}" for n, line in enumerate(lines)]
 
 
-def _rows(found: "Hardware") -> list[tuple[str, str, str]]:
+def _rows(found: "Hardware") -> "Iterator[tuple[str, str, str]]":
     from mlm.units import format_size
 
     cpu, memory, sources = found.cpu, found.memory, found.sources
-    physical = "?" if cpu.physical_cores is None else cpu.physical_cores
-    cores = f"{cpu.usable_cores} usable, {physical} physical, {cpu.logical_cores} logical"
+    cpu_source = sources.get("cpu", "")
+    yield "processor", cpu.name or "?", cpu_source
+    yield "cores", _cores(found), sources.get("cpu.cores", cpu_source)
+    yield "threads to use", f"{cpu.usable_cores}", sources.get("cpu.usable_cores", "")
+    yield "instructions", " ".join(cpu.isa) or "?", cpu_source
+    usable = f"{format_size(memory.usable)} usable of {format_size(memory.total)}"
     limit = f", limit {format_size(memory.limit)}" if memory.limit is not None else ""
-    usable = f"{format_size(memory.usable)} usable of {format_size(memory.total)}{limit}"
-    memory_source = ", ".join(filter(None, (sources.get("memory"), sources.get("memory.limit"))))
+    origin = ", ".join(filter(None, (sources.get("memory"), sources.get("memory.limit"))))
+    yield "memory", usable + limit, origin
     speed_source = sources.get("memory_bandwidth_bytes_per_s", "")
-    rows = [
-        ("processor", cpu.name or "?", sources.get("cpu", "")),
-        ("cores", cores, sources.get("cpu.usable_cores", "")),
-        ("instructions", " ".join(cpu.isa) or "?", sources.get("cpu", "")),
-        ("memory", usable, memory_source),
-        ("memory speed", _speed(found.memory_bandwidth_bytes_per_s), speed_source),
-    ]
+    yield "memory speed", _speed(found.memory_bandwidth_bytes_per_s), speed_source
     for gpu in found.accelerators:
-        rows.append((f"GPU {gpu.index}", _describe(gpu), sources.get("accelerators", "")))
-    if not found.accelerators:
-        rows.append(("GPU", "none found", sources.get("accelerators.problem", "")))
-    elif problem := sources.get("accelerators.problem"):
-        rows.append(("", "", problem))
+        source = gpu.source or sources.get("accelerators", "")
+        yield f"GPU {gpu.index}", _describe(gpu), source
+    problem = sources.get("accelerators.problem", "")
+    if problem or not found.accelerators:
+        yield "GPU", problem or "none found", ""
     for disk in found.disks:
-        free = f"{format_size(disk.free)} free of {format_size(disk.total)}"
-        rows.append(("disk", f"{free} at {disk.path}", ""))
-    return rows
+        free = f"{format_size(disk.free)} free of {format_size(disk.total)} at {disk.path}"
+        yield "disk", free, sources.get("disks", "")
+
+
+def _cores(found: "Hardware") -> str:
+    """Return the cores as data sheets have them: 8 performance and 16 efficiency cores."""
+    cpu = found.cpu
+    physical = "?" if cpu.physical_cores is None else cpu.physical_cores
+    kinds = f"{physical} physical"
+    if cpu.efficiency_cores:
+        kinds += f" ({cpu.performance_cores} performance, {cpu.efficiency_cores} efficiency)"
+    smt = f", {cpu.threads_per_core} threads a core" if (cpu.threads_per_core or 1) > 1 else ""
+    return f"{kinds}, {cpu.logical_cores} logical{smt}"
 
 
 def _describe(gpu: "Accelerator") -> str:
@@ -80,4 +102,7 @@ def _describe(gpu: "Accelerator") -> str:
 
 def _speed(bytes_per_s: int | None) -> str:
     """Return a bandwidth as data sheets have it: in powers of 1000."""
-    return "speed unknown" if bytes_per_s is None else f"{bytes_per_s / 10**9:.3g} GB/s"
+    if bytes_per_s is None:
+        return "speed unknown"
+    value = bytes_per_s / 10**9
+    return f"{value:.0f} GB/s" if value >= 100 else f"{value:.3g} GB/s"

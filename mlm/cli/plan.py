@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mlm.cli._options import JsonOpt, RefArg
+from mlm.cli._options import HardwareOpt, JsonOpt, MemoryOpt, RefArg
 from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import print_document, print_text, session
-from mlm.cli.recommend import HardwareOpt, MemoryOpt
 from mlm.planning.types import Overrides
 
 if TYPE_CHECKING:

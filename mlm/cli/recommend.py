@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mlm.cli._model_names import complete_known
-from mlm.cli._options import JsonOpt, finite
+from mlm.cli._options import HardwareOpt, JsonOpt, MemoryOpt, finite
 from mlm.cli._session import print_document, print_text, session
 from mlm.errors import DoesNotFitError
 
@@ -38,19 +38,6 @@ MinTpsOpt = Annotated[
         help="Tokens per second.",
         show_default=False,
         callback=finite,
-    ),
-]
-MemoryOpt = Annotated[
-    str | None,
-    typer.Option("--memory", metavar="SIZE", help="Main memory to use.", show_default=False),
-]
-HardwareOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--hardware",
-        metavar="PRESET|FILE",
-        help="Another machine: 'RTX 4090', or a file of mlm hardware --json.",
-        show_default=False,
     ),
 ]
 TopOpt = Annotated[int, typer.Option("--top", min=1, metavar="N", help="How many to show.")]

@@ -6,6 +6,7 @@ from typing import Any, NoReturn, cast, get_args
 from mlm.errors import UsageError
 from mlm.hardware.types import Accelerator, AcceleratorKind, Cpu, Disk, Hardware, Memory
 
+_BANDWIDTH = "memory_bandwidth_bytes_per_s"
 _MAX_BYTES = 1 << 60
 _MAX_CORES = 1 << 16  # Linux knows at most 8192 CPUs
 _MAX_ISA_NAME = 40
@@ -77,13 +78,13 @@ def from_document(document: object, *, source: str = "hardware document") -> Har
             _read_accelerator(reader, reader.mapping(item, f"accelerators[{index}]"), index)
             for index, item in enumerate(listed)
         ),
-        memory_bandwidth_bytes_per_s=reader.size(top, "memory_bandwidth_bytes_per_s", least=1),
+        memory_bandwidth_bytes_per_s=reader.size(top, _BANDWIDTH, least=1),
         fingerprint=reader.text(top, "fingerprint") or source,
         disks=tuple(
             _read_disk(reader, reader.mapping(item, f"disks[{index}]"))
             for index, item in enumerate(reader.items(top, "disks"))
         ),
-        sources={"memory": source, "cpu": source},
+        sources=dict.fromkeys(("cpu", "cpu.usable_cores", "memory", _BANDWIDTH, "disks"), source),
     )
 
 

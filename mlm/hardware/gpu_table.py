@@ -23,6 +23,7 @@ _VARIANTS = {
     "ti", "super", "laptop", "maxq", "xt", "xtx", "gre", "d", "ada", "sff", "pro", "max", "max+",
     "ultra", "embedded",
 }  # fmt: skip
+_GPU_CORES = re.compile(r"\(?\b(\d{1,3})[- ]core(?:[- ]gpu)?\b\)?")
 _SIZE = re.compile(r"\b(\d{1,4})\s*(?:gib|gb|g)\b")
 
 
@@ -67,8 +68,8 @@ def _row(fields: dict[str, str]) -> GpuRow:
 def find_gpu(name: str, memory: int | None = None, gpu_cores: int | None = None) -> GpuRow | None:
     """Return the row of the GPU that a driver or a person calls ``name``, None when unknown.
 
-    ``memory`` (bytes) and ``gpu_cores`` tell variants of the same name apart; without them the
-    variant with the least bandwidth is taken. A size in the name counts as ``memory``.
+    ``memory`` (bytes) and ``gpu_cores`` tell variants of the same name apart, and may be said in
+    the name too; without them the first in the table is taken, the usual one or the slowest.
     """
     wanted = words(name)
     rows = [row for row in load_table() if words(row.name) == wanted]
@@ -77,14 +78,16 @@ def find_gpu(name: str, memory: int | None = None, gpu_cores: int | None = None)
     if memory is None and (found := _SIZE.search(name.lower())):
         memory = int(found[1]) * GIB
     rows = [row for row in rows if memory is None or _may_have(row, memory)] or rows
+    if gpu_cores is None and (found := _GPU_CORES.search(name.lower())):
+        gpu_cores = int(found[1])
     rows = [row for row in rows if gpu_cores in (None, row.gpu_cores)] or rows
-    return min(rows, key=lambda row: row.bandwidth_bytes_per_s or 0, default=None)
+    return rows[0] if rows else None
 
 
 @lru_cache(maxsize=1024)
 def words(name: str) -> frozenset[str]:
     """Return what identifies a GPU in ``name``: ``{"rtx", "4070", "ti"}``."""
-    text = re.sub(r"\((?:r|tm)\)|\(\d+-core gpu\)|[®™]", " ", name.lower())
+    text = re.sub(r"\((?:r|tm)\)|[®™]", " ", _GPU_CORES.sub(" ", name.lower()))
     text = _SIZE.sub(" ", text.replace("max-q", "maxq").replace("mobile", "laptop"))
     text = re.sub(r"\b(rtx|gtx|rx|arc)(?=\d)", r"\1 ", text)  # RTX4090
     text = re.sub(r"(?<=\d{4})(ti|super|xtx|xt|gre|d)\b", r" \1", text)  # 4070Ti, 4090D

@@ -1,176 +1,175 @@
 """Machines to pretend: ``RTX 4090``, ``2x RTX 3090, 128GB``, ``M2 Max 64GB``, ``16GB laptop``.
 
-What a name does not say is assumed: 32 GiB of main memory beside a card, 16 GiB shared with a chip
-of unknown size, a desktop processor; an eighth of main memory is taken by the system, half a GiB
-of a card by its driver and the screen.
+Parts stand between commas or plus signs: one machine (a file of ``mlm hardware --json``, a chip, or
+a kind like ``16GB laptop``), cards, an amount of main memory, a number of cores.
 """
 
-import json
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from mlm.errors import NotFoundError, UsageError
-from mlm.hardware.apple import metal_budget
-from mlm.hardware.document import from_document
-from mlm.hardware.gpu_table import GpuRow, find_gpu, load_table, words
-from mlm.hardware.types import Accelerator, AcceleratorKind, Cpu, Hardware, Memory
+from mlm.hardware.gpu_table import find_gpu, load_table, words
+from mlm.hardware.machines import expand_alias, find_kind, machine_names
+from mlm.hardware.pretended import (
+    MOST_CARDS,
+    Base,
+    Box,
+    Cards,
+    Chip,
+    add_cards,
+    build_machine,
+    check_sold,
+    with_cores,
+)
+from mlm.hardware.types import Hardware
 from mlm.units import GIB, MIB
 
-_MAX_FILE_BYTES = 4 * MIB
-_CARD_RESERVE = GIB // 2
-_ASSUMED_MEMORY, _ASSUMED_SHARED = 32 * GIB, 16 * GIB
-_READ_SHARE = 0.75  # of the peak in a data sheet that a CPU really reads; 70 to 80 % is usual
-_KINDS: dict[str, AcceleratorKind] = {
-    "NVIDIA": "cuda", "AMD": "rocm", "Apple": "metal", "Intel": "sycl", "Qualcomm": "vulkan",
-}  # fmt: skip
-_X86 = ("avx", "f16c", "fma", "bmi2", "avx2")
-_ARM = ("neon", "fp16", "dotprod")
-
-# kind of machine -> cores, peak memory bandwidth in GB/s, instruction sets. Two channels of
-# DDR4-3200 (51), DDR5-4800 (77) and eight of DDR4-3200 (205); Raspberry Pi: the boards' data
-# sheets (32-bit LPDDR4-3200, LPDDR4X-4267), of which the CPU reads less than elsewhere.
-_MACHINES = {
-    "laptop": (4, 51.2, _X86),
-    "desktop": (6, 76.8, _X86),
-    "server": (32, 204.8, (*_X86, "avx512f", "avx512_vnni")),
-    "raspberry pi 4": (4, 6.4, ("neon",)),
-    "raspberry pi 5": (4, 17.1, _ARM),
-    "raspberry pi": (4, 17.1, _ARM),
-}
-_SIZE = r"(\d{1,4})\s*(?:gib|gb|g)"
+_LONGEST, _MOST_CORES = 300, 1024
+_LEAST_MEMORY, _MOST_MEMORY = 64 * MIB, 65_536 * GIB
+_NUMBER = r"[-+]?[\d.]+(?:e[-+]?\d+)?"
+_UNIT = r"(tib|tb|gib|gb|g|mib|mb)"
+_SIZE = re.compile(rf"(?<![\w.])({_NUMBER})\s*{_UNIT}\b", re.IGNORECASE | re.ASCII)
+_MEMORY = re.compile(
+    rf"([-+]?(?:[\d.][\w.^+-]*?|nan|inf))\s*{_UNIT}(?:\s+(?:of\s+)?(?:ram|memory))?",
+    re.IGNORECASE | re.ASCII,
+)
+_CORES = re.compile(r"(\S+)\s+cores?", re.IGNORECASE)
+_COUNTED = re.compile(rf"({_NUMBER})\s*[x\u00d7]\s*(.+)", re.IGNORECASE | re.ASCII)
 
 
-def find_preset(name: str) -> Hardware:
-    """Return the machine that ``name`` describes: a file of ``mlm hardware --json``, or words.
+@dataclass(frozen=True, slots=True)
+class _Cores:
+    """A number of cores that somebody asked for."""
+
+    count: int
+
+
+_Any = TypeVar("_Any")
+_Part = Base | Cards | _Cores | int  # an int is main memory in bytes
+
+
+def find_preset(text: str) -> Hardware:
+    """Return the machine that ``text`` describes.
 
     Raises:
-        NotFoundError: no GPU, chip or kind of machine is called so; the nearest are offered.
-        UsageError: the file is not a hardware document, or a size cannot be or is missing.
+        NotFoundError: no GPU, chip or kind of machine is called so, or the file is not there.
+        UsageError: such a machine cannot be, or the file is not a hardware document.
     """
-    if name.endswith(".json") or "/" in name or "\\" in name:
-        return _read_file(Path(name).expanduser())
-    gpu_text, _, memory_text = name.partition(",")
-    memory = _parse_gib(memory_text, name) if memory_text.strip() else None
-    counted = re.fullmatch(r"\s*(?:(\d{1,2})\s*x\s+)?(.+?)\s*", gpu_text, re.IGNORECASE)
-    if counted is None:
-        raise _unknown(name)
-    count, what = int(counted[1] or 1), counted[2]
-    machine = _find_machine(what)
-    if machine is not None:
-        return machine
-    if what.lower() in _MACHINES:
-        raise UsageError(f"how much memory has the {what}?", remedy=f'write "{what} 16GB"')
-    row = find_gpu(what)
-    if row is None or not 1 <= count <= 16:
-        raise _unknown(name)
-    size = _memory_size(row, what)
-    if row.kind == "unified":
-        return _unified_machine(row, memory or size or _ASSUMED_SHARED, what)
-    return _card_machine(row, size, count, memory or _ASSUMED_MEMORY)
+    if _is_path(text) and os.path.lexists(text):
+        return _read_file(text)  # whatever commas its name has
+    if len(text) > _LONGEST:
+        raise UsageError("no machine has so long a name", remedy='like "2x RTX 4090, 128GB"')
+    pieces = [piece.strip() for piece in re.split(r",|\s\+\s", expand_alias(text.strip()))]
+    if not all(pieces):
+        raise UsageError(f"'{text}' has a part without a name", remedy='like "RTX 4090, 64GB"')
+    parts = [_read_part(piece) for piece in pieces]
+    memory = _only([part for part in parts if isinstance(part, int)], "amount of memory")
+    cores = _only([part.count for part in parts if isinstance(part, _Cores)], "number of cores")
+    base = _only([p for p in parts if isinstance(p, (Hardware, Chip, Box))], "machine")
+    cards = [part for part in parts if isinstance(part, Cards)]
+    if base is None and not cards:
+        raise UsageError(f"'{text}' names no machine", remedy=f'like "{text}, RTX 4090"')
+    machine = build_machine(base, memory, cards)
+    machine = add_cards(machine, cards)
+    if cores is not None:
+        machine = replace(machine, cpu=with_cores(machine.cpu, cores))
+    return replace(machine, fingerprint=f"preset:{' '.join(text.lower().split())}")
 
 
 def preset_names() -> list[str]:
     """Return every name that `find_preset` knows, one spelling each."""
-    return [*dict.fromkeys(row.name for row in load_table()), "16GB laptop", "Raspberry Pi 8GB"]
+    return [*dict.fromkeys(row.name for row in load_table()), *machine_names()]
 
 
-def _read_file(path: Path) -> Hardware:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise NotFoundError(
-            f"cannot read {path}: {error.strerror or error}",
-            remedy="mlm hardware --json > machine.json",
-        ) from error
-    if len(raw) > _MAX_FILE_BYTES:
-        raise UsageError(f"{path} is too long to be a hardware document")
-    try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(
-            f"{path} is not JSON", remedy="mlm hardware --json > machine.json"
-        ) from error
-    return from_document(document, source=str(path))
+def complete_preset(begun: str) -> list[str]:
+    """Return what ``begun`` may become, in a spelling that needs no quotes: ``rtx-4090``.
+
+    Only what comes after the last comma or count is completed.
+    """
+    before = re.match(r"(?:.*(?:,|\s\+\s)\s*)?(?:\d+x\s*)?", begun, re.IGNORECASE)
+    start = before[0] if before else ""
+    names = (re.sub(r"[\s()]+", "-", name.lower()).strip("-") for name in preset_names())
+    wanted = begun.removeprefix(start).lower().replace(" ", "-")
+    return [start + name for name in dict.fromkeys(names) if name.startswith(wanted)]
 
 
-def _find_machine(text: str) -> Hardware | None:
-    """Return a machine without a card: ``16GB laptop``, ``Raspberry Pi 5 8GB``, ``64GB server``."""
-    found = re.search(_SIZE, text.lower())
-    if found is None:
+def _is_path(text: str) -> bool:
+    return text.endswith(".json") or "/" in text or "\\" in text
+
+
+def _read_file(text: str) -> Hardware:
+    from mlm.hardware.hardware_file import read_hardware_file
+
+    return read_hardware_file(Path(text))
+
+
+def _read_part(piece: str) -> _Part:
+    """Return what one part of a description means."""
+    if _is_path(piece):
+        return _read_file(piece)
+    if found := _CORES.fullmatch(piece):
+        return _Cores(_count(found[1], _MOST_CORES, piece))
+    if (found := _MEMORY.fullmatch(piece)) and find_gpu(piece) is None:
+        return _size(found[1], found[2], piece)
+    counted = _COUNTED.fullmatch(piece)
+    count, name = (_count(counted[1], MOST_CARDS, piece), counted[2]) if counted else (1, piece)
+    part = _find_box(name) or _find_gpu(name)
+    if part is None:
+        raise _unknown(name)
+    if isinstance(part, Cards):
+        return replace(part, count=count)
+    if counted:
+        raise UsageError(f"'{piece}': only cards come several in one machine", remedy=name)
+    return part
+
+
+def _find_box(name: str) -> Box | None:
+    """Return a machine without a card: ``16GB laptop``, ``Raspberry Pi 5 8GB``, ``server``."""
+    found = _SIZE.search(name)
+    rest = name[: found.start()] + name[found.end() :] if found else name
+    size = _size(found[1], found[2], name) if found and find_kind(rest, None) else None
+    kind = find_kind(rest, size / GIB if size else None)
+    return Box(kind, size) if kind else None
+
+
+def _find_gpu(name: str) -> Cards | Chip | None:
+    row = find_gpu(name)
+    if row is None:
         return None
-    kind = " ".join((text.lower()[: found.start()] + text.lower()[found.end() :]).split())
-    if kind not in _MACHINES:
-        return None
-    cores, peak, isa = _MACHINES[kind]
-    cpu = Cpu(f"{kind} (assumed)", cores, cores, cores, isa)
-    return _machine(text, cpu, _parse_gib(found[0], text), (), peak * 10**9)
+    found = _SIZE.search(name)
+    size = _size(found[1], found[2], name) if found else None
+    check_sold(row, size)
+    if row.kind == "unified":
+        return Chip(row, size)
+    # Of several sizes the smallest: never promise too much.
+    return Cards(row, size or min(row.memory_sizes, default=None), 1)
 
 
-def _card_machine(row: GpuRow, size: int | None, count: int, memory: int) -> Hardware:
-    kind = "laptop" if row.kind == "laptop" else "desktop"
-    cores, peak, isa = _MACHINES[kind]
-    free = size - _CARD_RESERVE if size else None
-    cards = [_accelerator(row, index, size, free) for index in range(count)]
-    cpu = Cpu(f"{kind} (assumed)", cores, 2 * cores, cores, isa)
-    name = f"{count}x {row.name}" if count > 1 else row.name
-    return _machine(name, cpu, memory, cards, peak * 10**9)
+def _size(number: str, unit: str, piece: str) -> int:
+    factor = {"t": 1024 * GIB, "g": GIB, "m": MIB}[unit[0].lower()]
+    try:
+        size = float(number) * factor
+    except ValueError:
+        size = float("nan")
+    if not _LEAST_MEMORY <= size <= _MOST_MEMORY:
+        raise UsageError(f"no machine has that much memory: '{piece}'", remedy="like 64GB")
+    return int(size)
 
 
-def _unified_machine(row: GpuRow, memory: int, name: str) -> Hardware:
-    usable = memory - memory // 8
-    budget = metal_budget(memory) if row.vendor == "Apple" else usable
-    gpu = _accelerator(row, 0, budget, min(budget, usable))
-    arm = row.vendor in ("Apple", "Qualcomm", "NVIDIA")
-    cpu = Cpu(f"{row.name} (assumed)", 8, 8, 8, _ARM if arm else _X86)
-    peak = row.bandwidth_bytes_per_s or _MACHINES["laptop"][1] * 10**9
-    return _machine(name, cpu, memory, [gpu], peak)
+def _count(number: str, most: int, piece: str) -> int:
+    if not (number.isascii() and number.isdigit() and len(number) < 6 and 1 <= int(number) <= most):
+        raise UsageError(f"'{piece}': not a number from 1 to {most}", remedy="like 2x RTX 4090")
+    return int(number)
 
 
-def _accelerator(row: GpuRow, index: int, total: int | None, free: int | None) -> Accelerator:
-    return Accelerator(
-        index=index,
-        name=row.name,
-        kind=_KINDS[row.vendor],
-        memory_total=total,
-        memory_free=free,
-        bandwidth_bytes_per_s=row.bandwidth_bytes_per_s,
-        compute_capability=row.compute_capability,
-        unified=row.kind == "unified",
-    )
-
-
-def _machine(
-    name: str, cpu: Cpu, memory: int, accelerators: Iterable[Accelerator], peak: float
-) -> Hardware:
-    usable = memory - memory // 8
-    return Hardware(
-        cpu=cpu,
-        memory=Memory(total=memory, available=usable, limit=None, usable=usable),
-        accelerators=tuple(accelerators),
-        memory_bandwidth_bytes_per_s=round(peak * _READ_SHARE),
-        fingerprint=f"preset:{' '.join(name.lower().split())}",
-        sources={"cpu": "assumed", "memory": "assumed", "accelerators": "GPU table"},
-    )
-
-
-def _memory_size(row: GpuRow, text: str) -> int | None:
-    """Return the size that ``text`` names; else the smallest there is: never promise too much."""
-    if found := re.search(rf"\b{_SIZE}\b", text.lower()):
-        size = _parse_gib(found[0], text)
-        if size not in row.memory_sizes and row.memory_sizes and row.kind != "unified":
-            there = ", ".join(f"{each // GIB}GB" for each in row.memory_sizes)
-            raise UsageError(f"the {row.name} has {there}", remedy=f'write "{row.name}"')
-        return size
-    return row.memory_sizes[0] if row.memory_sizes else None
-
-
-def _parse_gib(text: str, name: str) -> int:
-    found = re.fullmatch(_SIZE, text.strip().lower())
-    if found is None or not 1 <= int(found[1]) <= 8192:
-        raise UsageError(f"'{text.strip()}' in '{name}' is not a memory size", remedy="like 64GB")
-    return int(found[1]) * GIB
+def _only(found: Sequence[_Any], what: str) -> _Any | None:
+    if len(found) > 1:
+        raise UsageError(f"there can only be one {what}", remedy='like "2x RTX 4090, 128GB"')
+    return found[0] if found else None
 
 
 def _unknown(name: str) -> NotFoundError:

@@ -39,6 +39,13 @@ def test_a_tab_offers_the_models_of_the_catalog_and_after_a_colon_their_quantiza
     assert complete("plan", "no-such") == []
 
 
+def test_a_tab_offers_machines_to_plan_for():
+    assert complete("recommend", "--hardware", "rtx-409") == [
+        "rtx-4090", "rtx-4090-d", "rtx-4090-laptop",
+    ]  # fmt: skip
+    assert "16gb-laptop" in complete("hardware", "--hardware", "16")
+
+
 def test_a_tab_offers_only_installed_models_where_others_would_not_do(mlm, tmp_path: Path):
     (tmp_path / "qwen-mine.gguf").write_bytes(gguf_files.llama().encode())
     assert complete("run", "qwen") == []

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from mlm.hardware.preset import find_preset
 
 
@@ -45,3 +47,39 @@ def test_the_second_run_does_not_measure_again(mlm):
     assert second["sources"]["memory_bandwidth_bytes_per_s"] == "measured earlier"
     speed = "memory_bandwidth_bytes_per_s"
     assert second[speed] == first[speed]
+
+
+def test_a_pretended_machine_shows_what_is_assumed_of_it(mlm):
+    result = mlm("hardware", "--hardware", "RTX 3060 12GB + RTX 3090, 64GB, 16 cores")
+    assert result.exit_code == 0
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+    for words in ("RTX 3060", "RTX 3090", "16 physical", "64.0 GiB [as asked]", "assumed"):
+        assert words in result.stdout
+
+
+def test_a_document_from_elsewhere_commands_no_terminal(mlm, tmp_path: Path):
+    document = mlm("hardware", "--json", "--hardware", "RTX 4090").json
+    document["cpu"]["name"] = document["accelerators"][0]["name"] = "evil\x1b[2J\nGPU 9"
+    path = tmp_path / "box.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    result = mlm("hardware", "--hardware", str(path))
+    assert result.exit_code == 0
+    assert "\x1b" not in result.stdout
+    assert "\nGPU 9" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("machine", "code", "message"),
+    [
+        ("RTX 4099", 3, "near it: RTX 4090"),
+        ("nowhere.json", 3, "cannot read nowhere.json"),
+        ("RTX 4090, 0GB", 2, "no machine has that much memory"),
+        ("RTX 4090 48GB", 2, "the RTX 4090 has 24GB"),
+        ("/dev/zero", 2, "is not a file"),
+    ],
+)
+def test_a_machine_that_cannot_be_gets_a_clear_answer(mlm, machine: str, code: int, message: str):
+    result = mlm("hardware", "--hardware", machine)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr
+    assert "hint:" in result.stderr

@@ -1,14 +1,23 @@
 """Machines to pretend."""
 
 import json
+import os
+import re
+from pathlib import Path
 
 import pytest
+from fakes.facts import entry, quant
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlm.errors import MlmError, NotFoundError, UsageError
 from mlm.hardware.document import to_document
-from mlm.hardware.preset import find_preset, preset_names
+from mlm.hardware.gpu_table import GpuRow, load_table
+from mlm.hardware.preset import complete_preset, find_preset, preset_names
+from mlm.hardware.types import Hardware
+from mlm.planning.runtime import fit_runtime
+from mlm.planning.shape import shape_from_catalog
+from mlm.planning.types import Overrides
 from mlm.units import GIB
 
 
@@ -119,8 +128,10 @@ def test_the_hint_for_a_file_never_overwrites_it(tmp_path, content: bytes | None
 def test_a_kind_of_machine_needs_to_say_how_much_memory_it_has(name: str):
     with pytest.raises(UsageError, match="how much memory") as caught:
         find_preset(name)
-    assert caught.value.remedy == f'write "{name} 16GB"'
-    assert find_preset(f"{name} 16GB").memory.total == 16 * GIB
+    written = re.fullmatch(r'write "(.+) (\d+)GB"', caught.value.remedy or "")
+    assert written is not None and written[1] == name.lower()
+    assert find_preset(f"{name} {written[2]}GB").memory.total == int(written[2]) * GIB
+    assert find_preset(f"{name}, 8GB").memory.total == 8 * GIB
 
 
 @given(st.text(alphabet=st.sampled_from("RTXM4090 2x,GBi laptop3"), max_size=25))
@@ -129,3 +140,162 @@ def test_no_words_make_it_crash(name: str):
         find_preset(name)
     except MlmError as error:
         assert error.message
+
+
+def plannable(machine: Hardware) -> bool:
+    shape = shape_from_catalog(entry(), quant())
+    return fit_runtime(shape, machine, Overrides()).config.n_ctx > 0
+
+
+@pytest.mark.parametrize("row", load_table(), ids=lambda row: f"{row.name} {row.memory_sizes}")
+def test_every_row_of_the_table_can_be_pretended_in_every_size(row: GpuRow):
+    sizes = [f" {size // GIB}GB" for size in row.memory_sizes] or [""]
+    for size in sizes:
+        name = row.name if size.strip() in row.name else row.name + size
+        machine = find_preset(f"{name}, 64GB" if row.kind != "unified" else name)
+        [found] = machine.accelerators
+        assert (found.name, found.bandwidth_bytes_per_s) == (row.name, row.bandwidth_bytes_per_s)
+        assert 0 < (found.memory_free or 0) <= (found.memory_total or 0)
+        assert 0 < machine.memory.usable < machine.memory.total
+        assert plannable(machine)
+
+
+def test_what_a_shell_completes_is_understood_without_quotes():
+    offered = complete_preset("")
+    assert len(offered) > 200
+    for word in offered:
+        assert " " not in word and "(" not in word
+        try:
+            find_preset(word)
+        except UsageError as error:  # a server, but of what size?
+            assert "how much memory" in error.message
+
+
+@pytest.mark.parametrize(
+    ("begun", "among"),
+    [
+        ("RTX 40", "rtx-4090"),
+        ("2x rtx-30", "2x rtx-3090"),
+        ("64GB desktop, RTX 40", "64GB desktop, rtx-4060-ti"),
+        ("RTX 3090 + rtx-3060", "RTX 3090 + rtx-3060"),
+        ("16", "16gb-laptop"),
+        ("m3-max-4", "m3-max-40-core-gpu"),
+    ],
+)
+def test_the_last_part_is_what_a_shell_completes(begun: str, among: str):
+    assert among in complete_preset(begun)
+
+
+def test_different_cards_memory_and_cores_make_one_machine():
+    machine = find_preset("RTX 3060 12GB + RTX 3090, 64GB, 16 cores")
+    assert [(card.index, card.name) for card in machine.accelerators] == [
+        (0, "RTX 3060"),
+        (1, "RTX 3090"),
+    ]
+    assert (machine.memory.total, machine.cpu.usable_cores) == (64 * GIB, 16)
+    assert find_preset("rtx-3060 + 2x rtx-3090").accelerators[2].name == "RTX 3090"
+
+
+@pytest.mark.parametrize(
+    ("name", "gb_per_s"),
+    [
+        ("4GB Raspberry Pi 4", 4),
+        ("Raspberry Pi 4GB", 4),  # which one is not said, so it is the slower
+        ("Raspberry Pi 16GB", 10),  # only the newer one has so much
+        ("8GB Raspberry Pi 5", 10),
+        ("pi 5 8GB", 10),
+    ],
+)
+def test_a_raspberry_pi_4_is_not_as_fast_as_a_5(name: str, gb_per_s: int):
+    assert find_preset(name).memory_bandwidth_bytes_per_s == gb_per_s * 10**9
+
+
+def test_an_old_desktop_has_no_avx2():
+    assert "avx2" not in find_preset("16GB old desktop").cpu.isa
+    assert "avx2" in find_preset("16GB desktop").cpu.isa
+
+
+@pytest.mark.parametrize(
+    ("name", "card", "memory_gib"),
+    [
+        ("g5.xlarge", "A10", 16),
+        ("Strix Halo 128GB", "Ryzen AI Max+ 395", 128),
+        ("MacBook Pro M3 16GB", "M3", 16),
+        ("MacBook Pro M3 Pro 36GB", "M3 Pro", 36),
+        ("Mac mini M4", "M4", 16),
+    ],
+)
+def test_machines_that_are_sold_whole_are_known_by_their_name(name, card: str, memory_gib: int):
+    machine = find_preset(name)
+    assert machine.accelerators[0].name == card
+    assert machine.memory.total == memory_gib * GIB
+
+
+def test_the_gpu_cores_of_a_chip_can_be_said():
+    assert find_preset("M4 Max 40-core 128GB").memory_bandwidth_bytes_per_s == 0.75 * 546 * 10**9
+    assert find_preset("M4 Max 128GB").memory_bandwidth_bytes_per_s == 0.75 * 410 * 10**9
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "RTX 4090, 0GB", "RTX 4090, -5GB", "RTX 4090, NaNGB", "RTX 4090, inf GB",
+        "RTX 4090, 10^30 GB", "1e300GB laptop", "laptop -8GB", "0x RTX 4090", "-1x RTX 4090",
+        "1e9x RTX 4090", "99x RTX 4090", "RTX 4090, 0 cores", "RTX 4090, 1e9 cores", "64GB",
+        "RTX 4090, NaN cores", "16GB laptop, 32GB desktop", "RTX 4090, 64GB, 32GB", "RTX 4090,,",
+        "2x DGX Spark", "2x 16GB laptop", "M2 512GB", "M2, 512GB", "RTX 4090 " * 100,
+        "9x H100, 9x H100", "DGX Spark 64GB",
+    ],
+)  # fmt: skip
+def test_what_no_machine_can_be_is_refused(name: str):
+    with pytest.raises(UsageError) as caught:
+        find_preset(name)
+    assert caught.value.remedy
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Path:
+    path = tmp_path / "my box, the old one.json"
+    path.write_text(json.dumps(to_document(find_preset("RTX 4090, 16GB"))), encoding="utf-8")
+    return path
+
+
+def test_the_machine_of_a_file_can_get_other_parts(box: Path, tmp_path: Path):
+    plain = tmp_path / "box.json"
+    box.rename(plain)
+    machine = find_preset(f"{plain}, 128GB, RTX 3090, 24 cores")
+    assert [card.name for card in machine.accelerators] == ["RTX 4090", "RTX 3090"]
+    assert (machine.memory.total, machine.memory.usable) == (128 * GIB, 126 * GIB)
+    assert machine.cpu.usable_cores == 24
+
+
+def test_more_memory_in_a_machine_that_shares_it_is_more_for_its_gpu(tmp_path: Path):
+    path = tmp_path / "mac.json"
+    path.write_text(json.dumps(to_document(find_preset("M2 Max 32GB"))), encoding="utf-8")
+    assert find_preset(f"{path}, 96GB").accelerators[0].memory_total == 72 * GIB
+
+
+def test_a_file_with_commas_in_its_name_is_found(box: Path):
+    assert find_preset(str(box)).memory.total == 16 * GIB
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_that_nobody_writes_to_does_not_hang(tmp_path: Path):
+    path = tmp_path / "pipe.json"
+    os.mkfifo(path)
+    with pytest.raises(UsageError, match="is not a file"):
+        find_preset(str(path))
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/", "~no-such-user/box.json", "a\0b.json"])
+def test_what_is_no_file_is_an_error(name: str):
+    with pytest.raises(MlmError):
+        find_preset(name)
+
+
+def test_an_endless_file_is_not_read(tmp_path: Path):
+    path = tmp_path / "huge.json"
+    with path.open("wb") as file:
+        file.truncate(100 * 1024 * 1024)  # sparse
+    with pytest.raises(UsageError, match="too long"):
+        find_preset(str(path))
