@@ -28,8 +28,8 @@ def test_a_sound_installation_passes(mlm, openai_server: OpenAIServer, monkeypat
     assert result.exit_code == ExitCode.OK
     names = [line.split()[1] for line in result.stdout.splitlines() if line.startswith("ok")]
     assert names == [
-        "engine", "gpu", "home", "models", "databases", "store", "catalog", "configs", "servers",
-        "hub",
+        "engine", "gpu", "home", "models", "databases", "store", "catalog", "configs",
+        "predicted", "servers", "hub",
     ]  # fmt: skip
     assert "llama-cpp-python" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlm.cli._options import JsonOpt
-from mlm.cli._session import print_document, session, stdout
+from mlm.cli._session import print_document, print_text, session, stdout
 from mlm.errors import ExitCode
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mlm.cli._session import Session
     from mlm.cli.doctor._finding import Check, Finding
 
 
@@ -21,20 +22,28 @@ def doctor(
         bool,
         typer.Option("--rebuild", help="Make the index of models anew from what is on the disk."),
     ] = False,
+    predictions: Annotated[
+        bool,
+        typer.Option("--predictions", help="Only say how well predictions have come true here."),
+    ] = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Check the installation; say how to fix what fails.
 
-    Looked at are engine, GPUs, folders, disks, databases, models, catalog, configs, servers, hub.
-    With --rebuild only the index is looked at. For example: mlm doctor --rebuild
+    Looked at are engine, GPUs, folders, disks, databases, models, catalog, configs, predictions,
+    servers, hub. With --rebuild only the index is looked at. For example: mlm doctor --predictions
     """
     from mlm.cli.doctor._disk import check_databases, check_folders, check_store
     from mlm.cli.doctor._engine import check_engine
     from mlm.cli.doctor._finding import examine
     from mlm.cli.doctor._knowledge import check_catalog, check_configs
     from mlm.cli.doctor._network import check_hub, check_servers
+    from mlm.cli.doctor._predictions import check_predictions
     from mlm.cli.doctor._rebuild import rebuild_index
 
+    if predictions:
+        _show_predictions(session(ctx), as_json=as_json)
+        return
     findings = []
     checks: tuple[Check, ...] = (
         check_engine,
@@ -43,6 +52,7 @@ def doctor(
         check_store,
         check_catalog,
         check_configs,
+        check_predictions,
         check_servers,
         check_hub,
     )
@@ -59,6 +69,16 @@ def doctor(
             "doctor", {"ok": code == ExitCode.OK, "checks": [asdict(f) for f in findings]}
         )
     raise typer.Exit(code)
+
+
+def _show_predictions(session: "Session", *, as_json: bool) -> None:
+    from mlm.cli.doctor._predictions import read_record, record_fields, record_text
+
+    machine, record = read_record(session.settings)
+    if as_json:
+        print_document("doctor.predictions", record_fields(machine, record))
+    else:
+        print_text(record_text(record))
 
 
 def _line(finding: "Finding") -> "Table":
