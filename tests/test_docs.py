@@ -11,6 +11,7 @@ from mlm.cli.app import COMMANDS
 from mlm.engine.messages import SamplingParams
 from mlm.manifest.document import read_schema
 from mlm.manifest.manifest_file import read_manifest
+from mlm.planning.profiles import PROFILES, Profile
 from mlm.planning.types import RuntimeConfig
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +50,21 @@ def test_every_key_of_a_runtime_config_is_documented():
     described = (ROOT / "docs/reference/runtime-config.md").read_text(encoding="utf-8")
     keys = {field.name for field in dataclasses.fields(RuntimeConfig)} - {"reasons"}
     assert sorted(key for key in keys if f"`{key}`" not in described) == []
+
+
+def test_the_table_of_profiles_says_what_they_fix():
+    described = (ROOT / "docs/reference/runtime-config.md").read_text(encoding="utf-8")
+    rows = {
+        f"| `{p.name}` | {p.purpose} | {p.n_ctx_slot}{_stretch(p)} | {p.n_parallel} | `{p.type_kv}`"
+        f" | {p.max_tokens or 'null'} | {p.cache_ttl_s} | {str(p.use_mlock).lower()} |"
+        for p in PROFILES.values()
+    }
+    assert sorted(row for row in rows if row not in described) == []
+
+
+def _stretch(profile: Profile) -> str:
+    longer = profile.n_ctx_most > profile.n_ctx_slot
+    return f", up to {profile.n_ctx_most} where the cache is cheap" if longer else ""
 
 
 @pytest.mark.parametrize("name", ["manifest", "lock"])

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from mlm.planning.types import ModelShape
 
 # What no option of the command line overrides: it stays as the config file has it.
-_FILE_ONLY = ("use_mmap", "use_mlock", "kv_unified", "swa_full", "max_tokens")
+_FILE_ONLY = (
+    "n_cpu_moe", "use_mmap", "use_mlock", "kv_unified", "swa_full", "cache_ttl_s", "max_tokens",
+    "profile",
+)  # fmt: skip
 
 
 def choose_config(
@@ -35,6 +38,8 @@ def choose_config(
         return saved
     merged = plan_runtime(shape, hardware, _fill(overrides, saved))
     kept = {name: getattr(saved, name) for name in _FILE_ONLY}
+    if overrides.n_threads is None:
+        kept["n_threads_batch"] = saved.n_threads_batch
     return replace(merged, **kept)
 
 

@@ -15,7 +15,7 @@ from mlm.hardware.bandwidth import measure_memory_bandwidth
 from mlm.hardware.cgroup import CgroupLimits, read_cgroup
 from mlm.hardware.cpu import read_cpu
 from mlm.hardware.intel import probe_intel
-from mlm.hardware.memory import read_memory
+from mlm.hardware.memory import read_lock_limit, read_memory
 from mlm.hardware.nvidia import probe_nvidia
 from mlm.hardware.probe import Probe
 from mlm.hardware.types import Accelerator, Cpu, Disk, Hardware, Memory
@@ -62,6 +62,7 @@ def survey_hardware(disk_paths: Iterable[Path] = ()) -> Hardware:
     """Return what can be told in milliseconds: everything but a measured memory bandwidth."""
     cgroup = read_cgroup()
     memory = read_memory(cgroup)
+    memory = replace(memory, lockable=read_lock_limit(memory.total))
     sysctl = read_sysctl()
     cpu = _detect_cpu(cgroup, sysctl)
     probes = [

@@ -31,6 +31,7 @@ def to_document(hardware: Hardware) -> dict[str, Any]:
             "available": memory.available,
             "limit": memory.limit,
             "usable": memory.usable,
+            "lockable": memory.lockable,
         },
         "accelerators": [_accelerator_document(a) for a in hardware.accelerators],
         "memory_bandwidth_bytes_per_s": hardware.memory_bandwidth_bytes_per_s,
@@ -117,7 +118,8 @@ def _read_memory(reader: "_Reader", fields: dict[str, Any]) -> Memory:
     usable = _or(reader.size(fields, "usable"), min(available, _or(limit, total)))
     if available > total or usable > total:
         reader.refuse("more memory available than there is")
-    return Memory(total=total, available=available, limit=limit, usable=usable)
+    lockable = reader.size(fields, "lockable")
+    return Memory(total, available, limit, usable, lockable)
 
 
 def _read_accelerator(reader: "_Reader", fields: dict[str, Any], index: int) -> Accelerator:

@@ -18,6 +18,16 @@ def read_memory(cgroup: CgroupLimits, root: Path = Path("/")) -> Memory:
     return limit_memory(total, available, cgroup)
 
 
+def read_lock_limit(total: int) -> int | None:
+    """Return how many bytes of ``total`` this process and its children may keep from swapping."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    return total if limit == resource.RLIM_INFINITY else min(limit, total)
+
+
 def parse_meminfo(text: str) -> tuple[int, int] | None:
     """Return total and available bytes from /proc/meminfo, None when they are not there."""
     kib = {name: int(value) for name, value in _LINE.findall(text)}

@@ -30,6 +30,7 @@ class Memory:
     available: int
     limit: int | None  # the cgroup's, None when there is none below ``total``
     usable: int  # min(available, limit - (current - inactive_file))
+    lockable: int | None = None  # what one process may lock there (RLIMIT_MEMLOCK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,13 @@ from mlm.planning.runtime import MAX_SLOTS, MAX_THREADS
 from mlm.planning.types import (
     FlashAttention,
     KvType,
+    ProfileName,
     ResponseCachePolicy,
     RuntimeConfig,
 )
 from mlm.strictyaml import Document
 
+MAX_TTL_S = 365 * 24 * 3600
 _MAX_TOKENS = 2**31 - 1
 _MODEL = "model"
 _REQUIRED = ("n_ctx", "n_parallel", "n_batch", "n_ubatch", "n_gpu_layers", "n_threads")
@@ -28,10 +30,12 @@ _COUNTS = {  # field -> (least, most)
     "n_ctx": (1, _MAX_TOKENS), "n_parallel": (1, MAX_SLOTS), "n_batch": (1, _MAX_TOKENS),
     "n_ubatch": (1, _MAX_TOKENS), "n_gpu_layers": (0, 513), "n_threads": (1, MAX_THREADS),
     "n_threads_batch": (1, MAX_THREADS), "n_cpu_moe": (0, 512), "max_tokens": (1, _MAX_TOKENS),
+    "cache_ttl_s": (0, MAX_TTL_S),
 }  # fmt: skip
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "type_k": get_args(KvType), "type_v": get_args(KvType),
     "flash_attn": get_args(FlashAttention), "response_cache": get_args(ResponseCachePolicy),
+    "profile": get_args(ProfileName),
 }  # fmt: skip
 _NULLABLE = frozenset(("max_tokens",))
 _FIELDS = tuple(field.name for field in fields(RuntimeConfig) if field.name != "reasons")

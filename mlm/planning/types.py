@@ -11,6 +11,7 @@ Grade = Literal["exact", "computed", "estimated"]
 Verdict = Literal["fits", "tight", "does_not_fit"]
 FlashAttention = Literal["auto", "on", "off"]
 ResponseCachePolicy = Literal["deterministic", "all", "off"]
+ProfileName = Literal["low-resource", "balanced", "high-performance", "production"]
 
 
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
@@ -56,7 +57,9 @@ class RuntimeConfig:
     use_mlock: bool = False
     embedding: bool = False  # the model is an encoder: no KV cache, no generation
     response_cache: ResponseCachePolicy = "deterministic"
+    cache_ttl_s: int = 86_400  # for so long a kept answer is good
     max_tokens: int | None = None  # default for requests that do not say; None = to the end of slot
+    profile: ProfileName = "balanced"  # what it was planned from
     reasons: Mapping[str, str] = field(default_factory=dict)  # field -> why it has this value
 
     @property

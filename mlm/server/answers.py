@@ -69,7 +69,8 @@ class Answers:
         self, flight: Flight, model: ServedModel, generate: Generate, question: bytes
     ) -> None:
         template = await self._cache.template(model.identity)
-        if template and (answer := await self._cache.find(_key(question, template))):
+        ttl_s = model.config.cache_ttl_s
+        if template and (answer := await self._cache.find(_key(question, template), ttl_s)):
             _replay(flight, answer)
             return
         lease = await self._generate(flight, model, generate)
@@ -81,6 +82,7 @@ class Answers:
             _key(question, _template_of(lease)),
             model.model_id,
             _storable(flight, flight.finished),
+            ttl_s,
             then=lambda: loop.call_soon_threadsafe(self._land, question, flight),
         )
 

@@ -23,11 +23,11 @@ _CLOCK_SLACK_S = 60.0  # an entry from further in the future was written by anot
 _STORES_BETWEEN_PRUNES = 32
 
 SCHEMA = Schema(
-    version=1,
+    version=2,
     script="""
     CREATE TABLE IF NOT EXISTS answers (
         key BLOB PRIMARY KEY, model TEXT NOT NULL, created_at REAL NOT NULL, used_at REAL NOT NULL,
-        size INTEGER NOT NULL, answer TEXT NOT NULL
+        expires_at REAL NOT NULL, size INTEGER NOT NULL, answer TEXT NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS answers_by_use ON answers (used_at, size);
     CREATE TABLE IF NOT EXISTS templates (
@@ -41,7 +41,6 @@ SCHEMA = Schema(
 class CacheLimits:
     """What the cache may hold; the least recently used answers go first."""
 
-    ttl_s: float = 24 * 3600.0
     max_entries: int = 10_000
     max_bytes: int = 256 * 1024**2
     max_entry_bytes: int = 1024**2
@@ -78,11 +77,11 @@ class ResponseCache:
         self._templates: dict[str, Template] = {}
         self._stores = 0
 
-    async def find(self, key: bytes) -> StoredAnswer | None:
-        """Return the answer stored under ``key``, unless it is too old."""
+    async def find(self, key: bytes, ttl_s: float) -> StoredAnswer | None:
+        """Return the answer stored under ``key``, unless it is older than ``ttl_s``."""
         row = await self._read("SELECT created_at, answer FROM answers WHERE key = ?", key)
         now = time.time()
-        if row is None or not -_CLOCK_SLACK_S <= now - row[0] <= self._limits.ttl_s:
+        if row is None or not -_CLOCK_SLACK_S <= now - row[0] <= ttl_s:
             return None
         with suppress(ValueError, TypeError, KeyError):
             answer = json.loads(row[1])
@@ -94,16 +93,25 @@ class ResponseCache:
         return None
 
     def store(
-        self, key: bytes, model_id: str, answer: StoredAnswer, *, then: Callable[[], object]
+        self,
+        key: bytes,
+        model_id: str,
+        answer: StoredAnswer,
+        ttl_s: float,
+        *,
+        then: Callable[[], object],
     ) -> None:
-        """Keep ``answer`` if possible; ``then`` is called, maybe on another thread, afterwards."""
+        """Keep ``answer`` for ``ttl_s`` if possible.
+
+        ``then`` is called afterwards, maybe on another thread.
+        """
         text = json.dumps(asdict(answer), ensure_ascii=False)
         size, now = len(text.encode()), time.time()
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
-                (key, model_id, now, now, size, text),
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (key, model_id, now, now, now + ttl_s, size, text),
             )
             self._stores += 1
             if self._stores % _STORES_BETWEEN_PRUNES == 0:
@@ -184,8 +192,8 @@ class ResponseCache:
 
 def prune(connection: sqlite3.Connection, limits: CacheLimits) -> int:
     """Delete what is too old or over the limits; return how many answers went."""
-    oldest = time.time() - limits.ttl_s
-    gone = connection.execute("DELETE FROM answers WHERE created_at < ?", (oldest,)).rowcount
+    now = time.time()
+    gone = connection.execute("DELETE FROM answers WHERE expires_at < ?", (now,)).rowcount
     gone += connection.execute(
         """
         DELETE FROM answers WHERE key IN (
@@ -215,15 +223,15 @@ def _check(connection: sqlite3.Connection) -> None:
         raise damage
 
 
-def read_cache(path: Path, limits: CacheLimits | None = None) -> list[dict[str, Any]]:
+def read_cache(path: Path) -> list[dict[str, Any]]:
     """Return model, entries, bytes and times of what is stored, the largest model first."""
     if not path.exists():
         return []
     with closing(open_database(path, SCHEMA)) as connection:
         rows = connection.execute(
             "SELECT model, count(*), sum(size), min(created_at), max(used_at) FROM answers "
-            "WHERE created_at >= ? GROUP BY model ORDER BY sum(size) DESC, model",
-            (time.time() - (limits or CacheLimits()).ttl_s,),
+            "WHERE expires_at >= ? GROUP BY model ORDER BY sum(size) DESC, model",
+            (time.time(),),
         ).fetchall()
     names = ("model", "entries", "bytes", "oldest_at", "last_used_at")
     return [dict(zip(names, row, strict=True)) for row in rows]

@@ -40,7 +40,7 @@ def test_prune_forgets_what_is_too_old(mlm, tmp_path: Path):
             server.chat(f"question {i}", temperature=0)
         server.stop()
     database = sqlite3.connect(home / "responses.sqlite")
-    database.execute("UPDATE answers SET created_at = 5 WHERE key = (SELECT min(key) FROM answers)")
+    database.execute("UPDATE answers SET expires_at = 5 WHERE key = (SELECT min(key) FROM answers)")
     database.commit()
     database.close()
     assert mlm("--home", home, "cache", "prune", "--json").json["pruned"] == 1

@@ -99,3 +99,25 @@ def test_a_file_that_is_no_yaml_comes_with_a_way_on(mlm, home: Path, model: Path
         assert result.exit_code == 2
         assert f"{path}:" in result.stderr
         assert "hint: correct it, or write a new one: mlm config generate REF" in result.stderr
+
+
+def test_a_profile_is_aimed_at_and_what_it_misses_is_said(mlm, home: Path, model: Path):
+    result = mlm("config", "generate", model, "--profile", "production", "--users", "3")
+    assert result.exit_code == 0
+    config = read_config(home / "config" / "small.yaml")
+    assert (config.profile, config.n_parallel, config.cache_ttl_s) == ("production", 3, 3600)
+    assert "n_ctx_slot is 512, not 8192: the model was trained for no more" in result.stderr
+    document = mlm("config", "generate", model, "--profile", "production", "--json").json
+    assert document["unmet"][0].startswith("n_ctx_slot is 512, not 8192")
+    assert document["profile"] == "production"
+    assert mlm("config", "generate", model, "--profile", "fast").exit_code == 2
+    assert mlm("config", "generate", model, "--users", "257").exit_code == 2
+
+
+def test_without_a_profile_it_is_what_would_be_served_anyway(mlm, model: Path):
+    planned = mlm("config", "show", model, "--json").json
+    written = mlm("config", "generate", model, "--json").json
+    assert written["profile"] == "balanced"
+    for key in ("path", "unmet"):
+        planned.pop(key, None), written.pop(key, None)
+    assert written == planned

@@ -18,7 +18,7 @@ def test_the_document_has_the_fields_that_scripts_rely_on(mlm, home: Path, hub_c
         "name", "physical_cores", "logical_cores", "usable_cores", "isa",
         "performance_cores", "efficiency_cores", "threads_per_core",
     }  # fmt: skip
-    assert set(document["memory"]) == {"total", "available", "limit", "usable"}
+    assert set(document["memory"]) == {"total", "available", "limit", "usable", "lockable"}
     assert isinstance(document["accelerators"], list)
     assert document["memory_bandwidth_bytes_per_s"] > 10**8
     assert document["fingerprint"]

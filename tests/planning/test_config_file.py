@@ -102,8 +102,10 @@ GOOD = format_config(planned(), "m")
         (GOOD.replace("type_k: q8_0", "type_k: q9"), "type_k is 'q9', not one of f32, f16"),
         (GOOD.replace("type_k: q8_0", "type_k: [q8_0]"), "type_k is"),
         (GOOD.replace("type_v: f16", "type_v: q8_0").replace("auto", "off"), "needs flash_attn"),
+        (GOOD.replace("cache_ttl_s: 86400", "cache_ttl_s: -1"), "cache_ttl_s is -1, not a whole"),
+        (GOOD.replace("profile: balanced", "profile: fast"), "not one of low-resource, balanced"),
         (GOOD.replace("use_mmap: true", "use_mmap: yes"), "use_mmap is 'yes', not true or false"),
-        (GOOD.replace("n_threads: 8\n", ""), "n_threads is missing"),
+        (GOOD.replace("n_threads: 4\n", ""), "n_threads is missing"),
         ("- a list\n", "not a list of settings"),
         ("a: &x 1\nb: *x\n", "anchors"),
         ("{", "test"),
@@ -124,7 +126,7 @@ def test_a_misspelt_key_gets_a_suggestion():
 
 
 def test_threads_of_prefill_follow_those_of_decode():
-    text = GOOD.replace("n_threads_batch: 8", "").replace("n_threads: 8", "n_threads: 5")
+    text = GOOD.replace("n_threads_batch: 4", "").replace("n_threads: 4", "n_threads: 5")
     assert parse_config(text, source="test").n_threads_batch == 5
 
 

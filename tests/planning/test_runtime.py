@@ -11,6 +11,7 @@ from mlm.hardware.types import Hardware
 from mlm.planning.memory import plan_memory
 from mlm.planning.runtime import plan_runtime
 from mlm.planning.shape import shape_from_catalog
+from mlm.planning.speed import predict_speed
 from mlm.planning.types import ModelShape, Overrides, RuntimeConfig
 
 
@@ -164,3 +165,64 @@ def test_mapping_is_given_up_only_where_weights_are_repacked():
     assert plain.use_mmap
     assert plain.reasons["use_mmap"].startswith("the file is shared")
     assert "held only once" in chosen(machine(6)).reasons["use_mmap"]
+
+
+QWEN3_30B_A3B = replace(
+    LLAMA_8B, name="qwen3moe", n_layer=48, n_embd=2048, n_head=32, n_head_kv=4, head_dim=128,
+    n_ff=768, n_vocab=151_936, n_ctx_train=262_144, n_expert=128, n_expert_used=8,
+)  # fmt: skip
+
+
+def mixture() -> ModelShape:
+    made = entry("qwen3-30b-a3b", quant("Q4_K_M", 18_556_686_912), architecture=QWEN3_30B_A3B,
+                 params=30_532_000_000, params_active=3_345_000_000)  # fmt: skip
+    return shape_from_catalog(made, made.quants[0])
+
+
+@pytest.mark.parametrize("vram", [6, 8, 12, 16])
+def test_experts_stay_in_main_memory_where_a_mixture_is_too_large_for_the_gpu(vram: int):
+    box = machine(64, gpu(vram))
+    config = chosen(box, mixture())
+    assert config.n_gpu_layers == 49
+    assert 0 < config.n_cpu_moe < 48
+    assert plan_memory(mixture(), config, box).verdict == "fits"
+    fewer = replace(config, n_cpu_moe=config.n_cpu_moe - 1)
+    assert plan_memory(mixture(), fewer, box).devices[1].is_tight
+    assert "experts do not fit" in config.reasons["n_cpu_moe"]
+    layers = replace(config, n_cpu_moe=0, n_gpu_layers=0)
+    while not plan_memory(mixture(), layers, box).devices[-1].is_tight:
+        best, layers = layers, replace(layers, n_gpu_layers=layers.n_gpu_layers + 1)
+    assert predict_speed(mixture(), config, box)[0].mid > predict_speed(mixture(), best, box)[0].mid
+
+
+def test_experts_go_to_a_gpu_that_has_room_for_them():
+    assert chosen(machine(64, gpu(48)), mixture()).n_cpu_moe == 0
+    assert chosen(machine(64), mixture()).n_cpu_moe == 0
+
+
+def test_all_layers_of_a_mixture_that_were_asked_for_are_given_but_for_experts():
+    config = chosen(machine(64, gpu(16)), mixture(), n_gpu_layers="all")
+    assert (config.n_gpu_layers, config.n_cpu_moe > 0) == (49, True)
+    assert config.reasons["n_gpu_layers"] == "as you asked"
+    assert chosen(machine(64, gpu(16)), mixture(), n_gpu_layers=10).n_cpu_moe == 0
+
+
+def test_a_gpu_that_cannot_even_hold_attention_gets_some_layers_instead():
+    config = chosen(machine(64, gpu(4)), mixture())
+    assert config.n_cpu_moe == 0
+    assert 0 < config.n_gpu_layers < 49
+
+
+def test_a_model_that_is_wholly_on_a_gpu_needs_few_threads():
+    config = chosen(machine(16, gpu(24)))
+    assert (config.n_threads, config.n_threads_batch) == (4, 4)
+    assert "GPU does the work" in config.reasons["n_threads"]
+    assert chosen(machine(32, gpu(4))).n_threads == 8  # some layers are left to the CPU
+    assert chosen(machine(16, gpu(24)), n_threads=7).n_threads == 7
+
+
+def test_the_last_thing_to_shrink_is_the_compute_buffer():
+    config = chosen(machine(5.1))
+    assert config.n_ubatch == 128
+    assert "memory allows no more" in config.reasons["n_ubatch"]
+    assert plan_memory(llama_8b(), config, machine(5.1)).verdict == "fits"

@@ -26,6 +26,7 @@ from mlm.server.cache import (
 )
 
 ANSWER = StoredAnswer(("Hel", "lo"), "stop", 7, 2, "fake")
+TTL_S = 86_400.0
 SIZE = len(json.dumps(asdict(ANSWER)))
 Diary = Callable[[], list[str]]
 
@@ -47,11 +48,13 @@ def in_cache(
     asyncio.run(tell())
 
 
-async def store(cache: ResponseCache, key: bytes, answer: StoredAnswer = ANSWER) -> None:
+async def store(
+    cache: ResponseCache, key: bytes, answer: StoredAnswer = ANSWER, ttl_s: float = TTL_S
+) -> None:
     """Store an answer and wait until that is done."""
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
-    cache.store(key, "tiny", answer, then=lambda: loop.call_soon_threadsafe(done.set))
+    cache.store(key, "tiny", answer, ttl_s, then=lambda: loop.call_soon_threadsafe(done.set))
     await done.wait()
 
 
@@ -75,13 +78,13 @@ def edit(path: Path) -> Callable[[str], None]:
 
 def test_what_is_stored_is_found_also_after_a_restart(path: Path):
     async def first(cache: ResponseCache) -> None:
-        assert await cache.find(b"key") is None
+        assert await cache.find(b"key", TTL_S) is None
         await store(cache, b"key")
-        assert await cache.find(b"key") == ANSWER
-        assert await cache.find(b"other") is None
+        assert await cache.find(b"key", TTL_S) == ANSWER
+        assert await cache.find(b"other", TTL_S) is None
 
     async def second(cache: ResponseCache) -> None:
-        assert await cache.find(b"key") == ANSWER
+        assert await cache.find(b"key", TTL_S) == ANSWER
 
     in_cache(path, first)
     in_cache(path, second)
@@ -94,16 +97,29 @@ def test_an_answer_that_is_too_old_or_from_the_future_is_not_given(
     async def story(cache: ResponseCache) -> None:
         await store(cache, b"key")
         edit(f"UPDATE answers SET created_at = created_at - {age_s}")
-        assert await cache.find(b"key") is None
+        assert await cache.find(b"key", TTL_S) is None
 
     in_cache(path, story)
+
+
+def test_each_model_says_how_long_its_answers_are_good_for(path: Path, edit: Callable[[str], None]):
+    async def story(cache: ResponseCache) -> None:
+        await store(cache, b"brief", ttl_s=60)
+        await store(cache, b"lasting", ttl_s=604_800)
+        edit("UPDATE answers SET created_at = created_at - 3600, expires_at = expires_at - 3600")
+        assert await cache.find(b"brief", 60) is None
+        assert await cache.find(b"lasting", 604_800) == ANSWER
+
+    in_cache(path, story)
+    in_cache(path, _nothing)  # a start prunes
+    assert _keys(path) == [b"lasting"]
 
 
 def test_the_least_recently_used_answers_go_first(path: Path):
     async def story(cache: ResponseCache) -> None:
         for name in (b"a", b"b", b"c"):
             await store(cache, name)
-        assert await cache.find(b"a")
+        assert await cache.find(b"a", TTL_S)
         await store(cache, b"d")
 
     limits = CacheLimits(max_entries=3)
@@ -126,7 +142,7 @@ def test_the_bytes_are_limited_too(path: Path):
 def test_a_huge_answer_is_not_kept(path: Path):
     async def story(cache: ResponseCache) -> None:
         await store(cache, b"key", StoredAnswer(("x" * 1000,), "stop", 1, 1, ""))
-        assert await cache.find(b"key") is None
+        assert await cache.find(b"key", TTL_S) is None
 
     in_cache(path, story, CacheLimits(max_entry_bytes=500))
 
@@ -139,7 +155,7 @@ def test_clearing_forgets_everything_and_says_how_much(path: Path):
         assert count["entries"] == 2
         assert count["bytes"] == 2 * SIZE
         assert await cache.clear() == 2
-        assert await cache.find(b"a") is None
+        assert await cache.find(b"a", TTL_S) is None
         assert await cache.count() == {"entries": 0, "bytes": 0}
 
     in_cache(path, story)
@@ -162,12 +178,12 @@ def test_templates_are_remembered_over_a_restart(path: Path):
 def test_a_damaged_file_is_replaced_and_work_goes_on(path: Path, damage: str):
     async def fill(cache: ResponseCache) -> None:
         for i in range(200):
-            cache.store(b"%d" % i, "tiny", ANSWER, then=int)
+            cache.store(b"%d" % i, "tiny", ANSWER, TTL_S, then=int)
         await store(cache, b"last")
 
     async def check(cache: ResponseCache) -> None:
         await store(cache, b"new")
-        assert await cache.find(b"new") == ANSWER
+        assert await cache.find(b"new", TTL_S) == ANSWER
 
     in_cache(path, fill)
     content = bytearray(path.read_bytes())
@@ -189,16 +205,16 @@ def test_a_damaged_file_is_replaced_and_work_goes_on(path: Path, damage: str):
 def test_damage_while_the_server_runs_costs_no_request(path: Path):
     async def story(cache: ResponseCache) -> None:
         for i in range(300):
-            cache.store(b"%d" % i, "tiny", ANSWER, then=int)
+            cache.store(b"%d" % i, "tiny", ANSWER, TTL_S, then=int)
         await store(cache, b"last")
         with sqlite3.connect(path) as other:
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         other.close()
         path.write_bytes(b"junk" * 20_000)
         for i in range(50):
-            await cache.find(b"%d" % i)
+            await cache.find(b"%d" % i, TTL_S)
             await store(cache, b"again")
-        assert await cache.find(b"again") == ANSWER
+        assert await cache.find(b"again", TTL_S) == ANSWER
 
     in_cache(path, story)
 
@@ -208,7 +224,7 @@ def test_a_row_that_makes_no_sense_is_not_found(path: Path, edit: Callable[[str]
         await store(cache, b"key")
         for nonsense in ("{", "[]", '{"pieces": 5}', '{"pieces": ["a"]}', "null"):
             edit(f"UPDATE answers SET answer = '{nonsense}'")
-            assert await cache.find(b"key") is None
+            assert await cache.find(b"key", TTL_S) is None
 
     in_cache(path, story)
 
@@ -219,7 +235,7 @@ def test_where_nothing_can_be_written_everything_is_a_miss(tmp_path: Path):
 
     async def story(cache: ResponseCache) -> None:
         await store(cache, b"key")
-        assert await cache.find(b"key") is None
+        assert await cache.find(b"key", TTL_S) is None
         assert await cache.clear() == 0
         assert await cache.count() == {"entries": 0, "bytes": 0}
 
@@ -233,7 +249,7 @@ def test_a_lock_that_somebody_holds_delays_no_reader(path: Path):
         holder.execute("BEGIN EXCLUSIVE")
         try:
             async with asyncio.timeout(3):
-                assert await cache.find(b"key") == ANSWER
+                assert await cache.find(b"key", TTL_S) == ANSWER
         finally:
             holder.execute("ROLLBACK")
             holder.close()
@@ -245,7 +261,7 @@ def test_two_servers_share_one_cache(path: Path):
     async def story(cache: ResponseCache) -> None:
         other = ResponseCache(path)
         await store(cache, b"key")
-        assert await other.find(b"key") == ANSWER
+        assert await other.find(b"key", TTL_S) == ANSWER
         await asyncio.to_thread(other.close)
 
     in_cache(path, story)

@@ -5,34 +5,49 @@ import typer
 from mlm.cli._options import JsonOpt, RefArg
 from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import print_document, print_text, session
+from mlm.cli.config._wishes import ProfileOpt, UsersOpt
 from mlm.planning.types import Overrides
 
 
 @takes_overrides
 def generate(
-    ctx: typer.Context, ref: RefArg, as_json: JsonOpt = False, *, overrides: Overrides
+    ctx: typer.Context,
+    ref: RefArg,
+    profile: ProfileOpt = None,
+    users: UsersOpt = None,
+    as_json: JsonOpt = False,
+    *,
+    overrides: Overrides,
 ) -> None:
     """Write the runtime config of a model, with the reason for each value.
 
-    The config that was there before stays beside it. For example:
-    mlm config generate qwen3-8b --ctx 16384
+    What of a profile does not fit this machine is said, and what fits is taken. The config that
+    was there before is kept: see mlm config rollback. For example:
+    mlm config generate qwen3-8b --profile production --users 8
     """
     from mlm.cli._machine import planned_machine
     from mlm.cli._model import find_subject
     from mlm.cli.config._document import config_document
+    from mlm.cli.config._wishes import choose_profile
     from mlm.planning.config_file import config_path, write_config
     from mlm.planning.memory import plan_memory
+    from mlm.planning.reasons import find_unmet
     from mlm.planning.runtime import plan_runtime
 
+    wished = choose_profile(profile, users)
     machine = planned_machine(session(ctx))
     subject = find_subject(session(ctx), ref, machine)
-    config = plan_runtime(subject.shape, machine, overrides)
+    config = plan_runtime(subject.shape, machine, overrides, wished)
+    unmet = find_unmet(config, config.reasons, wished)
     path = config_path(session(ctx).settings.home.config, subject.model_id)
     write_config(path, config, subject.model_id)
     if as_json:
-        print_document("config", config_document(subject.model_id, path, config))
+        document = config_document(subject.model_id, path, config)
+        print_document("config", {**document, "unmet": unmet})
     else:
         print_text(f"wrote {path}")
+    for line in unmet:
+        session(ctx).note(f"{line} (profile {wished.name})")
     planned = plan_memory(subject.shape, config, machine)
     if planned.verdict != "fits":
         session(ctx).note(f"but {planned.reasons[0]}")
