@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlm.cli._model import Place, find_place, read_remote_headers
+from mlm.cli._model import Place, find_place
+from mlm.cli._remote_headers import read_remote_headers
 from mlm.cli._session import Session
 from mlm.gguf.errors import GGUFError
 from mlm.gguf.finding import Finding, error, info
@@ -74,7 +75,8 @@ def _lint_here(
 
 def _lint_there(session: Session, place: Place, report: Report) -> None:
     assert place.hub is not None
-    headers = read_remote_headers(session, place.hub, place.revision, KEPT)
+    found = read_remote_headers(session, place.hub, place.revision, KEPT)
+    headers = [each.header for each in found]
     report.header = headers[0]
     report.findings += lint_header(headers[0], headers[1:])
     if len(headers) > 1:

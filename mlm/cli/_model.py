@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlm.errors import AuthError, NetworkError, NotFoundError
-from mlm.units import format_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from mlm.catalog.lookup import Catalog
     from mlm.catalog.types import Quant
     from mlm.cli._session import Session
+    from mlm.gguf.hole import RawHeader
     from mlm.gguf.types import GGUFHeader, GGUFMetadata
     from mlm.hardware.types import Hardware
     from mlm.planning.types import ModelShape
@@ -32,6 +32,7 @@ class Subject:
     shape: "ModelShape"
     origin: str  # "this machine", "the hub" or "the catalog": where its facts come from
     file: "ModelFile | None" = None  # where it is installed or local
+    headers: "tuple[RawHeader, ...]" = ()  # of all its files, where it is on the hub
 
 
 def find_subject(session: "Session", text: str, hardware: "Hardware") -> Subject:
@@ -115,13 +116,14 @@ def find_header(session: "Session", text: str) -> "tuple[str, GGUFHeader]":
     Raises:
         as `find_subject`; also when only the catalog knows the model.
     """
+    from mlm.cli._remote_headers import read_remote_headers
     from mlm.gguf.reader import read_file_header
 
     place = find_place(session, text)
     if place.path is not None:
         return place.ref, read_file_header(place.path)
     assert place.hub is not None
-    return place.ref, read_remote_headers(session, place.hub, place.revision)[0]
+    return place.ref, read_remote_headers(session, place.hub, place.revision)[0].header
 
 
 def _local(file: "ModelFile") -> Subject:
@@ -144,18 +146,19 @@ def _from_catalog(
     name = f"{entry.model_id}:{quant.quant}"
     try:
         wanted = HubRef(quant.repo_id, quant.quant, quant.filename)
-        metadata = _remote_metadata(session, wanted, quant.revision)
+        metadata, headers = _remote_metadata(session, wanted, quant.revision)
     except (NetworkError, AuthError, NotFoundError) as error:
         session.note(f"estimated from the catalog: {error.message}")
         return Subject(name, str(ref), shape_from_catalog(entry, quant), "the catalog")
-    return Subject(name, str(ref), shape_from_metadata(metadata), "the hub")
+    shape = shape_from_metadata(metadata)
+    return Subject(name, str(ref), shape, "the hub", headers=headers)
 
 
 def _from_hub(session: "Session", catalog: "Catalog", ref: "HubRef") -> Subject:
     from mlm.planning.shape import shape_from_catalog, shape_from_metadata
 
     try:
-        metadata = _remote_metadata(session, ref, "main")
+        metadata, headers = _remote_metadata(session, ref, "main")
     except NetworkError as error:
         for entry in catalog.entries:
             for quant in entry.quants:
@@ -164,7 +167,8 @@ def _from_hub(session: "Session", catalog: "Catalog", ref: "HubRef") -> Subject:
                     shape = shape_from_catalog(entry, quant)
                     return Subject(str(ref), str(ref), shape, "the catalog")
         raise
-    return Subject(str(ref), str(ref), shape_from_metadata(metadata), "the hub")
+    shape = shape_from_metadata(metadata)
+    return Subject(str(ref), str(ref), shape, "the hub", headers=headers)
 
 
 def _is_meant(ref: "HubRef", quant: "Quant") -> bool:
@@ -175,28 +179,17 @@ def _is_meant(ref: "HubRef", quant: "Quant") -> bool:
     return ref.quant is not None and ref.quant.upper() == quant.quant
 
 
-def _remote_metadata(session: "Session", ref: "HubRef", revision: str) -> "GGUFMetadata":
+def _remote_metadata(
+    session: "Session", ref: "HubRef", revision: str
+) -> "tuple[GGUFMetadata, tuple[RawHeader, ...]]":
+    """Return what the model says of itself, and its headers as they are, if all are complete."""
+    from mlm.cli._remote_headers import read_remote_headers
     from mlm.gguf.metadata import describe_model
     from mlm.gguf.reader import add_shards
 
-    first, *rest = read_remote_headers(session, ref, revision)
+    found = read_remote_headers(session, ref, revision)
+    first, *rest = [each.header for each in found]
     metadata = describe_model(first)
-    return add_shards(metadata, rest) if rest else metadata
-
-
-def read_remote_headers(
-    session: "Session", ref: "HubRef", revision: str, keep: frozenset[str] = frozenset()
-) -> "list[GGUFHeader]":
-    """Return the headers of all files of a model on the hub; ``keep`` as in `read_header`."""
-    from mlm.cli._hub import open_hub
-    from mlm.gguf.header import read_header
-    from mlm.store.variant import choose_variant
-
-    with open_hub(session, ref.repo_id) as hub:
-        repo = hub.resolve(ref.repo_id, revision)
-        variant = choose_variant(repo, ref)
-        names = [file.filename for file in variant.files]
-        headers = [read_header(hub.open_remote(repo.repo_id, repo.commit, n), keep) for n in names]
-    read = format_size(sum(header.header_bytes for header in headers))
-    session.note(f"read {read} of {format_size(variant.size_bytes)} from the hub")
-    return headers
+    raw = tuple(each.raw for each in found if each.raw is not None)
+    whole = raw if len(raw) == len(found) else ()
+    return (add_shards(metadata, rest) if rest else metadata), whole

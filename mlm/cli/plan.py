@@ -32,10 +32,10 @@ def plan(
     from mlm.cli._experience import read_calibration
     from mlm.cli._machine import planned_machine
     from mlm.cli._model import find_subject
+    from mlm.cli._rehearsed import plan_subject
     from mlm.cli._runtime_config import choose_config
     from mlm.errors import DoesNotFitError
     from mlm.planning.config_file import config_path
-    from mlm.planning.memory import plan_memory
     from mlm.planning.speed import predict_speed
 
     machine = planned_machine(session(ctx), hardware, memory)
@@ -44,7 +44,7 @@ def plan(
     config = choose_config(path, subject.shape, machine, overrides)
     if path.exists():
         session(ctx).note(f"as {path} has it")
-    planned = plan_memory(subject.shape, config, machine)
+    planned = plan_subject(subject, config, machine)
     known = read_calibration(session(ctx), machine)
     speeds = predict_speed(
         subject.shape, config, machine, calibration=known, model=subject.model_id

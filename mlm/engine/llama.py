@@ -69,9 +69,14 @@ class LoadLog:
     """
 
     _SIZE = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
+    _CACHE = re.compile(
+        r"(?:llama_kv_cache|llama_memory_recurrent|llama_dsv4_comp_state): "
+        r".*(?<!buffer )size\s*=\s*([\d.]+) MiB"
+    )
 
     def __init__(self) -> None:
         self._sizes: dict[tuple[str, BufferKind], int] = {}  # by llama.cpp's name of the place
+        self.cache_bytes = 0  # KV cache and recurrent state; also when they are not really made
         self._complaints: deque[str] = deque(maxlen=8)
         self._level = 0
         self._callback = C.llama_log_callback(self._receive)  # must live as long as the process
@@ -94,6 +99,8 @@ class LoadLog:
             size = int(float(found[3]) * 1024**2)
             kind = "repack" if found[1] in _REPACKED else _BUFFERS[found[2]]
             self._sizes[found[1], kind] = self._sizes.get((found[1], kind), 0) + size
+        elif found := self._CACHE.search(text):
+            self.cache_bytes += int(float(found[1]) * 1024**2)
         if self._level in (_LEVEL_WARN, _LEVEL_ERROR):
             sys.stderr.write(text)
             sys.stderr.flush()
@@ -111,13 +118,9 @@ class Model:
             on_progress(fraction)
             return True
 
-        C.llama_backend_init()
         params, self._kept_alive = _model_params(config)
         params.progress_callback = C.llama_progress_callback(progress)
-        with refused_if_miscompiled(system_info(), LIBRARIES):
-            self.handle = C.llama_model_load_from_file(os.fsencode(path), params)
-        if not self.handle:
-            raise LoadError(log.reason)
+        self.handle = _load_model(path, params, log)
         if C.llama_model_has_encoder(self.handle) and C.llama_model_has_decoder(self.handle):
             raise LoadError("encoder-decoder models are not supported")
         if C.llama_model_is_diffusion(self.handle):
@@ -151,6 +154,31 @@ def _model_params(config: WorkerConfig) -> tuple[Any, object]:
     overrides = (_Override * 2)(_Override(pattern.encode(), memory), _Override(None, None))
     params.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
     return params, overrides
+
+
+def _load_model(path: str, params: Any, log: LoadLog) -> Any:
+    C.llama_backend_init()
+    with refused_if_miscompiled(system_info(), LIBRARIES):
+        handle = C.llama_model_load_from_file(os.fsencode(path), params)
+    if not handle:
+        raise LoadError(log.reason)
+    return handle
+
+
+def rehearse(path: str, config: WorkerConfig, log: LoadLog) -> None:
+    """Let ``log`` hear what buffers a load would take, without taking them; for a process that
+    ends then.
+
+    Of the file only the header is read. llama.cpp still takes recurrent state for real.
+
+    Raises:
+        LoadError: llama.cpp refuses the model or the context.
+    """
+    params, _kept_alive = _model_params(config)
+    params.no_alloc, params.load_mode = True, C.LLAMA_LOAD_MODE_NONE  # mapping asserts here
+    model = _load_model(path, params, log)
+    if not C.llama_init_from_model(model, _context_params(config)):
+        raise LoadError(log.reason)
 
 
 class Vocabulary:
@@ -217,24 +245,7 @@ class Context:
     """The KV cache and the computation over it; one sequence per slot."""
 
     def __init__(self, model: Model, config: WorkerConfig, log: LoadLog) -> None:
-        if config.n_batch < config.n_parallel:
-            raise LoadError("n_batch must be at least the number of slots")
-        params = C.llama_context_default_params()
-        params.n_ctx = config.n_ctx
-        params.n_batch = config.n_batch
-        params.n_ubatch = config.n_batch if config.embedding else config.n_ubatch
-        params.n_seq_max = config.n_parallel
-        # One row of logits per slot and step; the default reserves one per token of a ubatch,
-        # which for a vocabulary of 150,000 is 300 MiB instead of 36.
-        params.n_outputs_max = 0 if config.embedding else config.n_parallel
-        params.n_threads = config.n_threads
-        params.n_threads_batch = config.n_threads_batch
-        params.flash_attn_type = _FLASH_ATTN[config.flash_attn]
-        params.type_k = _cache_type(config.type_k)
-        params.type_v = _cache_type(config.type_v)
-        params.embeddings = config.embedding
-        params.kv_unified = config.kv_unified
-        params.swa_full = config.swa_full
+        params = _context_params(config)
         self.handle = C.llama_init_from_model(model.handle, params)
         if not self.handle:
             raise LoadError(log.reason)
@@ -275,6 +286,29 @@ class Context:
         """Return the logits of the batch's token ``row``, valid until the next decode."""
         pointer = C.llama_get_logits_ith(self.handle, row)
         return np.ctypeslib.as_array(pointer, shape=(self._vocabulary.n_tokens,))
+
+
+def _context_params(config: WorkerConfig) -> Any:
+    """Return what llama.cpp shall make a context with; a worker and a rehearsal use the same."""
+    if config.n_batch < config.n_parallel:
+        raise LoadError("n_batch must be at least the number of slots")
+    params = C.llama_context_default_params()
+    params.n_ctx = config.n_ctx
+    params.n_batch = config.n_batch
+    params.n_ubatch = config.n_batch if config.embedding else config.n_ubatch
+    params.n_seq_max = config.n_parallel
+    # One row of logits per slot and step; the default reserves one per token of a ubatch,
+    # which for a vocabulary of 150,000 is 300 MiB instead of 36.
+    params.n_outputs_max = 0 if config.embedding else config.n_parallel
+    params.n_threads = config.n_threads
+    params.n_threads_batch = config.n_threads_batch
+    params.flash_attn_type = _FLASH_ATTN[config.flash_attn]
+    params.type_k = _cache_type(config.type_k)
+    params.type_v = _cache_type(config.type_v)
+    params.embeddings = config.embedding
+    params.kv_unified = config.kv_unified
+    params.swa_full = config.swa_full
+    return params
 
 
 class _Batch:

@@ -1,12 +1,14 @@
 """What a loaded model will occupy, per device."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mlm.hardware.types import Hardware
 from mlm.planning.buffers import compute_bytes, kv_bytes, mask_bytes, output_bytes
 from mlm.planning.placement import Device, Groups, Part, split_model
 from mlm.planning.repack import split_repacked
 from mlm.planning.types import (
+    ContextBuffers,
     DevicePlan,
     MemoryPlan,
     ModelShape,
@@ -23,22 +25,43 @@ BYTES_PER_TOKEN = 280
 _RUNTIME_BYTES = {
     "cuda": 450 * MIB, "rocm": 400 * MIB, "vulkan": 150 * MIB, "sycl": 300 * MIB, "metal": 64 * MIB,
 }  # fmt: skip
+_DEVICES = {"metal": "metal0", "mtl0": "metal0"}  # llama.cpp's name: ours, where they differ
 
 
-def plan_memory(shape: ModelShape, config: RuntimeConfig, hardware: Hardware) -> MemoryPlan:
+def plan_memory(
+    shape: ModelShape,
+    config: RuntimeConfig,
+    hardware: Hardware,
+    buffers: ContextBuffers | None = None,
+) -> MemoryPlan:
     """Return what the model will occupy with ``config`` on ``hardware``, and whether it fits.
 
-    ``kv_cache`` is the worst case, every slot full; llama.cpp reserves it at load.
+    ``kv_cache`` is the worst case, every slot full; llama.cpp reserves it at load. With llama.cpp's
+    own ``buffers`` for this config, figures are its figures and the plan is exact, unless it
+    plans for a device on which llama.cpp was not asked.
     """
-    return judge_plans(shape, config, plan_devices(shape, config, hardware))
+    plans = plan_devices(shape, config, hardware, buffers)
+    if buffers is None:
+        return judge_plans(shape, config, plans)
+    if unknown := _not_asked(plans, buffers):
+        note = f"llama.cpp was not asked about {', '.join(unknown)}, which it does not see here"
+        return judge_plans(replace(shape, notes=(*shape.notes, note)), config, plans)
+    return judge_plans(replace(shape, grade="exact", notes=()), config, plans)
 
 
-def plan_devices(shape: ModelShape, config: RuntimeConfig, hardware: Hardware) -> list[DevicePlan]:
+def plan_devices(
+    shape: ModelShape,
+    config: RuntimeConfig,
+    hardware: Hardware,
+    buffers: ContextBuffers | None = None,
+) -> list[DevicePlan]:
     """Return the figures alone: the CPU first, then each accelerator that holds a layer."""
     cpu, *others = split_model(shape, config, hardware)
     accelerators = [part for part in others if part.layers or part.output]
     plans = [_plan_cpu(shape, config, cpu, _repacking_isa(hardware, accelerators))]
     plans += [_plan_accelerator(shape, config, part) for part in accelerators]
+    if buffers is not None:
+        plans = _with_buffers(plans, buffers)
     return _share_main_memory(plans, [part.device for part in others])
 
 
@@ -129,23 +152,48 @@ def _mapped_bytes(shape: ModelShape, part: Part, plain: Sequence[Weight]) -> int
     return min(_bytes(shape.input) + held, shape.disk_bytes)
 
 
+def _with_buffers(plans: Sequence[DevicePlan], buffers: ContextBuffers) -> list[DevicePlan]:
+    """Return ``plans`` with llama.cpp's own figures in place of ours, where it has any.
+
+    It tells the size of all caches together; which device has how much of it remains ours.
+    """
+    cached = sum(plan.kv_cache for plan in plans)
+    shares = [plan.kv_cache / cached if cached else 0.0 for plan in plans]
+    if not cached:
+        shares[-1] = 1.0
+    compute = {} if _not_asked(plans, buffers) else _compute_by_device(buffers)
+    return [
+        replace(
+            plan,
+            kv_cache=round(buffers.kv_cache * share),
+            compute=compute.get(plan.device, plan.compute),
+            output=buffers.output if plan is plans[0] else 0,
+        )
+        for plan, share in zip(plans, shares, strict=True)
+    ]
+
+
+def _not_asked(plans: Sequence[DevicePlan], buffers: ContextBuffers) -> list[str]:
+    known = _compute_by_device(buffers)
+    return [plan.device for plan in plans if plan.device not in known]
+
+
+def _compute_by_device(buffers: ContextBuffers) -> dict[str, int]:
+    """Return the compute buffers by our names; memory pinned for a device is main memory."""
+    found: dict[str, int] = {}
+    for place, size in buffers.compute.items():
+        device = place.lower()
+        device = "cpu" if device.endswith("_host") else _DEVICES.get(device, device)
+        found[device] = found.get(device, 0) + size
+    return found
+
+
 def _share_main_memory(plans: list[DevicePlan], devices: Sequence[Device]) -> list[DevicePlan]:
     """Take from accelerators without memory of their own what the CPU needs."""
     unified = {device.name for device in devices if device.unified}
-    used = plans[0].total
+    left = plans[0].available - plans[0].total
     return [
-        DevicePlan(
-            plan.device,
-            plan.weights,
-            plan.kv_cache,
-            plan.compute,
-            plan.output,
-            plan.repack,
-            plan.overhead,
-            min(plan.available, plans[0].available - used),
-        )
-        if plan.device in unified
-        else plan
+        replace(plan, available=min(plan.available, left)) if plan.device in unified else plan
         for plan in plans
     ]
 

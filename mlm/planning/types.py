@@ -74,6 +74,15 @@ class RuntimeConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ContextBuffers:
+    """What llama.cpp says that a context takes besides weights, in bytes."""
+
+    kv_cache: int  # recurrent state included; on all devices together
+    compute: Mapping[str, int]  # by llama.cpp's name of the place: CPU, CUDA0, CUDA_Host
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
 class DevicePlan:
     """What one device will hold, in bytes. ``kv_cache`` is the worst case: every slot full."""
 

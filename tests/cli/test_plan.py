@@ -130,7 +130,7 @@ def test_a_bare_name_means_the_best_quantization_for_the_machine(mlm):
 
 def test_the_bundled_model_needs_no_network(mlm):
     result = mlm("--offline", "plan", "mlm-demo", "--json", *LAPTOP)
-    assert result.json["grade"] == "computed"
+    assert result.json["grade"] == "exact"
 
 
 @pytest.mark.parametrize("words", [(), ("--json",)])
