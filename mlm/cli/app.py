@@ -19,6 +19,7 @@ COMMANDS = (
     "recommend",
     "hardware",
     "catalog",
+    "search",
     "plan",
     "download",
     "verify",

@@ -1,15 +1,16 @@
 """A hub: what is in a repository, and the bytes of its files."""
 
 from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from mlm.errors import AuthError, NetworkError, UsageError
-from mlm.store.metadata import fetch_listing
+from mlm.store.metadata import fetch_listing, fetch_matches
 from mlm.store.names import is_commit, is_filename, is_repo_id, is_revision
 from mlm.store.refusal import Asked, HubProtocolError
 from mlm.store.remote import Access, RemoteSource
 from mlm.store.retry import Retry
-from mlm.store.types import RepoFiles
+from mlm.store.types import RepoFiles, RepoSummary
 from mlm.store.wire import Interrupted, Timeouts, Unreachable, Wire, host_of, is_loopback
 from mlm.units import MIB
 
@@ -17,6 +18,7 @@ _LISTING_RETRIES = 3
 _RANGE_RETRIES = 3
 _FIRST_READ_BYTES = MIB
 
+_T = TypeVar("_T")
 OnWait = Callable[[str, float], None]  # why, and for how many seconds
 
 
@@ -56,11 +58,27 @@ class Hub:
         if not is_revision(revision):
             raise UsageError(f"'{revision}' is not a revision", remedy="--revision main")
         self._check_online(repo_id)
-        asked = Asked(self.endpoint, repo_id, revision, None, self._access.token is not None)
+        token, wire = self._access.token, self._access.wire
+        asked = Asked(self.endpoint, repo_id, revision, None, token is not None)
+        return self._persist(lambda: fetch_listing(asked, token, wire))
+
+    def search(self, text: str, limit: int) -> list[RepoSummary]:
+        """Return up to ``limit`` repositories with GGUF files, those downloaded most first.
+
+        Raises:
+            NetworkError: the hub does not answer, or mlm was told to stay offline.
+        """
+        self._check_online("what you search for")
+        token, wire = self._access.token, self._access.wire
+        asked = Asked(self.endpoint, "the search", "main", None, token is not None)
+        return self._persist(lambda: fetch_matches(asked, text, limit, token, wire))
+
+    def _persist(self, fetch: Callable[[], _T]) -> _T:
+        """Return what ``fetch`` does, tried again where that may help."""
         retry = Retry(_LISTING_RETRIES, self.timeouts.backoff_s)
         while True:
             try:
-                return fetch_listing(asked, self._access.token, self._access.wire)
+                return fetch()
             except Unreachable:
                 raise  # nobody has answered yet: more likely a wrong address than a short failure
             except Interrupted as error:

@@ -1,4 +1,4 @@
-"""The one metadata call: repository and revision to commit, files, sizes and checksums.
+"""The metadata calls: repository and revision to commit, files, sizes and checksums; and search.
 
 Session, headers and errors are huggingface_hub's, whose client is given our limits: how much JSON,
 how long, how many redirects and to where. Its `HfApi` would cost another 100 ms of import for this
@@ -6,19 +6,21 @@ one request. What is left costs 200 ms, so it is imported only when a hub is rea
 """
 
 import os
+import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import mlm
 from mlm.errors import MlmError, NetworkError
-from mlm.store.names import is_commit, is_filename, is_sha256
+from mlm.store.names import is_commit, is_filename, is_repo_id, is_sha256
 from mlm.store.proxy import find_proxy
 from mlm.store.refusal import Asked, HubProtocolError, explain_refusal
-from mlm.store.types import RemoteFile, RepoFiles
+from mlm.store.types import RemoteFile, RepoFiles, RepoSummary
 from mlm.store.wire import (
     Interrupted,
     Wire,
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 
 MAX_LISTING_BYTES = 16 * MIB  # a real listing of a thousand files has 0.5 MiB
 MAX_REDIRECTS = 10
+_MAX_TAGS = 200
+_TAG = re.compile(r"[\w:./+-]{1,200}", re.ASCII)
+_T = TypeVar("_T")
 _LISTING_TIME_FACTOR = 4  # times the stall limit: the longest a whole listing may take
 
 
@@ -47,17 +52,48 @@ def fetch_listing(asked: Asked, token: str | None, wire: Wire) -> RepoFiles:
         Interrupted: it did not answer, or asks to come back later.
         NetworkError: what answered is not a hub.
     """
+    path = f"{asked.repo_id}/revision/{quote(asked.revision, safe='')}"
+    question = _Question(asked, f"/api/models/{path}", {"blobs": "true"})
+    return _fetch(question, _read_listing, token, wire)
+
+
+def fetch_matches(
+    asked: Asked, text: str, limit: int, token: str | None, wire: Wire
+) -> list[RepoSummary]:
+    """Return the repositories with GGUF files that the hub finds for ``text``, its order.
+
+    Raises: as `fetch_listing`.
+    """
+    wanted = {"search": text, "filter": "gguf", "sort": "downloads", "limit": str(limit)}
+    question = _Question(asked, "/api/models", wanted)
+    return _fetch(question, _read_matches, token, wire)[:limit]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One GET to the hub's API; ``asked`` says in errors what it was for."""
+
+    asked: Asked
+    path: str
+    params: dict[str, str]
+
+
+def _fetch(
+    question: _Question, read: Callable[[Asked, Any], _T], token: str | None, wire: Wire
+) -> _T:
+    """Return what ``read`` makes of the answer."""
     os.environ["HF_HUB_DISABLE_XET"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     from huggingface_hub import set_client_factory
 
-    set_client_factory(lambda: _limited_client(asked.endpoint, wire))
+    endpoint = question.asked.endpoint
+    set_client_factory(lambda: _limited_client(endpoint, wire))
     # The client's own timeouts begin anew with each byte, so a thread is waited for instead.
     times = wire.timeouts
-    answer: Future[RepoFiles] = Future()
+    answer: Future[_T] = Future()
 
     def ask() -> None:
         try:
-            answer.set_result(_ask(asked, token, wire))
+            answer.set_result(_ask(question, read, token, wire))
         except BaseException as error:
             answer.set_exception(error)
 
@@ -66,25 +102,27 @@ def fetch_listing(asked: Asked, token: str | None, wire: Wire) -> RepoFiles:
     try:
         return answer.result(limit_s)
     except TimeoutError:
-        raise _no_answer(asked.endpoint, wire) from None
+        raise _no_answer(endpoint, wire) from None
 
 
-def _ask(asked: Asked, token: str | None, wire: Wire) -> RepoFiles:
+def _ask(
+    question: _Question, read: Callable[[Asked, Any], _T], token: str | None, wire: Wire
+) -> _T:
     import httpx2
     from huggingface_hub import close_session, get_session
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
-    url = f"{asked.endpoint}/api/models/{asked.repo_id}/revision/{quote(asked.revision, safe='')}"
+    asked = question.asked
     try:
         response = get_session().get(
-            url,
-            params={"blobs": "true"},
+            f"{asked.endpoint}{question.path}",
+            params=question.params,
             headers=_headers(token),
             timeout=wire.timeouts.first_byte_s,
         )
         hf_raise_for_status(response)
-        return _read_listing(asked, response.json())
+        return read(asked, response.json())
     except HfHubHTTPError as error:
         raise explain_refusal(error.response.status_code, error.response.headers, asked) from error
     except httpx2.TooManyRedirects as error:
@@ -188,7 +226,42 @@ def _read_listing(asked: Asked, listing: dict[str, Any]) -> RepoFiles:
     if not is_commit(commit):
         raise HubProtocolError(asked.endpoint, "it names no commit")
     files = [_read_file(asked, sibling) for sibling in listing.get("siblings") or ()]
-    return RepoFiles(asked.repo_id, commit, tuple(file for file in files if file))
+    found = tuple(file for file in files if file)
+    return RepoFiles(asked.repo_id, commit, found, _read_tags(listing), _read_gated(listing))
+
+
+def _read_tags(listing: dict[str, Any]) -> tuple[str, ...]:
+    """Return the tags that are short and plain; what else a tag could be is of no use."""
+    tags = listing.get("tags") or ()
+    return tuple(t for t in tags[:_MAX_TAGS] if isinstance(t, str) and _TAG.fullmatch(t))
+
+
+def _read_gated(listing: dict[str, Any]) -> bool | None:
+    gated = listing.get("gated")
+    return bool(gated) if isinstance(gated, bool | str) else None
+
+
+def _read_matches(asked: Asked, listing: Any) -> list[RepoSummary]:
+    """Return what can be trusted of a list of repositories."""
+    if not isinstance(listing, list):
+        raise HubProtocolError(asked.endpoint, "it does not answer a search with a list")
+    return [
+        RepoSummary(
+            repo["id"],
+            _read_tags(repo),
+            _read_gated(repo),
+            _read_count(repo, "downloads"),
+            _read_count(repo, "likes"),
+        )
+        for repo in listing
+        if isinstance(repo["id"], str) and is_repo_id(repo["id"])
+    ]
+
+
+def _read_count(repo: dict[str, Any], name: str) -> int | None:
+    count = repo.get(name)
+    is_count = isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 2**63
+    return count if is_count else None
 
 
 def _read_file(asked: Asked, sibling: dict[str, Any]) -> RemoteFile | None:

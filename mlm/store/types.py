@@ -48,6 +48,19 @@ class RepoFiles:
     repo_id: str
     commit: str
     files: tuple[RemoteFile, ...]
+    tags: tuple[str, ...] = ()  # license:apache-2.0, base_model:org/name …
+    gated: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RepoSummary:
+    """A repository that the hub has found."""
+
+    repo_id: str
+    tags: tuple[str, ...]
+    gated: bool | None
+    downloads: int | None  # in the last month
+    likes: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,11 @@ class Repo:
             "siblings": [file.sibling(with_blobs=with_blobs) for file in files],
         } | self.info
 
+    def summarize(self) -> dict[str, Any]:
+        """Return what a search tells of it: the description without commit and files."""
+        described = self.describe(self.refs["main"], with_blobs=False)
+        return {key: value for key, value in described.items() if key not in ("sha", "siblings")}
+
     def list_tree(self, commit: str, folder: str, *, recursive: bool) -> list[dict[str, Any]]:
         """Return the answer to ``GET /api/models/{id}/tree/{rev}/{folder}``, all pages of it."""
         below = f"{folder}/" if folder else ""

@@ -32,6 +32,8 @@ class Routes:
     def describe(self, endpoint: str, target: str, form: str, headers: dict[str, str]) -> Answer:
         """Answer what is below ``/api/models/``; ``form`` is the body of a POST."""
         parts = urlsplit(target)
+        if parts.path == "/api/models":
+            return self._search(parse_qs(parts.query))
         match = _API.fullmatch(parts.path)
         repo = self._repos.get(match[1]) if match else None
         if match is None or repo is None:
@@ -83,6 +85,19 @@ class Routes:
             "Location": self._sign(file),
         }
         return Answer(302, about)
+
+    def _search(self, query: dict[str, list[str]]) -> Answer:
+        """Answer a search: repositories with all its words in their name, most downloads first."""
+        words = query.get("search", [""])[0].lower().split()
+        found = [
+            repo.summarize()
+            for name, repo in self._repos.items()
+            if repo.token is None and all(word in name.lower() for word in words)
+        ]
+        wanted = query.get("filter", [])
+        found = [repo for repo in found if set(wanted) <= set(repo["tags"])]
+        found.sort(key=lambda repo: -repo["downloads"])
+        return _json(found[: int(query.get("limit", ["1000"])[0])])
 
     def _page(self, url: str, query: dict[str, str], entries: list[dict[str, Any]]) -> Answer:
         start = int(query.get("cursor", "0"))
