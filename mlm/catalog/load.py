@@ -47,6 +47,19 @@ def load_catalog(user_dir: Path, cache_dir: Path) -> Catalog:
     return Catalog(tuple(sorted([*kept, *own], key=lambda entry: (entry.family, entry.params))))
 
 
+def find_own(user_dir: Path) -> dict[str, Path]:
+    """Return the models of the user's own layer, and the file that each is in.
+
+    Raises:
+        CatalogError: as `load_catalog`.
+    """
+    return {
+        model["model_id"]: path
+        for path in catalog_files(user_dir)
+        for model in _read_family(path)["models"]
+    }
+
+
 def mentions_repo(user_dir: Path, repo_id: str) -> bool:
     """Whether a catalog file may speak of the repository: cheap, and never wrongly False."""
     files = [*catalog_files(shipped_dir()), *catalog_files(user_dir)]

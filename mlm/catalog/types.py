@@ -110,6 +110,12 @@ class CatalogEntry:
     quality: Mapping[UseCase, float] = field(default_factory=dict)  # 0 to 100, see catalog/README
     mmproj: tuple[SideFile, ...] = ()  # what it needs to read pictures; one per repository
 
+    @property
+    def repo_ids(self) -> tuple[str, ...]:
+        """The repositories that its files are in, each once."""
+        quants = [quant.repo_id for quant in self.quants]
+        return tuple(dict.fromkeys([*quants, *(side.repo_id for side in self.mmproj)]))
+
     def projector(self, quant: Quant) -> SideFile | None:
         """Return the projector that a download of ``quant`` brings along, if one is known."""
         own = (file for file in self.mmproj if file.repo_id == quant.repo_id)

@@ -28,8 +28,8 @@ _DYNAMIC_SPREAD = 0.15
 # Shares by which files differ that were quantized by the rules: headers and small tensors, where
 # the shape tells all tensors; layers that each uploader treats in a way of his own, where not.
 _TOLD_SPREAD, _UNTOLD_SPREAD = 0.01, 0.08
-# Beyond this factor no recipe of an uploader explains it.
-_DOUBTED = 1.25
+# Beyond this factor no recipe of an uploader explains it. Of fewer parameters the header is most.
+_DOUBTED, _MIN_DOUBTED_PARAMS = 1.25, 1_000_000
 # Bytes in a header per token, from the sizes of published F16 and Q8_0 files: a piece of text with
 # score and type (SentencePiece), or text, type and about one merge (BPE); Llama 3 and Mistral's
 # Tekken have more merges than tokens.
@@ -73,7 +73,7 @@ def predict_file_size(facts: "Architecture", params: int, quant: str) -> SizeInt
 def doubt_size(entry: "CatalogEntry", quant: "Quant") -> str | None:
     """Return why the catalog's size of a file cannot be, or None: it may be right."""
     expected = predict_file_size(entry.architecture, entry.params, quant.quant)
-    if expected is None:
+    if expected is None or entry.params < _MIN_DOUBTED_PARAMS:
         return None
     low, high = round(expected.low / _DOUBTED), round(expected.high * _DOUBTED)
     if low <= quant.size_bytes <= high:

@@ -1,7 +1,7 @@
 """The metadata calls: repository and revision to commit, files, sizes and checksums; and search.
 
-Session, headers and errors are huggingface_hub's, whose client is given our limits: how much JSON,
-how long, how many redirects and to where. Its `HfApi` would cost another 100 ms of import for this
+Headers and errors are huggingface_hub's; the client has our limits: how much JSON, how long, how
+many redirects and to where. Its `HfApi` would cost another 100 ms of import for this
 one request. What is left costs 200 ms, so it is imported only when a hub is really asked.
 """
 
@@ -83,10 +83,6 @@ def _fetch(
 ) -> _T:
     """Return what ``read`` makes of the answer."""
     os.environ["HF_HUB_DISABLE_XET"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    from huggingface_hub import set_client_factory
-
-    endpoint = question.asked.endpoint
-    set_client_factory(lambda: _limited_client(endpoint, wire))
     # The client's own timeouts begin anew with each byte, so a thread is waited for instead.
     times = wire.timeouts
     answer: Future[_T] = Future()
@@ -102,27 +98,27 @@ def _fetch(
     try:
         return answer.result(limit_s)
     except TimeoutError:
-        raise _no_answer(endpoint, wire) from None
+        raise _no_answer(question.asked.endpoint, wire) from None
 
 
 def _ask(
     question: _Question, read: Callable[[Asked, Any], _T], token: str | None, wire: Wire
 ) -> _T:
     import httpx2
-    from huggingface_hub import close_session, get_session
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
     asked = question.asked
     try:
-        response = get_session().get(
-            f"{asked.endpoint}{question.path}",
-            params=question.params,
-            headers=_headers(token),
-            timeout=wire.timeouts.first_byte_s,
-        )
-        hf_raise_for_status(response)
-        return read(asked, response.json())
+        with _limited_client(asked.endpoint, wire) as client:
+            response = client.get(
+                f"{asked.endpoint}{question.path}",
+                params=question.params,
+                headers=_headers(token),
+                timeout=wire.timeouts.first_byte_s,
+            )
+            hf_raise_for_status(response)
+            return read(asked, response.json())
     except HfHubHTTPError as error:
         raise explain_refusal(error.response.status_code, error.response.headers, asked) from error
     except httpx2.TooManyRedirects as error:
@@ -133,8 +129,6 @@ def _ask(
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise HubProtocolError(asked.endpoint, "its listing is not what was expected") from error
-    finally:
-        close_session()
 
 
 def _headers(token: str | None) -> dict[str, str]:
