@@ -8,22 +8,32 @@ from mlm.cli._session import print_document, print_text
 from mlm.errors import DoesNotFitError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mlm.catalog.lookup import Catalog
     from mlm.hardware.types import Hardware
-    from mlm.planning.recommend import Recommendation, Rejection, Wish
+    from mlm.planning.calibration import Calibration
+    from mlm.planning.recommendation import Recommendation, Rejection, Wish
 
 
 def explain_model(
-    catalog: "Catalog", machine: "Hardware", wish: "Wish", text: str, *, as_json: bool
+    catalog: "Catalog",
+    machine: "Hardware",
+    wish: "Wish",
+    known: "Calibration",
+    text: str,
+    *,
+    as_json: bool,
 ) -> None:
-    """Print what each quantization of the model ``text`` comes to.
+    """Print what each quantization of the model ``text`` comes to, to be redone by hand.
 
     Raises:
         NotFoundError: the catalog does not know it.
         UsageError: it is not a name of the catalog.
     """
     from mlm.errors import UsageError
-    from mlm.planning.recommend import Recommendation, Rejection, consider, find_obstacle
+    from mlm.planning.recommend import compete, consider, find_obstacle, recommend
+    from mlm.planning.recommendation import Recommendation, Rejection
     from mlm.store.ref import NameRef, parse_ref
 
     ref = parse_ref(text)
@@ -31,15 +41,24 @@ def explain_model(
         raise UsageError(f"{text} is not in the catalog", remedy=f"mlm plan {text}")
     entry = catalog.find(ref.name)
     quants = [catalog.find_quant(entry, ref.quant)] if ref.quant else list(entry.quants)
-    results: list[Recommendation | Rejection]
-    if obstacle := find_obstacle(entry, wish):
-        results = [Rejection(entry.model_id, quant.quant, obstacle) for quant in quants]
-    else:
-        results = [consider(entry, quant, machine, wish) for quant in quants]
+    obstacle = find_obstacle(entry, wish)
+    results: list[Recommendation | Rejection] = [
+        Rejection(entry.model_id, quant.quant, obstacle)
+        if obstacle
+        else consider(entry, quant, machine, wish, known)
+        for quant in quants
+    ]
     if as_json:
         print_document("recommend", _document(results, machine, wish))
+    elif obstacle:
+        print_text("\n\n".join(_text(found, machine, {}) for found in results))
     else:
-        print_text("\n\n".join(_text(found) for found in results))
+        _, losers = compete(entry, machine, wish, known)
+        behind = {loser.quant: loser.reason for loser in losers}
+        texts = [_text(found, machine, behind) for found in results]
+        best = recommend(catalog.entries, machine, wish, 1, known).recommendations
+        texts += [f"best here: {each.label}, score {each.score:.1f}" for each in best]
+        print_text("\n\n".join(texts))
     if not any(isinstance(found, Recommendation) for found in results):
         raise typer.Exit(DoesNotFitError.exit_code)
 
@@ -49,7 +68,7 @@ def _document(
 ) -> dict[str, Any]:
     from mlm.cli._planned import device_fields, recommendation_fields
     from mlm.hardware.document import to_document
-    from mlm.planning.recommend import Recommendation
+    from mlm.planning.recommendation import Recommendation
 
     found = [result for result in results if isinstance(result, Recommendation)]
     found.sort(key=lambda r: -r.score)
@@ -72,19 +91,31 @@ def _document(
     }
 
 
-def _text(found: "Recommendation | Rejection") -> str:
+def _text(
+    found: "Recommendation | Rejection", machine: "Hardware", behind: "Mapping[str | None, str]"
+) -> str:
     from mlm.cli._columns import align, wrap
     from mlm.cli._plan_text import device_rows
-    from mlm.planning.recommend import Recommendation
+    from mlm.planning.recommendation import Recommendation
+    from mlm.planning.score import explain_fit, explain_loss, explain_speed
 
     if not isinstance(found, Recommendation):
         return wrap(f"{found.model}:{found.quant} is out: {found.reason}")
-    parts = found.parts
+    quality, loss, fit, speed = (
+        found.parts[name] for name in ("quality", "quant_loss", "fit", "speed")
+    )
+    use, tps = found.wish.use, found.speed
+    factors = f"{quality:.1f} x (1 - {loss:.4f}) x {fit:.4f} x {speed:.4f}"
     rows = [
-        ("quality", f"{parts['quality']:.1f}", f"published scores for {found.wish.use}, of 100"),
-        ("- quantization", f"{parts['quant_loss']:.1%}", f"what {found.quant.quant} loses"),
-        ("x fit", f"{parts['fit']:.2f}", "1 with memory to spare, 0.98 at four fifths of it"),
-        ("x speed", f"{parts['speed']:.2f}", f"{found.speed.mid:.1f} tokens/s"),
-        ("= score", f"{found.score:.1f}", ""),
+        ("quality", f"{quality:.1f}", f"of 100, by published scores for {use}"),
+        ("quant. loss", f"{loss:.4f}", explain_loss(found.entry, found.quant.quant)),
+        ("fit", f"{fit:.4f}", explain_fit(found.devices, machine)),
+        ("speed", f"{speed:.4f}", explain_speed(tps.mid, use)),
+        ("score", f"{found.score:.1f}", factors),
     ]
-    return f"{found.label}\n{align(rows, right=(1,))}\n{align(device_rows(found.devices))}"
+    lines = [found.label, align(rows, right=(1,))]
+    lines.append(f"tokens/s     {tps.mid:.4g} ({tps.low:.3g} to {tps.high:.3g})")
+    lines.append(align(device_rows(found.devices)))
+    if reason := behind.get(found.quant.quant):
+        lines.append(wrap(f"not chosen: {reason}"))
+    return "\n".join(lines)

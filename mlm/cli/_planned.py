@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlm.planning.recommend import Recommendation
+    from mlm.planning.recommendation import Recommendation
     from mlm.planning.types import DevicePlan, RuntimeConfig, SpeedInterval
 
 
@@ -26,6 +26,8 @@ def recommendation_fields(found: "Recommendation") -> dict[str, Any]:
         "decode_tps": interval_fields(found.decode),
         "prefill_tps": interval_fields(found.prefill),
         "n_ctx_slot": found.config.n_ctx_slot,
+        "n_ctx_most": found.n_ctx_most,
+        "license": found.entry.license,
         "score": round(found.score, 2),
         "score_parts": {name: round(part, 4) for name, part in found.parts.items()},
         "reasons": list(found.reasons),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mlm.catalog.types import CatalogEntry
     from mlm.hardware.types import Hardware
-    from mlm.planning.recommend import Ranking, Recommendation, Wish
+    from mlm.planning.recommendation import Ranking, Recommendation, Wish
 
 _N_EXPLAINED = 3  # rows whose reasons are printed under the table
 
@@ -40,6 +40,15 @@ MinTpsOpt = Annotated[
         callback=finite,
     ),
 ]
+LicenseOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--license",
+        metavar="ID",
+        help="Only models under this licence: Apache-2.0, or permissive for any such.",
+        show_default=False,
+    ),
+]
 TopOpt = Annotated[int, typer.Option("--top", min=1, metavar="N", help="How many to show.")]
 ExplainOpt = Annotated[
     str | None,
@@ -61,6 +70,7 @@ def recommend(
     min_tps: MinTpsOpt = None,
     memory: MemoryOpt = None,
     hardware: HardwareOpt = None,
+    license: LicenseOpt = None,
     top: TopOpt = 5,
     explain: ExplainOpt = None,
     as_json: JsonOpt = False,
@@ -70,20 +80,22 @@ def recommend(
     For example: mlm recommend --use code --users 2
     """
     from mlm.catalog.load import load_catalog
+    from mlm.cli._experience import read_calibration
     from mlm.cli._machine import planned_machine
-    from mlm.planning.recommend import Wish
     from mlm.planning.recommend import recommend as rank
+    from mlm.planning.recommendation import Wish
 
     home = session(ctx).settings.home
     machine = planned_machine(session(ctx), hardware, memory)
     catalog = load_catalog(home.catalog, home.cache)
-    wish = Wish(use, n_ctx, users, min_tps)
+    wish = Wish(use, n_ctx, users, min_tps, license)
+    known = read_calibration(session(ctx), machine)
     if explain is not None:
         from mlm.cli._explain import explain_model
 
-        explain_model(catalog, machine, wish, explain, as_json=as_json)
+        explain_model(catalog, machine, wish, known, explain, as_json=as_json)
         return
-    ranking = rank(catalog.entries, machine, wish, top)
+    ranking = rank(catalog.entries, machine, wish, top, known)
     if as_json:
         print_document("recommend", _document(ranking, machine, wish))
     elif ranking.recommendations:
@@ -117,6 +129,9 @@ def _nothing_found(
         longest = max(made, key=lambda entry: entry.architecture.n_ctx_train)
         reason = f"the longest context is that of {longest.model_id}, "
         reason += f"{longest.architecture.n_ctx_train} tokens"
+    elif wish.license:
+        there = ", ".join(sorted({entry.license for entry in entries if not entry.bundled}))
+        reason, remedy = f"none under {wish.license} is made for it", f"the licences are: {there}"
     else:
         reason, remedy = "none is made for it", "mlm recommend --use chat"
     return DoesNotFitError(
@@ -145,11 +160,9 @@ def _table(ranking: "Ranking") -> str:
     from mlm.cli._columns import align, wrap
 
     shown = ranking.recommendations
-    rows: list[tuple[str, ...]] = [
-        ("", "MODEL", "SCORE", "QUALITY", "MEMORY", "TOKENS/S", "CONTEXT")
-    ]
+    rows: list[tuple[str, ...]] = [("", "MODEL", "SCORE", "MEMORY", "TOKENS/S", "CONTEXT")]
     rows += [(str(rank), *_cells(found)) for rank, found in enumerate(shown, start=1)]
-    lines = [align(rows, right=(2, 3, 4, 5, 6)), ""]
+    lines = [align(rows, right=(2, 3, 4, 5)), ""]
     for rank, found in enumerate(shown[:_N_EXPLAINED], start=1):
         lines.append(f"{rank}  {found.label}")
         lines += [wrap(reason, indent="   - ") for reason in found.reasons]
@@ -159,11 +172,11 @@ def _table(ranking: "Ranking") -> str:
 def _cells(found: "Recommendation") -> tuple[str, ...]:
     from mlm.units import format_size, format_tokens
 
+    least, most = (format_tokens(n or 0) for n in (found.config.n_ctx_slot, found.n_ctx_most))
     return (
         found.label,
         f"{found.score:.0f}",
-        f"{found.quality:.0f}",
         format_size(found.memory_bytes),
         f"{found.speed.low:.0f}-{found.speed.high:.0f}",
-        format_tokens(found.config.n_ctx_slot),
+        f"{least}-{most}" if most != least else least,
     )

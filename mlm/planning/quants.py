@@ -20,7 +20,7 @@ _UNKNOWN_DIVERGENCE = 0.1
 _REFERENCE_PARAMS = 8e9
 # Large models lose less: in MMLU a third at 70 billion parameters, about the square root of the
 # sizes (matt-c1/llama-3-quant-comparison). Beyond threefold nothing has been measured.
-_MAX_FACTOR = 3.0
+MOST_LOSS_FACTOR = 3.0
 _BASE_TYPES = {
     "MXFP4_MOE": "MXFP4", "IQ2_M": "IQ2_S", "IQ3_M": "IQ3_S", "IQ3_XS": "IQ3_S",
 }  # fmt: skip
@@ -28,11 +28,14 @@ _BASE_TYPES = {
 
 def quality_loss(quant: str, params: int) -> float:
     """Return the share of quality, 0 to 1, that a model of that size loses by quantization."""
+    factor = min(math.sqrt(_REFERENCE_PARAMS / max(params, 1)), MOST_LOSS_FACTOR)
+    return 1 - math.exp(-factor * divergence_at_8b(quant))
+
+
+def divergence_at_8b(quant: str) -> float:
+    """Return the KL divergence that the quantization brings to a model of 8 billion parameters."""
     name = _plain(quant)
-    if name in _NATIVE:
-        return 0.0
-    factor = min(math.sqrt(_REFERENCE_PARAMS / max(params, 1)), _MAX_FACTOR)
-    return 1 - math.exp(-factor * _DIVERGENCE_AT_8B.get(name, _UNKNOWN_DIVERGENCE))
+    return 0.0 if name in _NATIVE else _DIVERGENCE_AT_8B.get(name, _UNKNOWN_DIVERGENCE)
 
 
 def base_type(quant: str) -> str:

@@ -1,6 +1,9 @@
 """``mlm recommend``: advice for people, the same as a document for scripts."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,9 +127,48 @@ def test_explain_shows_the_arithmetic(mlm):
     result = mlm("recommend", "--hardware", "RTX 4090", "--explain", "qwen3-8b:Q4_K_M")
     assert result.exit_code == 0
     assert widest(result.stdout) <= 80
-    for words in ("qwen3-8b:Q4_K_M", "quality", "- quantization", "x fit", "x speed", "= score"):
+    for words in ("qwen3-8b:Q4_K_M", "quality", "quant. loss", "fit", "speed", "score"):
         assert words in result.stdout
     assert "KV cache" in result.stdout
+
+
+def test_the_arithmetic_of_a_score_can_be_redone_by_hand(mlm):
+    text = mlm("recommend", "--hardware", "RTX 3060, 32GB", "--explain", "qwen3-8b:Q4_K_M").stdout
+    figures = dict(re.findall(r"^(quality|quant\. loss|fit|speed|score) +([\d.]+)", text, re.M))
+    quality, loss, fit, speed, score = map(float, figures.values())
+    assert quality * (1 - loss) * fit * speed == pytest.approx(score, abs=0.06)
+    assert "1 - exp(-0.0282 x min(sqrt(8 / 8.19" in text
+    assert "share of cuda0 in use" in text
+    assert "best here: " in text
+
+
+def test_explain_says_why_a_quantization_was_not_chosen(mlm):
+    text = mlm("recommend", "--hardware", "RTX 3060", "--explain", "qwen3-8b").stdout
+    assert "not chosen: with four bits it fits too" in text
+    assert re.search(r"not chosen: \w+ scores [\d.]+, this [\d.]+", text)
+
+
+def test_only_licences_that_were_wished_for(mlm):
+    document = mlm("recommend", "--json", "--hardware", "RTX 4090", "--license", "permissive").json
+    assert {found["license"] for found in document["recommendations"]} <= {"Apache-2.0", "MIT"}
+    result = mlm("recommend", "--hardware", "RTX 4090", "--license", "GPL-3.0")
+    assert result.exit_code == 4
+    assert "none under GPL-3.0" in result.stderr
+    assert "Apache-2.0" in result.stderr
+
+
+def test_neither_hashes_nor_time_change_the_answer(warm_home):
+    command = [sys.executable, "-m", "mlm", "recommend", "--json", "--hardware", "RTX 3060"]
+    answers = {
+        subprocess.run(
+            command,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(answers) == 1
 
 
 def test_explain_compares_all_quantizations_of_a_model(mlm):

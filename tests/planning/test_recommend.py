@@ -1,5 +1,6 @@
 """The ranking follows from quality, fit and speed, and nothing is dropped without a reason."""
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -9,16 +10,10 @@ from fakes.facts import GB, LLAMA_8B, MIXTRAL, entry, gpu, machine, quant
 from mlm.catalog.load import load_catalog
 from mlm.catalog.types import CatalogEntry
 from mlm.hardware.types import Hardware
+from mlm.planning.calibration import Calibration, Correction
 from mlm.planning.quants import base_type, quality_loss
-from mlm.planning.recommend import (
-    Ranking,
-    Recommendation,
-    Rejection,
-    Wish,
-    choose_quant,
-    consider,
-    recommend,
-)
+from mlm.planning.recommend import choose_quant, consider, recommend
+from mlm.planning.recommendation import Ranking, Recommendation, Rejection, Wish
 from mlm.units import GIB
 
 SMALL = replace(LLAMA_8B, n_layer=16, n_embd=2048, n_head=16, head_dim=128, n_ff=8192)
@@ -128,6 +123,82 @@ def test_only_the_best_are_listed_and_the_rest_keep_their_rank():
     assert any(r.reason.startswith("rank 3") for r in ranking.rejected)
     fast = recommend(models, machine(32, gpu(24)), Wish(), top=2)
     assert any("cannot be among the best 2" in r.reason for r in fast.rejected)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kept"),
+    [
+        ("permissive", ["free:Q4_K_M"]),
+        ("apache-2.0", ["free:Q4_K_M"]),
+        ("LicenseRef-Gemma", ["bound:Q4_K_M"]),
+        (None, ["bound:Q4_K_M", "free:Q4_K_M"]),
+    ],
+)
+def test_only_models_under_the_wished_licence_are_recommended(wanted, kept: list[str]):
+    models = [
+        small("free", license="Apache-2.0", quality={"chat": 50.0}),
+        entry("bound", license="LicenseRef-Gemma"),
+    ]
+    ranking = recommend(models, machine(32, gpu(24)), Wish(license=wanted))
+    assert labels(ranking) == kept
+    if wanted == "permissive":
+        why = "its licence is LicenseRef-Gemma, you asked for permissive"
+        assert reason(ranking, "bound") == why
+
+
+def test_three_bits_are_for_those_whom_four_do_not_fit():
+    quants = (quant("Q3_K_M", 4_018_918_432), quant("IQ4_XS", 4_447_663_136))
+    roomy = recommend([entry("it", *quants)], machine(32, bandwidth=9 * GB), Wish())
+    assert labels(roomy) == ["it:IQ4_XS"]
+    assert "with four bits it fits too (IQ4_XS)" in reason(roomy, "it")
+    narrow = recommend([entry("it", *quants)], machine(4.9), Wish())
+    assert labels(narrow) == ["it:Q3_K_M"]
+
+
+def test_three_bits_on_the_card_beat_four_that_crawl_beside_it():
+    quants = (quant("Q3_K_M", 4_018_918_432), quant("IQ4_XS", 4_447_663_136))
+    ranking = recommend([entry("it", *quants)], machine(32, gpu(4.8), bandwidth=9 * GB), Wish())
+    assert labels(ranking) == ["it:Q3_K_M"]
+
+
+def test_it_says_how_long_a_context_would_do():
+    [found] = recommend([entry()], machine(32), Wish()).recommendations
+    assert found.config.n_ctx_slot == 8192
+    assert found.n_ctx_most == 131_072
+    assert "131072 tokens fit too" in found.reasons[1]
+    [tight] = recommend([entry()], machine(8), Wish()).recommendations
+    assert tight.n_ctx_most in (8192, 16_384)
+    [asked] = recommend([entry()], machine(32), Wish(n_ctx_slot=131_072)).recommendations
+    assert "fit too" not in asked.reasons[1]
+
+
+def test_the_order_of_the_catalog_does_not_matter(tmp_path: Any):
+    entries = list(load_catalog(tmp_path / "none", tmp_path / "cache").entries)
+    hardware = machine(14, bandwidth=38 * GB)
+    usual = recommend(entries, hardware, Wish())
+    random.Random(7).shuffle(entries)
+    assert recommend(entries, hardware, Wish()) == usual
+
+
+def test_what_ran_here_before_corrects_the_speeds():
+    slow = Correction(factor=0.5, spread=0.05, n=5)
+    known = Calibration(of_devices={("cpu", "decode_tps"): slow})
+    plain = consider(entry(), quant(), machine(32), Wish())
+    corrected = consider(entry(), quant(), machine(32), Wish(), known)
+    assert isinstance(plain, Recommendation) and isinstance(corrected, Recommendation)
+    assert corrected.decode.mid == pytest.approx(plain.decode.mid / 2)
+    assert corrected.score < plain.score
+
+
+def test_those_behind_say_what_they_lack():
+    models = [
+        small("fast", quality={"chat": 30.0}),
+        entry("good", quality={"chat": 60.0}),
+    ]
+    ranking = recommend(models, machine(32, gpu(24)), Wish(), top=1)
+    assert labels(ranking) == ["good:Q4_K_M"]
+    ranking = recommend(models, machine(32, bandwidth=20 * GB), Wish(), top=1)
+    assert "than fast:Q4_K_M" in reason(ranking, "good") or "good" in labels(ranking)[0]
 
 
 def test_more_users_need_more_cache():
