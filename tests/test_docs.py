@@ -3,14 +3,17 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from generate_reference import generated_files
 
 from mlm.cli.app import COMMANDS
+from mlm.cli.config.export import Target
 from mlm.engine.messages import SamplingParams
 from mlm.manifest.document import read_schema
 from mlm.manifest.manifest_file import read_manifest
+from mlm.planning.config_file import allowed_values
 from mlm.planning.profiles import PROFILES, Profile
 from mlm.planning.types import RuntimeConfig
 
@@ -49,7 +52,13 @@ def test_every_command_in_the_docs_exists():
 def test_every_key_of_a_runtime_config_is_documented():
     described = (ROOT / "docs/reference/runtime-config.md").read_text(encoding="utf-8")
     keys = {field.name for field in dataclasses.fields(RuntimeConfig)} - {"reasons"}
-    assert sorted(key for key in keys if f"`{key}`" not in described) == []
+    rows = {key: f"\n| `{key}` | {allowed_values(key)} | " for key in keys}
+    assert sorted(key for key, row in rows.items() if row not in described) == []
+
+
+def test_every_target_of_an_export_is_documented():
+    described = (ROOT / "docs/reference/runtime-config.md").read_text(encoding="utf-8")
+    assert [target for target in get_args(Target) if f"\n| `{target}` |" not in described] == []
 
 
 def test_the_table_of_profiles_says_what_they_fix():

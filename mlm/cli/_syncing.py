@@ -96,7 +96,7 @@ def _sync_model(
         status = "planned" if dry_run else "written"
     if status == "written":
         if state == "edited":
-            run.note(f"{path} was not as mlm sync writes it; what it was is in {path}.previous")
+            run.note(f"{path} was not as mlm sync writes it; see mlm config rollback {wanted.name}")
         _write_config(run, wanted, _place(run.settings, locked, locked.files[0].filename), path)
     return Synced(locked, files, path, status)
 
@@ -184,7 +184,8 @@ def _write_config(run: "Session", wanted: "WantedModel", model: Path, path: Path
     """Plan the config for this machine around what is asked for, and seal it."""
     from mlm.cli._machine import planned_machine
     from mlm.gguf.reader import read_metadata
-    from mlm.planning.config_file import format_config, write_config_text
+    from mlm.planning.config_file import format_config
+    from mlm.planning.config_versions import write_version
     from mlm.planning.memory import plan_memory
     from mlm.planning.runtime import plan_runtime
     from mlm.planning.shape import shape_from_metadata
@@ -193,7 +194,7 @@ def _write_config(run: "Session", wanted: "WantedModel", model: Path, path: Path
     shape = shape_from_metadata(read_metadata(model))
     config = plan_runtime(shape, machine, wanted.overrides)
     text = format_config(config, wanted.name, advice="Change it in mlm.yaml, not here")
-    write_config_text(path, seal(text, wanted.config_sha256))
+    write_version(path, seal(text, wanted.config_sha256))
     planned = plan_memory(shape, config, machine)
     if planned.verdict != "fits":
         run.note(f"{wanted.name}: {planned.reasons[0]}")

@@ -23,6 +23,11 @@ def seal(text: str, asked_sha256: str) -> str:
     )
 
 
+def is_sealed(text: str) -> bool:
+    """Whether `mlm sync` wrote ``text``, however it was edited since."""
+    return _SEAL.match(text) is not None
+
+
 def judge(text: str | None, asked_sha256: str) -> State:
     """Return what a config file is for somebody who asks for ``asked_sha256``; None: no file."""
     if text is None:

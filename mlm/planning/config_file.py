@@ -1,6 +1,6 @@
 """A runtime config as a YAML file that people read and edit: each value under its reason."""
 
-import contextlib
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -11,7 +11,6 @@ from typing import Any, get_args
 import mlm
 from mlm import strictyaml
 from mlm.errors import NotFoundError, UsageError
-from mlm.paths import replace_text
 from mlm.planning.runtime import MAX_SLOTS, MAX_THREADS
 from mlm.planning.types import (
     FlashAttention,
@@ -40,6 +39,8 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
 _NULLABLE = frozenset(("max_tokens",))
 _FIELDS = tuple(field.name for field in fields(RuntimeConfig) if field.name != "reasons")
 _ADVICE = "Edit what you like"
+_WRITER = re.compile(r"^# How mlm runs this model; written by mlm (\S+)\. ", re.MULTILINE)
+_MAX_NAME_BYTES = 180  # of the 255 that file systems take: versions and drafts add to it
 _UNSAFE = re.compile(r"[^\w.+@ -]")
 
 
@@ -51,13 +52,11 @@ class ConfigError(UsageError):
 
 def config_path(config_dir: Path, model_id: str) -> Path:
     """Return where the config of a model is kept: ``org/repo:Q4`` in ``org--repo@Q4.yaml``."""
-    name = model_id.replace("/", "--").replace(":", "@")
-    return config_dir / f"{_UNSAFE.sub('_', name)}.yaml"
-
-
-def previous_path(path: Path) -> Path:
-    """Return where the config that ``path`` had before the last write is kept."""
-    return path.with_name(f"{path.name}.previous")
+    name = _UNSAFE.sub("_", model_id.replace("/", "--").replace(":", "@"))
+    if len(name.encode()) > _MAX_NAME_BYTES:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+        name = f"{name.encode()[:_MAX_NAME_BYTES].decode(errors='ignore')}-{digest}"
+    return config_dir / f"{name}.yaml"
 
 
 def config_fields(config: RuntimeConfig) -> dict[str, Any]:
@@ -80,31 +79,6 @@ def format_config(config: RuntimeConfig, model_id: str, *, advice: str = _ADVICE
     return "\n".join(lines) + "\n"
 
 
-def write_config(path: Path, config: RuntimeConfig, model_id: str) -> None:
-    """Write the config; what was there before stays beside it, see `previous_path`.
-
-    Raises:
-        ConfigError: the file cannot be written.
-    """
-    write_config_text(path, format_config(config, model_id))
-
-
-def write_config_text(path: Path, text: str) -> None:
-    """Write a config that has been formatted already. Raises as `write_config`."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            old = path.read_text(encoding="utf-8")
-            if old != text:
-                replace_text(previous_path(path), old)
-        replace_text(path, text)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "the old one is not UTF-8 text"
-        raise ConfigError(
-            f"cannot write {path}: {reason}", remedy="mlm --home DIR config generate REF"
-        ) from error
-
-
 def read_config(path: Path) -> RuntimeConfig:
     """Return the config in the file ``path``; its reasons are the comments above its lines.
 
@@ -113,6 +87,11 @@ def read_config(path: Path) -> RuntimeConfig:
         ConfigError: a key is unknown, missing, or has a value that cannot be.
         YamlError: it is not YAML.
     """
+    return load_config(path)[1]
+
+
+def load_config(path: Path) -> tuple[str, RuntimeConfig]:
+    """Return also the text of the file. Raises as `read_config`."""
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(strictyaml.MAX_BYTES + 1)  # one more, so that it is refused
@@ -122,7 +101,7 @@ def read_config(path: Path) -> RuntimeConfig:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
-    return parse_config(text, source=str(path))
+    return text, parse_config(text, source=str(path))
 
 
 def parse_config(text: str, *, source: str) -> RuntimeConfig:
@@ -137,7 +116,7 @@ def parse_config(text: str, *, source: str) -> RuntimeConfig:
         raise ConfigError(f"{document.where(())}: not a list of settings")
     for key in values:
         if key not in _FIELDS and key != _MODEL:
-            raise _unknown(document, key)
+            raise _unknown(document, key, text)
     for key in _REQUIRED:
         if key not in values:
             raise ConfigError(f"{source}: {key} is missing", remedy="mlm config generate REF")
@@ -148,10 +127,25 @@ def parse_config(text: str, *, source: str) -> RuntimeConfig:
     return config
 
 
-def _unknown(document: Document, key: str) -> ConfigError:
+def _unknown(document: Document, key: str, text: str) -> ConfigError:
     near = get_close_matches(key, _FIELDS, n=1)
     hint = f"did you mean {near[0]}?" if near else f"settings are: {', '.join(_FIELDS)}"
+    writer = _WRITER.search(text)
+    if writer and writer[1] != mlm.__version__:
+        hint = f"mlm {writer[1]} wrote the file, this is {mlm.__version__}: update mlm, or {hint}"
     return ConfigError(f"{document.where((key,))}: there is no setting '{key}'", remedy=hint)
+
+
+def allowed_values(key: str) -> str:
+    """Return in words what the setting ``key`` may be."""
+    if key in _COUNTS:
+        least, most = _COUNTS[key]
+        words = f"a whole number from {least} to {most}"
+    elif key in _WORDS:
+        words = f"one of {', '.join(_WORDS[key])}"
+    else:
+        words = "true or false"
+    return f"{words}, or null" if key in _NULLABLE else words
 
 
 def _checked(document: Document, key: str, value: Any) -> Any:
@@ -160,15 +154,14 @@ def _checked(document: Document, key: str, value: Any) -> Any:
         return None
     if key in _COUNTS:
         least, most = _COUNTS[key]
-        wanted = f"a whole number from {least} to {most}"
         is_right = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
     elif key in _WORDS:
-        wanted = f"one of {', '.join(_WORDS[key])}"
         is_right = value in _WORDS[key]
     else:
-        wanted, is_right = "true or false", isinstance(value, bool)
+        is_right = isinstance(value, bool)
     if not is_right:
-        raise ConfigError(f"{document.where((key,))}: {key} is {value!r}, not {wanted}")
+        where, wanted = document.where((key,)), allowed_values(key)
+        raise ConfigError(f"{where}: {key} is {value!r}, not {wanted}")
     return value
 
 

@@ -33,13 +33,6 @@ def test_generate_as_a_document(mlm, home: Path, model: Path):
     assert document["reasons"]["n_threads"] == "as you asked"
 
 
-def test_generating_again_keeps_the_old_file(mlm, home: Path, model: Path):
-    mlm("config", "generate", model, "--threads", "1")
-    mlm("config", "generate", model, "--threads", "2")
-    assert "n_threads: 1\n" in (home / "config" / "small.yaml.previous").read_text()
-    assert "n_threads: 2\n" in (home / "config" / "small.yaml").read_text()
-
-
 def test_show_prints_what_is_kept(mlm, home: Path, model: Path):
     mlm("config", "generate", model, "--threads", "1")
     path = home / "config" / "small.yaml"
@@ -118,6 +111,18 @@ def test_without_a_profile_it_is_what_would_be_served_anyway(mlm, model: Path):
     planned = mlm("config", "show", model, "--json").json
     written = mlm("config", "generate", model, "--json").json
     assert written["profile"] == "balanced"
-    for key in ("path", "unmet"):
-        planned.pop(key, None), written.pop(key, None)
-    assert written == planned
+    assert written["verdict"] == "fits"
+    differs = {key for key in written if written[key] != planned.get(key)}
+    assert differs == {"path", "unmet"}
+
+
+def test_what_fits_no_more_is_said_where_it_is_shown(mlm, home: Path, model: Path):
+    mlm("config", "generate", model, "--ctx", "512")
+    path = home / "config" / "small.yaml"
+    path.write_text(path.read_text().replace("n_ctx: 2048", "n_ctx: 2000000000"))
+    result = mlm("config", "show", model)
+    assert result.exit_code == 0
+    assert "but cpu needs" in result.stderr
+    assert "mlm config diff" in result.stderr
+    assert mlm("config", "show", model, "--json").json["verdict"] == "does_not_fit"
+    assert mlm("plan", model).exit_code == 4

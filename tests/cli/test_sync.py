@@ -11,7 +11,8 @@ from fakes.hub import FakeHub, File
 from fakes.processes import wait_until
 
 from mlm.errors import ExitCode
-from mlm.planning.config_file import config_path, previous_path, read_config
+from mlm.planning.config_file import config_path, read_config
+from mlm.planning.config_versions import list_versions
 
 pytestmark = pytest.mark.usefixtures("warm_home")
 
@@ -227,8 +228,8 @@ def test_a_config_edited_by_hand_is_put_aside_when_nothing_is_frozen(mlm, commit
     assert mlm("sync", "--frozen").exit_code == ExitCode.GATE_FAILED
     assert config.read_text() == edited
     result = mlm("sync")
-    assert f"{previous_path(config)}" in result.stderr.replace("\n", "")
-    assert previous_path(config).read_text() == edited
+    assert f"mlm config rollback {REF}" in result.stderr
+    assert [version.path.read_text() for version in list_versions(config)] == [edited]
     assert mlm("sync", "--frozen").exit_code == ExitCode.OK
 
 

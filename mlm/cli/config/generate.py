@@ -28,8 +28,10 @@ def generate(
     from mlm.cli._machine import planned_machine
     from mlm.cli._model import find_subject
     from mlm.cli.config._document import config_document
+    from mlm.cli.config._sealed import note_if_sealed
     from mlm.cli.config._wishes import choose_profile
-    from mlm.planning.config_file import config_path, write_config
+    from mlm.planning.config_file import config_path, format_config
+    from mlm.planning.config_versions import write_version
     from mlm.planning.memory import plan_memory
     from mlm.planning.reasons import find_unmet
     from mlm.planning.runtime import plan_runtime
@@ -40,14 +42,15 @@ def generate(
     config = plan_runtime(subject.shape, machine, overrides, wished)
     unmet = find_unmet(config, config.reasons, wished)
     path = config_path(session(ctx).settings.home.config, subject.model_id)
-    write_config(path, config, subject.model_id)
+    note_if_sealed(session(ctx), path)
+    write_version(path, format_config(config, subject.model_id))
+    planned = plan_memory(subject.shape, config, machine)
     if as_json:
-        document = config_document(subject.model_id, path, config)
+        document = config_document(subject.model_id, path, config, planned)
         print_document("config", {**document, "unmet": unmet})
     else:
         print_text(f"wrote {path}")
     for line in unmet:
         session(ctx).note(f"{line} (profile {wished.name})")
-    planned = plan_memory(subject.shape, config, machine)
     if planned.verdict != "fits":
         session(ctx).note(f"but {planned.reasons[0]}")

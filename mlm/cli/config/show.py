@@ -17,6 +17,7 @@ def show(ctx: typer.Context, ref: RefArg, as_json: JsonOpt = False) -> None:
     from mlm.cli._runtime_config import choose_config
     from mlm.cli.config._document import config_document
     from mlm.planning.config_file import config_path, format_config
+    from mlm.planning.memory import plan_memory
     from mlm.planning.types import Overrides
     from mlm.terminal import printable
 
@@ -25,10 +26,13 @@ def show(ctx: typer.Context, ref: RefArg, as_json: JsonOpt = False) -> None:
     path = config_path(session(ctx).settings.home.config, subject.model_id)
     is_kept = path.is_file()
     config = choose_config(path, subject.shape, machine, Overrides())
+    planned = plan_memory(subject.shape, config, machine)
     if not is_kept:
         session(ctx).note(f"chosen now; keep it with: mlm config generate {ref}")
+    if planned.verdict != "fits":
+        session(ctx).note(f"but {planned.reasons[0]}; see mlm config diff {ref}")
     if as_json:
-        print_document("config", config_document(subject.model_id, path, config))
+        print_document("config", config_document(subject.model_id, path, config, planned))
         return
     text = path.read_text(encoding="utf-8") if is_kept else format_config(config, subject.model_id)
     print(printable(text), end="")

@@ -19,7 +19,7 @@ def check_catalog(settings: Settings) -> Iterator[Finding]:
 
 def check_configs(settings: Settings) -> Iterator[Finding]:
     """Every runtime config can be read."""
-    files = sorted(settings.home.config.rglob("*.yaml"))
+    files = sorted(settings.home.config.glob("*.yaml"))
     broken = 0
     for file in files:
         try:
