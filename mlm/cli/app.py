@@ -43,6 +43,7 @@ COMMANDS = (
     "run",
     "bench",
     "stats",
+    "why",
     "cache",
     "doctor",
     "engine",

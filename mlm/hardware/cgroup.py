@@ -4,6 +4,7 @@ Groups nest, and every level counts: a container's 16 GiB mean little inside a s
 each level up to the mount is read, and the smallest room rules.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,19 +61,28 @@ def read_cgroup(root: Path = Path("/")) -> CgroupLimits:
 
     ``root`` is the top of the file system; tests pass a tree of their own.
     """
-    membership = read_text(root / "proc/self/cgroup")
-    mountinfo = read_text(root / "proc/self/mountinfo")
-    if membership is None or mountinfo is None:
-        return CgroupLimits()
-    groups = parse_membership(membership)
     quotas: list[float] = []
     levels: list[MemoryLevel] = []
+    for folder, version in cgroup_folders(root):
+        quota, level = _read_v2(folder) if version == 2 else _read_v1(folder)
+        quotas += [quota] if quota is not None else []
+        levels += [level] if level is not None else []
+    return CgroupLimits(min(quotas, default=None), tuple(levels))
+
+
+def cgroup_folders(root: Path = Path("/"), pid: int | None = None) -> Iterator[tuple[Path, int]]:
+    """Yield the folders of the control groups around a process, and their version, 1 or 2.
+
+    Innermost first within each hierarchy; this process without a ``pid``.
+    """
+    process = root / "proc" / (str(pid) if pid is not None else "self")
+    membership, mountinfo = read_text(process / "cgroup"), read_text(process / "mountinfo")
+    if membership is None or mountinfo is None:
+        return
+    groups = parse_membership(membership)
     for mount in _parse_mounts(mountinfo):
         for folder in _levels(root, mount, groups):
-            quota, level = _read_v2(folder) if mount.version == 2 else _read_v1(folder)
-            quotas += [quota] if quota is not None else []
-            levels += [level] if level is not None else []
-    return CgroupLimits(min(quotas, default=None), tuple(levels))
+            yield folder, mount.version
 
 
 def parse_membership(text: str) -> dict[str, str]:

@@ -15,14 +15,12 @@ from weakref import WeakSet
 from mlm.engine.messages import BufferKind, Finished
 from mlm.engine.process import Worker
 from mlm.hardware.process_memory import read_gpu_memory, read_peak_rss
+from mlm.planning.evidence import MIN_MODEL_BYTES
 from mlm.planning.placement import devices_of, place_layers
 from mlm.planning.speed import device_kind, predict_speed
 from mlm.server.model import Premises, ServedModel
 from mlm.stats.types import DeviceKind, Observation, Quantity, Source
-from mlm.units import MIB
 
-# Of a smaller model fixed costs are most, which say nothing of any other.
-MIN_MODEL_BYTES = 64 * MIB
 # Fewer tokens say more of the clock than of the machine: one decode step in thirty is 3 %.
 MIN_DECODED, MIN_PREFILLED = 32, 128
 GATHER_S = 120.0  # of the speeds of this time, the middle one is remembered

@@ -5,6 +5,7 @@ import os
 import time
 from typing import Any
 
+import msgspec
 import psutil
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -12,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 import mlm
 from mlm.engine.messages import Ready
 from mlm.server.errors import ApiError
+from mlm.server.model import worker_config
 from mlm.server.resident import Resident
 from mlm.server.services import Services
 from mlm.stats.summary import summarise_cache, summarise_models
@@ -104,6 +106,8 @@ def describe(resident: Resident) -> dict[str, Any]:
         "active": resident.active,
         "waiting": max(resident.admitted - resident.active, 0),
         "memory_bytes": resident.model.memory.total,
+        "memory_by_device": dict(resident.model.memory_by_device),
+        "config": msgspec.to_builtins(worker_config(resident.model.config)),
         "loads": resident.loads,
         "crashes": resident.crashes,
         "trouble": resident.setbacks.reason or None,
