@@ -3,17 +3,16 @@
 import contextlib
 import json
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import mlm
 from mlm.catalog.files import catalog_files, shipped_dir
 from mlm.catalog.lookup import Catalog
-from mlm.catalog.parse import parse_family
+from mlm.catalog.parse import pack, parse_family, unpack
 from mlm.catalog.types import CatalogEntry
 from mlm.errors import UsageError
-
-Families = list[dict[str, Any]]  # the content of the files of one layer
 
 _CACHE_NAME = "catalog.json"
 
@@ -36,15 +35,12 @@ def load_catalog(user_dir: Path, cache_dir: Path) -> Catalog:
     layers = [catalog_files(shipped_dir()), catalog_files(user_dir)]
     cache_path = cache_dir / _CACHE_NAME
     key = _cache_key(layers)
-    parsed = _read_cache(cache_path, key)
-    if parsed is None:
-        content = [[_read_family(path) for path in layer] for layer in layers]
-        parsed = _parse(*content)
-        _write_cache(cache_path, {"key": key, "layers": content})
-    shipped, own = parsed
-    replaced = {entry.model_id for entry in own}
-    kept = [entry for entry in shipped if entry.model_id not in replaced]
-    return Catalog(tuple(sorted([*kept, *own], key=lambda entry: (entry.family, entry.params))))
+    cached = _read_cache(cache_path, key)
+    if cached is not None:
+        return Catalog(cached)
+    entries = _merge(*(_parse_layer(map(_read_family, layer)) for layer in layers))
+    _write_cache(cache_path, {"key": key, "entries": [pack(entry) for entry in entries]})
+    return Catalog(entries)
 
 
 def find_own(user_dir: Path) -> dict[str, Path]:
@@ -82,11 +78,15 @@ def _read_family(path: Path) -> dict[str, Any]:
     return document.value
 
 
-def _parse(shipped: Families, own: Families) -> tuple[list[CatalogEntry], list[CatalogEntry]]:
-    return _parse_layer(shipped), _parse_layer(own)
+def _merge(
+    shipped: Iterable[CatalogEntry], own: Sequence[CatalogEntry]
+) -> tuple[CatalogEntry, ...]:
+    replaced = {entry.model_id for entry in own}
+    kept = [entry for entry in shipped if entry.model_id not in replaced]
+    return tuple(sorted([*kept, *own], key=lambda entry: (entry.family, entry.params)))
 
 
-def _parse_layer(families: Families) -> list[CatalogEntry]:
+def _parse_layer(families: Iterable[dict[str, Any]]) -> list[CatalogEntry]:
     entries: dict[str, CatalogEntry] = {}
     for entry in (entry for family in families for entry in parse_family(family)):
         if other := entries.get(entry.model_id):
@@ -105,11 +105,13 @@ def _cache_key(layers: list[list[Path]]) -> list[Any]:
     return [mlm.__version__, files]
 
 
-def _read_cache(path: Path, key: list[Any]) -> tuple[list[CatalogEntry], list[CatalogEntry]] | None:
+def _read_cache(path: Path, key: list[Any]) -> tuple[CatalogEntry, ...] | None:
     try:
         cached = json.loads(path.read_bytes())
-        return _parse(*cached["layers"]) if cached["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, CatalogError):
+        if cached["key"] != key:
+            return None
+        return tuple([unpack(row) for row in cached["entries"]])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None  # no cache, or not one of ours: the files themselves are the truth
 
 

@@ -143,7 +143,8 @@ def _feed_forward(facts: "Architecture", layer: int) -> Iterator[Part]:
 def _spread(facts: "Architecture", left: int) -> list[Part]:
     """Return what the parameters that the shape does not tell of are likely to be."""
     row = facts.n_embd
-    if facts.name in _LOOKS_UP_LAYERS and left > facts.n_embd * facts.n_vocab:
+    is_table = facts.n_ff is not None and left > facts.n_embd * facts.n_vocab
+    if facts.name in _LOOKS_UP_LAYERS and is_table:
         return [Part("token_embd", 256, left // 256)]
     if left < facts.n_layer * row * 32:  # biases and norms
         return [Part("plain", 1, left)]

@@ -66,7 +66,7 @@ def test_the_cache_is_really_used(user_dir, cache_dir):
     load_catalog(user_dir, cache_dir)
     path = cache_dir / "catalog.json"
     cached = json.loads(path.read_text(encoding="utf-8"))
-    cached["layers"][0] = cached["layers"][0][:1]
+    cached["entries"] = cached["entries"][:1]
     path.write_text(json.dumps(cached), encoding="utf-8")
     assert len({entry.family for entry in load_catalog(user_dir, cache_dir).entries}) == 1
 

@@ -16,10 +16,10 @@ USERS_MODELS = (
     "llama-3.1-8b", "gemma-2-2b", "nomic-embed-text-v1.5",
 )  # fmt: skip
 # Bits per weight of whole files: llama.cpp's tools/quantize/README.md (Llama-3.1-8B), with room
-# for small models, whose embeddings weigh more and are kept at more bits.
+# for small models, whose embeddings weigh more, are kept at more bits, and are in some files twice.
 BITS_PER_WEIGHT = {
     "Q2_K": (2.4, 5.6), "Q3_K_M": (3.4, 6.2), "IQ4_XS": (3.9, 6.9), "Q4_K_M": (4.4, 7.6),
-    "Q5_K_M": (5.2, 8.2), "Q6_K": (6.1, 9.2), "Q8_0": (8.1, 9.9), "F16": (15.0, 19.0),
+    "Q5_K_M": (5.2, 8.2), "Q6_K": (6.1, 9.2), "Q8_0": (8.1, 10.3), "F16": (15.0, 19.0),
     "BF16": (15.0, 18.0), "MXFP4": (3.9, 5.0),
 }  # fmt: skip
 
@@ -39,9 +39,20 @@ def test_every_file_is_in_order_and_named_after_its_family(path: Path):
 
 
 def test_it_is_wide(catalog: Catalog):
-    assert len({entry.family for entry in catalog.entries}) >= 20
-    assert len(catalog.entries) >= 60
-    assert sum(len(entry.quants) for entry in catalog.entries) >= 400
+    assert len({entry.family for entry in catalog.entries}) >= 35
+    assert len(catalog.entries) >= 135
+    assert sum(len(entry.quants) for entry in catalog.entries) >= 1000
+
+
+def test_what_sees_has_its_projectors_and_shards_their_checksums(catalog: Catalog):
+    seeing = [entry for entry in catalog.entries if "vision" in entry.use_cases]
+    assert len(seeing) >= 30
+    for entry in seeing:
+        assert {side.repo_id for side in entry.mmproj} <= set(entry.repo_ids)
+        assert any(entry.projector(quant) for quant in entry.quants)
+    sets = [quant for entry in catalog.entries for quant in entry.quants if quant.shards]
+    assert len(sets) >= 8
+    assert all(shard.sha256 for quant in sets for shard in quant.shards)
 
 
 @pytest.mark.parametrize("model_id", USERS_MODELS)
@@ -61,7 +72,7 @@ def test_no_file_belongs_to_two_models(catalog: Catalog):
 
 def test_no_checksum_stands_for_two_files(catalog: Catalog):
     sums = [q.sha256 for entry in catalog.entries for q in entry.quants if q.sha256]
-    assert len(sums) == len(set(sums)) >= 200
+    assert len(sums) == len(set(sums)) >= 310
 
 
 def test_sizes_agree_with_the_bits_per_weight_of_the_quantization(catalog: Catalog):
@@ -99,7 +110,7 @@ def test_embedding_models_are_only_that(catalog: Catalog):
 
 
 def test_every_use_has_models_with_a_published_score(catalog: Catalog):
-    for use in ("chat", "code", "reasoning", "embedding"):
+    for use in ("chat", "code", "reasoning", "embedding", "vision"):
         rated = [e for e in catalog.entries if use in e.use_cases and use in e.quality]
         assert len(rated) >= 5, use
 
