@@ -2,11 +2,14 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from mlm.catalog.files import shipped_dir
 
 pytestmark = pytest.mark.usefixtures("warm_home")
 
@@ -89,7 +92,16 @@ def test_when_nothing_fits_the_exit_code_says_so(mlm, words: tuple[str, ...]):
         assert "hint: ask for less" in result.stderr
 
 
-def test_a_purpose_that_no_model_serves(mlm):
+def test_models_that_see_are_recommended_for_pictures(mlm):
+    result = mlm("recommend", "--hardware", "RTX 4090", "--use", "vision", "--json")
+    best = result.json["recommendations"][0]
+    shown = mlm("catalog", "show", best["model"], "--json").json["model"]
+    assert shown["mmproj"] and "vision" in shown["use_cases"]
+
+
+def test_a_purpose_that_no_model_serves(mlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shutil.copy(shipped_dir() / "tinyllama.yaml", tmp_path)
+    monkeypatch.setattr("mlm.catalog.load.shipped_dir", lambda: tmp_path)
     result = mlm("recommend", "--hardware", "RTX 4090", "--use", "vision")
     assert result.exit_code == 4
     assert "none is made for it" in result.stderr
