@@ -1,8 +1,6 @@
 """Apple chips: one memory for CPU and GPU. Everything comes from ``sysctl``."""
 
-import platform
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -47,6 +45,8 @@ def parse_gpu_cores(text: str) -> int | None:
 
 
 def _run(command: list[str]) -> str:
+    import subprocess  # 6 ms that other systems need not pay
+
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, ValueError, subprocess.SubprocessError):
@@ -70,7 +70,7 @@ def describe_cpu(values: dict[str, str]) -> Cpu:
     intel = {"AVX1.0": "avx", "F16C": "f16c", "FMA": "fma", "BMI2": "bmi2", "AVX2": "avx2"}
     isa = [name for flag, name in intel.items() if flag in flags]
     isa += [n for f, n in _FEATURES.items() if values.get(f"hw.optional.arm.{f}") == "1"]
-    if not isa and (platform.machine() == "arm64" or "Apple" in _chip(values)):
+    if not isa and "Apple" in _chip(values):
         isa = ["neon"]
     return Cpu(
         name=_chip(values) or None,

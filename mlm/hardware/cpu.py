@@ -2,7 +2,6 @@
 
 import math
 import os
-import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +63,7 @@ def read_cpu(quota: float | None, root: Path = Path("/")) -> Cpu:
     within = count_cores(system, allowed & (allowed if fast is None else fast))
     within = within or count_cores(system, allowed)  # held on efficiency cores only
     return Cpu(
-        name=info.name or platform.processor() or None,
+        name=info.name,
         physical_cores=physical,
         logical_cores=logical,
         usable_cores=count_usable(len(allowed), quota, within or performance),

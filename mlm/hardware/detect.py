@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import platform
 import shutil
 import sys
 from collections.abc import Iterable
@@ -118,7 +117,9 @@ def _detect_cpu(cgroup: CgroupLimits, sysctl: dict[str, str]) -> Cpu:
         return read_cpu(cgroup.cpu_quota)
     if sysctl:
         return describe_cpu(sysctl)
-    import psutil  # Windows and others; nothing on Linux or macOS needs it here
+    import platform  # Windows and others; nothing on Linux or macOS needs them here
+
+    import psutil
 
     logical = os.cpu_count() or 1
     physical = psutil.cpu_count(logical=False)

@@ -168,9 +168,21 @@ def compete(
     entry: CatalogEntry, hardware: Hardware, wish: Wish, calibration: Calibration
 ) -> tuple[Recommendation | None, list[Rejection]]:
     """Return the best pair of a model, and the other pairs with what they lost to."""
-    found = [consider(entry, quant, hardware, wish, calibration) for quant in entry.quants]
-    losers = [pair for pair in found if isinstance(pair, Rejection)]
-    candidates = [pair for pair in found if isinstance(pair, Recommendation)]
+    candidates: list[Recommendation] = []
+    losers: list[Rejection] = []
+    quality = entry.quality.get(wish.use, _UNKNOWN_QUALITY)
+    for quant in sorted(entry.quants, key=lambda q: (loss_of(entry, q.quant), -q.size_bytes)):
+        # The score is at most the quality, so most files of few bits need not be planned at all.
+        most = quality * (1 - loss_of(entry, quant.quant))
+        best = max(candidates, key=lambda pair: pair.score, default=None)
+        if best is not None and most <= best.score:
+            losers.append(_rejected(best, quant, f"at most {most:.1f}"))
+            continue
+        pair = consider(entry, quant, hardware, wish, calibration)
+        if isinstance(pair, Recommendation):
+            candidates.append(pair)
+        else:
+            losers.append(pair)
     kept = []
     for pair in candidates:
         if instead := _spared(pair, candidates):
@@ -180,7 +192,11 @@ def compete(
             kept.append(pair)
     winner = max(kept, key=lambda pair: (pair.score, pair.quant.size_bytes), default=None)
     if winner is not None:
-        losers += [_lost(pair, winner) for pair in kept if pair is not winner]
+        losers += [
+            _rejected(winner, pair.quant, f"{pair.score:.1f}")
+            for pair in kept
+            if pair is not winner
+        ]
     return winner, losers
 
 
@@ -197,9 +213,9 @@ def _spared(pair: Recommendation, candidates: Sequence[Recommendation]) -> Recom
     return next(better, None)
 
 
-def _lost(candidate: Recommendation, winner: Recommendation) -> Rejection:
-    reason = f"{winner.quant.quant} scores {winner.score:.1f}, this {candidate.score:.1f}"
-    return Rejection(candidate.entry.model_id, candidate.quant.quant, reason)
+def _rejected(winner: Recommendation, quant: Quant, score: str) -> Rejection:
+    reason = f"{winner.quant.quant} scores {winner.score:.1f}, this {score}"
+    return Rejection(winner.entry.model_id, quant.quant, reason)
 
 
 def _drop_beaten(
