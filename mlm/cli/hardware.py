@@ -60,7 +60,8 @@ def _rows(found: "Hardware") -> "Iterator[tuple[str, str, str]]":
     cpu_source = sources.get("cpu", "")
     yield "processor", cpu.name or "?", cpu_source
     yield "cores", _cores(found), sources.get("cpu.cores", cpu_source)
-    yield "threads to use", f"{cpu.usable_cores}", sources.get("cpu.usable_cores", "")
+    quota = f", for {cpu.quota:g} CPUs' worth of time" if cpu.quota is not None else ""
+    yield "threads to use", f"{cpu.usable_cores}{quota}", sources.get("cpu.usable_cores", "")
     yield "instructions", " ".join(cpu.isa) or "?", cpu_source
     usable = f"{format_size(memory.usable)} usable of {format_size(memory.total)}"
     limit = f", limit {format_size(memory.limit)}" if memory.limit is not None else ""

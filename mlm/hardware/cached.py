@@ -11,7 +11,7 @@ from mlm.hardware.detect import BANDWIDTH, measure_bandwidth, survey_hardware, w
 from mlm.hardware.sysfs import read_text
 from mlm.hardware.types import Hardware
 
-Key = list[str | int | None]
+Key = list[str | float | None]
 
 _CACHE_NAME = "hardware.json"
 _EARLIER = "measured earlier"
@@ -52,7 +52,7 @@ def recall_hardware(cache_dir: Path, disk_paths: Iterable[Path] = ()) -> Hardwar
 
 
 def _key(found: Hardware) -> Key:
-    return [found.fingerprint, found.cpu.usable_cores, read_text(_BOOT_ID)]
+    return [found.fingerprint, found.cpu.usable_cores, found.cpu.quota, read_text(_BOOT_ID)]
 
 
 def _read_cache(path: Path, key: Key) -> tuple[int, float] | None:

@@ -71,6 +71,7 @@ def read_cpu(quota: float | None, root: Path = Path("/")) -> Cpu:
         performance_cores=performance,
         efficiency_cores=physical - performance if physical and performance else None,
         threads_per_core=count_threads(system, fast) or info.threads_per_core,
+        quota=quota,
     )
 
 

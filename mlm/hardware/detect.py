@@ -138,9 +138,13 @@ def _sources(cpu: Cpu, memory: Memory, cgroup: CgroupLimits, probes: list[Probe]
     linux, mac = sys.platform == "linux", sys.platform == "darwin"
     quota = f"{cgroup.cpu_quota:g}" if cgroup.cpu_quota is not None else "none"
     sources = {
-        "cpu": "/proc/cpuinfo" if linux else "sysctl" if mac else "the operating system",
+        "cpu": "/proc/cpuinfo"
+        if Path("/proc/cpuinfo").exists()
+        else "sysctl"
+        if mac
+        else "the operating system",
         "cpu.usable_cores": f"least of fast cores in the affinity, cgroup quota ({quota})",
-        "memory": "/proc/meminfo" if linux else "the operating system",
+        "memory": _origin("/proc/meminfo"),
         "disks": "the file system",
     }
     if cpu.performance_cores is not None:
@@ -154,3 +158,7 @@ def _sources(cpu: Cpu, memory: Memory, cgroup: CgroupLimits, probes: list[Probe]
     if any(a.kind == "metal" and a.bandwidth_bytes_per_s for p in probes for a in p.accelerators):
         sources[BANDWIDTH] = "GPU table"
     return sources
+
+
+def _origin(path: str) -> str:
+    return path if Path(path).exists() else "the operating system"

@@ -25,6 +25,7 @@ def to_document(hardware: Hardware) -> dict[str, Any]:
             "performance_cores": cpu.performance_cores,
             "efficiency_cores": cpu.efficiency_cores,
             "threads_per_core": cpu.threads_per_core,
+            "quota": cpu.quota,
         },
         "memory": {
             "total": memory.total,
@@ -108,6 +109,7 @@ def _read_cpu(reader: "_Reader", fields: dict[str, Any]) -> Cpu:
         performance_cores=count("performance_cores", least=0),
         efficiency_cores=count("efficiency_cores", least=0),
         threads_per_core=count("threads_per_core"),
+        quota=reader.number(fields, "quota"),
     )
 
 
@@ -193,6 +195,14 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             self.refuse(f"{name} must be an integer from {least} to {most}, not {value!r:.40}")
         return value
+
+    def number(self, fields: dict[str, Any], name: str) -> float | None:
+        value = fields.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+            self.refuse(f"{name} must be a number above 0, not {value!r:.40}")
+        return float(value)
 
     def needed(self, value: int | None, name: str) -> int:
         if value is None:

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from mlm.hardware.cgroup import CgroupLimits
+from mlm.hardware.cgroup import CgroupLimits, read_cgroup
 from mlm.hardware.sysfs import read_text
 from mlm.hardware.types import Memory
 
@@ -26,6 +26,11 @@ def read_lock_limit(total: int) -> int | None:
         return None
     limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     return total if limit == resource.RLIM_INFINITY else min(limit, total)
+
+
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """Return what a control group allows now: the limit of a running process may be changed."""
+    return read_memory(read_cgroup(root), root).limit
 
 
 def parse_meminfo(text: str) -> tuple[int, int] | None:

@@ -20,6 +20,8 @@ class Cpu:
     performance_cores: int | None = None  # of the physical ones; all of them where all are alike
     efficiency_cores: int | None = None  # the others, which the fast ones would wait for
     threads_per_core: int | None = None  # 2 with SMT ("hyper-threading"), of the fastest cores
+    quota: float | None = None  # CPUs' worth of time that a cgroup grants; below usable_cores,
+    # threads are stopped for the rest of each period
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from mlm.stats.types import LoadStats
 from mlm.units import format_size
 
 _log = logging.getLogger("mlm.server")
+_MAIN = "cpu"  # the device whose memory a control group limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class PoolOptions:
     max_queue: int = 32  # requests per model beyond its slots
     command: Sequence[str] = DEFAULT_COMMAND
     log_dir: Path | None = None
+    memory_limit: Callable[[], int | None] = lambda: None  # of main memory, as it is now
     on_load: Callable[[LoadStats], None] = lambda _: None
     on_change: Callable[[Resident], None] = lambda _: None
 
@@ -57,7 +59,8 @@ class Pool:
         self._options = options
         self._residents: dict[str, Resident] = {}
         self._queue: list[Resident] = []  # wanted, in the order in which they will be loaded
-        self._limits: dict[str, int] = {}  # bytes per device
+        self._limits: dict[str, int] = {}  # bytes per device, while main memory's limit was
+        self._first_limit = options.memory_limit()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -193,7 +196,13 @@ class Pool:
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._step)
 
     def _room(self) -> Room:
-        return Room(self._limits, self._options.max_models)
+        """Return what may be occupied, under the limit that main memory has by now."""
+        limits, now = dict(self._limits), self._options.memory_limit()
+        if now is not None and _MAIN in limits:
+            first = self._first_limit
+            changed = min(limits[_MAIN], now) if first is None else limits[_MAIN] + now - first
+            limits[_MAIN] = max(0, changed)
+        return Room(limits, self._options.max_models)
 
     def _choose_victims(self, resident: Resident, now: float) -> list[str] | None:
         loaded = [r.describe(now) for r in self.residents if r.state in ("starting", "ready")]
@@ -280,7 +289,7 @@ class Pool:
     def _does_not_fit(self, resident: Resident) -> ApiError:
         short = [
             f"{format_size(needed)} of {format_size(limit)} on {device}"
-            for device, limit in self._limits.items()
+            for device, limit in self._room().memory.items()
             if (needed := resident.model.memory_by_device.get(device, 0)) > limit
         ]
         message = f"'{resident.model.model_id}' needs {' and '.join(short)}"

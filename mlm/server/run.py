@@ -14,6 +14,7 @@ import uvicorn
 
 from mlm.engine.spawn import DEFAULT_COMMAND
 from mlm.errors import DiskSpaceError, EngineError, UsageError
+from mlm.hardware.memory import memory_limit
 from mlm.paths import Home
 from mlm.server.address import bind, is_loopback, own_names, url_of
 from mlm.server.app import make_app
@@ -125,6 +126,7 @@ class _Life:
                 max_queue=options.max_queue,
                 command=options.worker_command,
                 log_dir=home.logs,
+                memory_limit=memory_limit,
                 on_load=recorder.note,
                 on_change=self._on_change,
             )

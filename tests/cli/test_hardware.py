@@ -16,7 +16,7 @@ def test_the_document_has_the_fields_that_scripts_rely_on(mlm, home: Path, hub_c
     assert document["schema"] == "mlm.hardware/1"
     assert set(document["cpu"]) == {
         "name", "physical_cores", "logical_cores", "usable_cores", "isa",
-        "performance_cores", "efficiency_cores", "threads_per_core",
+        "performance_cores", "efficiency_cores", "threads_per_core", "quota",
     }  # fmt: skip
     assert set(document["memory"]) == {"total", "available", "limit", "usable", "lockable"}
     assert isinstance(document["accelerators"], list)

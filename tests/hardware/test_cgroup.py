@@ -12,7 +12,7 @@ from mlm.hardware.cgroup import (
     parse_stat,
     read_cgroup,
 )
-from mlm.hardware.memory import limit_memory, parse_meminfo, read_memory
+from mlm.hardware.memory import limit_memory, memory_limit, parse_meminfo, read_memory
 from mlm.units import GIB
 
 V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -190,3 +190,14 @@ def test_without_proc_the_system_is_asked(plant, monkeypatch, psutil_fails: bool
         monkeypatch.setattr(psutil, "virtual_memory", fail)
     memory = read_memory(CgroupLimits(), plant({}))
     assert 0 < memory.usable <= memory.total
+
+
+def test_the_limit_is_the_one_that_holds_now(plant):
+    files = {"proc/self/cgroup": "0::/\n", "proc/self/mountinfo": V2_MOUNT}
+    files |= {"proc/meminfo": "MemTotal: 16777216 kB\nMemAvailable: 9000000 kB\n"}
+    root = plant(files | v2_level("", memory_max=8 * GIB, memory_current=GIB))
+    assert memory_limit(root) == 8 * GIB
+    plant(v2_level("", memory_max=2 * GIB))
+    assert memory_limit(root) == 2 * GIB
+    plant(v2_level("", memory_max="max"))
+    assert memory_limit(root) is None

@@ -114,7 +114,8 @@ def test_what_counts_is_the_fast_cores_that_the_process_may_run_on(
     on_cpus(monkeypatch, *allowed)
     root = plant(hybrid(n_performance=6, n_efficient=8))
     assert read_cpu(None, root).usable_cores == usable
-    assert read_cpu(0.1, root).usable_cores == 1
+    throttled = read_cpu(0.1, root)
+    assert (throttled.usable_cores, throttled.quota) == (1, 0.1)
 
 
 def test_cores_that_are_alike_are_all_performance_cores(plant):

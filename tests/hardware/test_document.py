@@ -92,3 +92,33 @@ def test_whatever_the_document_it_is_hardware_or_a_usage_error(document):
         from_document({**SMALL, **document} if isinstance(document, dict) else document)
     except UsageError as error:
         assert error.message
+
+
+@pytest.mark.parametrize("quota", [0, -1, float("nan"), float("inf"), "1", True, 10**30])
+def test_a_quota_that_cannot_be_is_refused(quota):
+    document = to_document(find_preset("16GB laptop"))
+    document["cpu"]["quota"] = quota
+    with pytest.raises(UsageError, match="quota must be a number above 0"):
+        from_document(document)
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [
+        ("cpu", "logical_cores", 2**40), ("cpu", "usable_cores", 10**30), ("cpu", "isa", "avx2"),
+        ("cpu", "isa", ["x" * 10_000]), ("cpu", "name", "x" * 10_000), ("cpu", "quota", [1]),
+        ("memory", "total", float("nan")), ("memory", "total", 10**30), ("memory", "total", "64GB"),
+        ("memory", "usable", -1), ("memory", "limit", 0), ("memory", "total", True),
+    ],
+)  # fmt: skip
+def test_no_absurd_figure_gets_through(place: str, name: str, value: object):
+    document = to_document(find_preset("16GB laptop"))
+    document[place][name] = value
+    with pytest.raises(UsageError):
+        from_document(document)
+
+
+def test_a_machine_without_free_memory_can_be_told_of():
+    document = to_document(find_preset("16GB laptop"))
+    document["memory"] |= {"available": 0, "usable": 0}
+    assert from_document(document).memory.usable == 0

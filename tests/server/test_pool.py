@@ -140,6 +140,31 @@ def test_what_can_never_fit_is_refused_at_once_with_the_arithmetic(tmp_path: Pat
     in_house(tmp_path, story)
 
 
+@pytest.mark.parametrize("first", [None, 10 * GIB])
+def test_a_memory_limit_that_changes_while_the_server_runs_is_obeyed(
+    tmp_path: Path, first: int | None
+):
+    limits = {"now": first}
+
+    async def story(house: House) -> None:
+        small, large = house.model("small", size=3 * GIB), house.model("large", size=4 * GIB)
+        assert await ask(house, small, "n=1") == "t0 "
+        assert await ask(house, large, "n=1") == "t0 "  # both fit the 8 GiB that were available
+        assert house.count_loads("small") == 1
+
+        limits["now"] = 5 * GIB
+        third = house.model("third", size=2 * GIB)
+        assert await ask(house, third, "n=1") == "t0 "
+        await house.until("stopped", "large")
+
+        limits["now"] = GIB
+        with pytest.raises(ApiError) as refused:
+            await ask(house, house.model("fourth", size=2 * GIB), "n=1")
+        assert "needs 2.00 GiB of" in refused.value.message
+
+    in_house(tmp_path, story, max_models=9, memory_limit=lambda: limits["now"])
+
+
 def test_a_busy_model_is_never_evicted_but_makes_room_when_it_is_done(tmp_path: Path):
     async def story(house: House) -> None:
         a, b = house.model("a"), house.model("b")
