@@ -17,12 +17,20 @@ def shipped_dir() -> Path:
 
 
 def catalog_files(folder: Path) -> list[Path]:
-    """Return the catalog files in ``folder`` by name; none when there is no such folder."""
+    """Return the catalog files in ``folder`` by name; none when there is no such folder.
+
+    A pipe or a folder is none, whatever it is called; a link that leads nowhere is, and cannot be
+    read.
+    """
     try:
         found = [path for path in folder.iterdir() if path.suffix in _SUFFIXES]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(path for path in found if not path.name.startswith("."))
+    return sorted(
+        path
+        for path in found
+        if not path.name.startswith(".") and (path.is_file() or not path.exists())
+    )
 
 
 def read_schema() -> dict[str, Any]:

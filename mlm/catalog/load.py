@@ -100,9 +100,15 @@ def _parse_layer(families: Iterable[dict[str, Any]]) -> list[CatalogEntry]:
 
 def _cache_key(layers: list[list[Path]]) -> list[Any]:
     """Return what the parsed form depends on: the files as they are now, and mlm itself."""
-    stats = [[(str(path), path.stat()) for path in layer] for layer in layers]
-    files = [[[path, s.st_size, s.st_mtime_ns] for path, s in layer] for layer in stats]
-    return [mlm.__version__, files]
+    return [mlm.__version__, [[_state(path) for path in layer] for layer in layers]]
+
+
+def _state(path: Path) -> list[Any]:
+    try:
+        status = path.stat()
+    except OSError:
+        return [str(path)]  # a link that leads nowhere: reading it will say so
+    return [str(path), status.st_size, status.st_mtime_ns]
 
 
 def _read_cache(path: Path, key: list[Any]) -> tuple[CatalogEntry, ...] | None:

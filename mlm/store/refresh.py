@@ -77,17 +77,21 @@ class Refreshed:
 def refresh_entry(entry: CatalogEntry, repos: Mapping[str, RepoFiles]) -> Refreshed:
     """Return ``entry`` with sizes, checksums and commits of ``repos``, and what is new about it.
 
-    Files of other repositories stay as they are. What is gone is left out, unless nothing remains.
+    Files of other repositories stay as they are. What is gone is left out, unless nothing remains;
+    without a projector a model is not for vision any more.
     """
     quants = [_look_up(q.quant, q, repos[q.repo_id]) for q in entry.quants if q.repo_id in repos]
     sides = [_look_up("mmproj", s, repos[s.repo_id]) for s in entry.mmproj if s.repo_id in repos]
     by_file: dict[Quant | SideFile, FileNews] = {file.listed: file for file in (*quants, *sides)}
     kept = tuple(_renew_quant(q, by_file.get(q)) for q in entry.quants)
-    projectors = tuple(_renew_side(s, by_file.get(s)) for s in entry.mmproj)
+    projectors = [_renew_side(side, by_file.get(side)) for side in entry.mmproj]
+    mmproj = tuple(side for side in projectors if side)
+    uses = tuple(use for use in entry.use_cases if use != "vision" or mmproj)
     renewed = replace(
         entry,
         quants=tuple(quant for quant in kept if quant) or entry.quants,
-        mmproj=tuple(side for side in projectors if side),
+        mmproj=mmproj,
+        use_cases=uses or entry.use_cases,
     )
     return Refreshed(renewed, (*quants, *sides), _unlisted(entry, repos))
 

@@ -14,6 +14,7 @@ from fakes.catalog_file import SMALL, bend
 
 from mlm.catalog.load import CatalogError, load_catalog, mentions_repo
 from mlm.catalog.lookup import Catalog
+from mlm.errors import NotFoundError
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,6 +70,19 @@ def test_the_cache_is_really_used(user_dir, cache_dir):
     cached["entries"] = cached["entries"][:1]
     path.write_text(json.dumps(cached), encoding="utf-8")
     assert len({entry.family for entry in load_catalog(user_dir, cache_dir).entries}) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes on disk")
+def test_what_is_no_file_does_not_hold_anybody_up(user_dir, cache_dir):
+    os.mkfifo(user_dir / "pipe.yaml")
+    (user_dir / "folder.yaml").mkdir()
+    assert load_catalog(user_dir, cache_dir).find("qwen3-8b")
+
+
+def test_a_link_that_leads_nowhere_is_named(user_dir, cache_dir):
+    (user_dir / "lost.yaml").symlink_to("/nowhere/at/all.yaml")
+    with pytest.raises(NotFoundError, match=r"cannot read .*lost\.yaml"):
+        load_catalog(user_dir, cache_dir)
 
 
 def test_a_changed_a_new_and_a_removed_file_are_noticed(user_dir, cache_dir):

@@ -47,7 +47,7 @@ def test_the_differences_are_shown_and_nothing_is_written_unasked(mlm, replaced,
 
 
 def test_a_dry_run_only_shows(mlm, replaced, home: Path):
-    assert mlm("catalog", "update", MODEL, "--dry-run").exit_code == ExitCode.OK
+    assert mlm("catalog", "update", MODEL, "--dry-run", "--yes").exit_code == ExitCode.OK
     assert not (home / "catalog").exists()
 
 

@@ -93,6 +93,14 @@ def test_a_projector_is_looked_up_too_and_others_are_named():
     assert refreshed.unlisted == ("IQ2_XS", "Q8_0")
 
 
+def test_a_model_whose_projector_has_gone_is_not_for_pictures_any_more():
+    side = SideFile(REPO, "main", "mmproj-F16.gguf", 7, True, None, False, "test")
+    listed = replace(entry("m", known()), mmproj=(side,), use_cases=("chat", "vision"))
+    refreshed = refresh(listed, file())
+    assert refreshed.entry.mmproj == ()
+    assert refreshed.entry.use_cases == ("chat",)
+
+
 def test_files_of_a_repository_that_did_not_answer_stay():
     listed = entry("m", known(), known(quant="Q8_0", repo_id="other/m-GGUF"))
     refreshed = refresh(listed, file(sha256=NEW))
