@@ -21,9 +21,11 @@ def planned_machine(
         NotFoundError, UsageError: there is no such machine, or it is not a size.
     """
     if hardware is None:
+        from mlm.engine.rate import with_arithmetic
         from mlm.hardware.cached import cached_hardware
 
-        machine = without_unusable_amx(cached_hardware(session.settings.home.cache))
+        cache = session.settings.home.cache
+        machine = with_arithmetic(without_unusable_amx(cached_hardware(cache)), cache)
     else:
         from mlm.hardware.preset import find_preset
 

@@ -96,10 +96,12 @@ def make_shelf(
 ) -> "Shelf":
     """Return what a server can be asked for, ``refs`` first; raises as `Planner.plan`."""
     from mlm.cli._machine import without_unusable_amx
+    from mlm.engine.rate import recall_arithmetic
     from mlm.hardware.cached import recall_hardware
     from mlm.server.shelf import Shelf
 
-    hardware = without_unusable_amx(recall_hardware(settings.home.cache))
+    cache = settings.home.cache
+    hardware = recall_arithmetic(without_unusable_amx(recall_hardware(cache)), cache)
     named = Planner(settings, hardware, overrides, config_file, listener)
     others = Planner(settings, hardware, Overrides())
     served = [named.plan(ref) for ref in refs]

@@ -82,6 +82,7 @@ def bench(
     from mlm.bench.load import Load
     from mlm.bench.report import read_runs
     from mlm.cli._bench_tables import tables
+    from mlm.engine.rate import with_arithmetic
     from mlm.hardware.cached import cached_hardware
 
     if gate is not None and compare is None:
@@ -90,7 +91,8 @@ def bench(
         raise UsageError(f"there is no folder for {output}", remedy=f"mkdir -p {output.parent}")
     before = read_runs(compare) if compare else ()
     # Before the model is loaded: its predictions rest on what is measured here.
-    machine = cached_hardware(session(ctx).settings.home.cache)
+    cache = session(ctx).settings.home.cache
+    machine = with_arithmetic(cached_hardware(cache), cache)
     with _open_target(session(ctx), target, overrides, model, api_key_file) as (client, model_id):
         report = _measure(session(ctx), client, model_id, Load(users, rounds, max_tokens), machine)
     report = replace(report, overrides=_given(overrides))

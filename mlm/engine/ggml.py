@@ -2,7 +2,7 @@
 
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,16 @@ _NAMES = {  # of the registries, in mlm's words
 _SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
 
 
+def open_libraries(folder: Path, names: Iterable[str]) -> list[ctypes.CDLL]:
+    """Return those of a build's libraries that are there.
+
+    Raises:
+        OSError: one cannot be loaded.
+    """
+    paths = [folder / f"{head}{name}{_SUFFIX}" for name in names for head in ("lib", "")]
+    return [ctypes.CDLL(str(path)) for path in paths if path.exists()]
+
+
 class Registry:
     """ggml's list of back ends. Their libraries are loaded: drivers are asked, which can crash."""
 
@@ -30,9 +40,7 @@ class Registry:
         Raises:
             OSError: they cannot be loaded.
         """
-        names = ("ggml", "ggml-base")
-        paths = [folder / f"{head}{name}{_SUFFIX}" for name in names for head in ("lib", "")]
-        self._libraries = [ctypes.CDLL(str(path)) for path in paths if path.exists()]
+        self._libraries = open_libraries(folder, ("ggml", "ggml-base"))
 
     def version(self) -> str | None:
         """Return ggml's version and the commit it was built from, as far as it knows."""

@@ -14,7 +14,7 @@ GpuKind = Literal["card", "laptop", "unified"]
 # What drivers write into a name and no table does: makers, sockets, memory technology.
 _NOISE = {
     "nvidia", "geforce", "amd", "radeon", "intel", "apple", "qualcomm", "gpu", "graphics", "tesla",
-    "quadro", "instinct", "generation", "blackwell", "workstation", "server", "edition", "pcie",
+    "quadro", "instinct", "generation", "blackwell", "workstation", "server", "edition",
     "sxm", "sxm2", "sxm3", "sxm4", "sxm5", "hbm2", "hbm2e", "hbm3", "hbm3e", "nvl", "ws", "series",
     "with", "design",
 }  # fmt: skip

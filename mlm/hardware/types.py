@@ -61,6 +61,24 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """How fast the installed engine computes on this CPU, as `mlm.engine.arithmetic` measured it.
+
+    The mappings hold what one core does alone.
+    """
+
+    reading: Mapping[str, float]  # type of weights -> bytes per second in decode
+    multiplying: Mapping[str, float]  # type of weights -> multiplications per second in prefill
+    # "F16 128", type and head size of a cache -> seconds per head of queries and token, first when
+    # it lies near, then in main memory; two heads of queries share what is read
+    attending: Mapping[str, tuple[float, float]]
+    n_threads: int  # with which the rest was measured
+    scaling: float  # of so many cores' work, the share that they get done together
+    peak_bytes_per_s: float  # of weights, all cores together, where there is little to compute
+    step_s: float  # all threads have to wait for each other after each operation
+
+
+@dataclass(frozen=True, slots=True)
 class Hardware:
     """Everything that planning knows of a machine: this one, or a pretended one."""
 
@@ -71,3 +89,4 @@ class Hardware:
     fingerprint: str  # same machine, same string: key of cached measurements
     disks: tuple[Disk, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)  # figure -> where it came from
+    arithmetic: Arithmetic | None = None  # None: no engine, or not measured

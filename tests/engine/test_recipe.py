@@ -50,7 +50,7 @@ def mac(name: str) -> Hardware:
         (linux(), PLAIN, "cpu", None),
         (linux(), CUDA, "cpu", None),
         (linux("graviton-3"), replace(PLAIN, machine="aarch64"), "cpu", None),
-        (linux(nvml="h100-pcie"), CUDA, "cuda", "-DCMAKE_CUDA_ARCHITECTURES=90"),
+        (linux(nvml="h100-nvl"), CUDA, "cuda", "-DCMAKE_CUDA_ARCHITECTURES=90"),
         (linux(nvml="rtx-4090-and-3060"), CUDA, "cuda", "-DCMAKE_CUDA_ARCHITECTURES=86;89"),
         (linux(nvml="a100-mig"), CUDA, "cuda", "-DCMAKE_CUDA_ARCHITECTURES=80"),
         (linux("ryzen-smt", RX7900), ROCM, "rocm", "-DGGML_HIP=ON"),
@@ -81,10 +81,10 @@ def test_the_engine_suits_the_machine(hardware, tools, backend, flag):
         (linux(), replace(PLAIN, compiler=None, manager=None), "C++ compiler", "GCC or Clang"),
         (mac("m2-max-64gb"), replace(MAC, compiler=None), "C++ compiler", "xcode-select --install"),
         (mac("m2-max-64gb"), replace(MAC, machine="x86_64"), "Python for Apple chips", "arm64"),
-        (linux(nvml="h100-pcie"), PLAIN, "nvcc", "sudo apt install nvidia-cuda-toolkit"),
-        (linux(nvml="h100-pcie"), replace(CUDA, cuda_driver=(11, 4)), "the driver runs CUDA 11",
+        (linux(nvml="h100-nvl"), PLAIN, "nvcc", "sudo apt install nvidia-cuda-toolkit"),
+        (linux(nvml="h100-nvl"), replace(CUDA, cuda_driver=(11, 4)), "the driver runs CUDA 11",
          "update the NVIDIA driver"),
-        (linux(nvml="h100-pcie"), replace(CUDA, nvcc=Tool(Path("nvcc"), (11, 5))),
+        (linux(nvml="h100-nvl"), replace(CUDA, nvcc=Tool(Path("nvcc"), (11, 5))),
          "does not know the H100", "CUDA 11.8 or newer"),
         (linux("ryzen-smt", RX7900), PLAIN, "ROCm 6.1 or newer with hipcc", "HIP SDK"),
         (linux("ryzen-smt", RX7900), replace(ROCM, rocm=Tool(Path("/usr"), (5, 2))),
@@ -142,6 +142,6 @@ def test_no_argument_has_a_space_at_which_it_would_be_cut():
 
 
 def test_what_else_could_be_built_is_listed_after_the_best():
-    names = [recipe.backend for recipe in all_recipes(linux(nvml="h100-pcie"), CUDA)]
+    names = [recipe.backend for recipe in all_recipes(linux(nvml="h100-nvl"), CUDA)]
     assert names == ["cuda", "cpu", "vulkan", "rocm"]
     assert [recipe.backend for recipe in all_recipes(mac("m2-max-64gb"), MAC)] == ["metal", "cpu"]

@@ -50,8 +50,8 @@ def test_a_chip_without_memory_of_its_own_shares_main_memory():
 
 
 def test_a_variant_that_the_table_does_not_tell_apart_has_the_drivers_own_bandwidth():
-    [card] = probe_nvml(FakeNvml("h100-pcie.json"), {}).accelerators
-    assert card.bandwidth_bytes_per_s == 2 * 1593 * 10**6 * 5120 // 8  # 2.0 TB/s, not SXM's 3.35
+    [card] = probe_nvml(FakeNvml("h100-nvl.json"), {}).accelerators
+    assert card.bandwidth_bytes_per_s == 2 * 2619 * 10**6 * 6016 // 8  # 3.9 TB/s, not SXM's 3.35
 
 
 @pytest.mark.parametrize(
@@ -142,6 +142,6 @@ def test_a_jetson_is_known_by_its_board(board: str, memory_gib: float, name: str
 
 def test_each_gpu_says_where_its_figures_come_from():
     cards = probe_nvml(FakeNvml("rtx-4090-and-3060.json"), {}).accelerators
-    [pcie] = probe_nvml(FakeNvml("h100-pcie.json"), {}).accelerators
+    [nvl] = probe_nvml(FakeNvml("h100-nvl.json"), {}).accelerators
     assert cards[0].source == "NVML; bandwidth: GPU table"
-    assert pcie.source == "NVML; bandwidth: bus width x clock"
+    assert nvl.source == "NVML; bandwidth: bus width x clock"

