@@ -91,9 +91,13 @@ def _ask(run: Session, query: str) -> "Sequence[RepoSummary]":
 
 
 def _installed(run: Session) -> frozenset[str]:
+    home = run.settings.home
+    if not (home.index_db.exists() or home.receipts.exists()):
+        return frozenset()  # the store would cost half of the time of a search
+
     from mlm.store.store import Store
 
-    with Store(run.settings.home, run.settings.hub_cache) as store:
+    with Store(home, run.settings.hub_cache) as store:
         models = store.models()
     return frozenset(name for model in models for name in (model.model, model.repo_id) if name)
 
