@@ -45,6 +45,7 @@ _BUFFERS: dict[str, BufferKind] = {
 }  # fmt: skip
 _REPACKED = ("CPU_REPACK", "AMX")
 _TOKEN_DATA = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])  # llama_token_data
+_log_callbacks: list[object] = []  # llama.cpp calls the last one for as long as the process lives
 _LEVEL_WARN, _LEVEL_ERROR, _LEVEL_CONT = 3, 4, 5  # enum ggml_log_level
 
 
@@ -79,8 +80,9 @@ class LoadLog:
         self.cache_bytes = 0  # KV cache and recurrent state; also when they are not really made
         self._complaints: deque[str] = deque(maxlen=8)
         self._level = 0
-        self._callback = C.llama_log_callback(self._receive)  # must live as long as the process
-        C.llama_log_set(self._callback, None)
+        callback = C.llama_log_callback(self._receive)
+        _log_callbacks.append(callback)
+        C.llama_log_set(callback, None)
 
     @property
     def buffers(self) -> list[Buffer]:
@@ -206,6 +208,15 @@ class Vocabulary:
                 return list(buffer[:count])
             room = -count
         raise ValueError("the text cannot be tokenised")
+
+    def spelling(self, token: int) -> bytes:
+        """Return the bytes of ``token``, those of a control token included."""
+        return self._spell(token, special=True)
+
+    def markers(self, texts: Iterable[str]) -> dict[int, bytes]:
+        """Return the spelling of those of ``texts`` that are single tokens, by token."""
+        found = ((self.tokenize(text, add_special=False), text) for text in texts)
+        return {tokens[0]: text.encode() for tokens, text in found if len(tokens) == 1}
 
     def piece(self, token: int) -> bytes:
         """Return the bytes that ``token`` adds to the text; control tokens add none."""
@@ -380,8 +391,13 @@ class SamplerChain:
 class Grammar:
     """A compiled GBNF grammar and how far a text has come in it."""
 
-    def __init__(self, vocabulary: Vocabulary | None, text: str) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary | None, text: str, *, root: str = "root", trigger: str = ""
+    ) -> None:
         """Without a vocabulary the grammar is only checked; it must not be used then.
+
+        With ``trigger``, a regular expression, the text that the grammar allows begins with what
+        matches it; the first tokens to be accepted may hold something before that.
 
         Raises:
             ValueError: llama.cpp does not accept the grammar.
@@ -389,7 +405,14 @@ class Grammar:
         if "\0" in text:
             raise ValueError("the grammar holds a NUL, where llama.cpp would stop reading")
         handle = vocabulary.handle if vocabulary else None
-        self._handle = C.llama_sampler_init_grammar(handle, text.encode("utf-8"), b"root")
+        source = text.encode("utf-8")
+        if trigger:
+            patterns = (ctypes.c_char_p * 1)(trigger.encode("utf-8"))
+            self._handle = C.llama_sampler_init_grammar_lazy_patterns(
+                handle, source, root.encode(), patterns, 1, None, 0
+            )
+        else:
+            self._handle = C.llama_sampler_init_grammar(handle, source, root.encode())
         if not self._handle:
             raise ValueError("the grammar is not valid GBNF, or has no rule 'root'")
 

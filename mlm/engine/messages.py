@@ -71,13 +71,43 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     min_tokens: int = 0
 
 
+class JsonFormat(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer must be JSON that is valid by ``schema``."""
+
+    schema: dict[str, object]
+    strict: bool = False  # refuse a schema that no grammar can promise
+    field: str = "json_schema"  # where the client wrote the schema, for errors
+
+
+class ToolChoice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which of the tools may be called, and whether one must be."""
+
+    required: bool = False
+    names: list[str] | None = None  # None = any
+    parallel: bool = True  # several calls in one answer
+
+
+CallStyle = Literal["", "tags", "bare", "list", "named"]  # see `mlm.engine.dialect`
+
+
+class AnswerForm(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which markup an answer may hold. The default is none: all of it is meant for the reader."""
+
+    think_open: str = ""  # thoughts stand between these two; "" = they are not marked
+    think_close: str = ""
+    begins_thinking: bool = False  # the prompt has opened the thoughts already
+    calls: CallStyle = ""  # how calls of tools are written; "" = there are none
+
+
 class Generate(Message, frozen=True):
     """A request for text. Exactly one of ``messages`` and ``prompt`` is given."""
 
     request_id: int
     messages: list[dict[str, object]] | None = None  # OpenAI's chat messages, unchanged
     prompt: str | None = None  # raw text, no template
-    tools: list[dict[str, object]] | None = None
+    tools: list[dict[str, object]] | None = None  # OpenAI's functions, unchanged
+    tool_choice: ToolChoice = ToolChoice()
+    json_format: JsonFormat | None = None
     template_args: dict[str, object] = {}
     sampling: SamplingParams = SamplingParams()
     max_tokens: int | None = None  # None = up to the end of the slot
@@ -153,6 +183,7 @@ class Accepted(Message, frozen=True):
 
     request_id: int
     prompt_tokens: int
+    form: AnswerForm = AnswerForm()
 
 
 class TokenOut(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -194,6 +225,7 @@ class Failed(Message, frozen=True):
     message: str
     needed: int | None = None
     available: int | None = None
+    param: str | None = None  # the field of the request that is to blame
 
 
 ToWorker = Load | Generate | Cancel | Shutdown

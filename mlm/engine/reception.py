@@ -10,9 +10,12 @@ import time
 import traceback
 from collections.abc import Callable
 
+from mlm.engine.constraint import Constraint, after_thoughts
+from mlm.engine.dialect import CALL_ID_MARK, markers_of, read_dialect
 from mlm.engine.llama import Context, Model
 from mlm.engine.messages import (
     Accepted,
+    AnswerForm,
     Cancel,
     Failed,
     Finished,
@@ -23,20 +26,28 @@ from mlm.engine.messages import (
 )
 from mlm.engine.request import AnswerText, Request
 from mlm.engine.sampler import Sampler
-from mlm.engine.sandbox import Sandbox, SandboxError
+from mlm.engine.sandbox import Constrain, Sandbox, SandboxError
 from mlm.engine.template import CHATML, CHATML_TOKENS, TRANSCRIPT, TRANSCRIPT_STOPS
+from mlm.engine.tools import has_tools, say_tools
 
-MAX_GRAMMAR_CHARS = 256 * 1024
+MAX_GRAMMAR_CHARS = 256 * 1024  # of one that a client wrote
+MAX_CONSTRAINT_CHARS = 2 * 1024**2  # of one made of schemas
 
 
 class Refusal(Exception):
     """The request cannot be served. ``code`` and the rest are for `Failed`."""
 
     def __init__(
-        self, code: str, reason: str, *, needed: int | None = None, available: int | None = None
+        self,
+        code: str,
+        reason: str,
+        *,
+        needed: int | None = None,
+        available: int | None = None,
+        param: str | None = None,
     ) -> None:
         super().__init__(reason)
-        self.code, self.needed, self.available = code, needed, available
+        self.code, self.needed, self.available, self.param = code, needed, available, param
 
 
 class Reception:
@@ -56,6 +67,8 @@ class Reception:
         self._send = send
         self._hand_on = hand_on
         source, self._template_stops = choose_template(model)
+        self._dialect = read_dialect(source)
+        self._has_call_ids = CALL_ID_MARK in source
         self._sandbox = Sandbox(
             source, bos_text=self._vocabulary.bos_text, eos_text=self._vocabulary.eos_text
         )
@@ -96,7 +109,9 @@ class Reception:
                 request = self._prepare(generate, received_s)
             except Refusal as no:
                 self._here.discard(generate.request_id)
-                failed = Failed(generate.request_id, no.code, str(no), no.needed, no.available)
+                failed = Failed(
+                    generate.request_id, no.code, str(no), no.needed, no.available, no.param
+                )
                 self._send(failed)
             except Exception as bug:  # one request must not end the service of all others
                 traceback.print_exc()
@@ -110,7 +125,7 @@ class Reception:
         with self._lock:
             if request.request_id in self._here:
                 self._here.discard(request.request_id)
-                self._send(Accepted(request.request_id, len(request.tokens)))
+                self._send(Accepted(request.request_id, len(request.tokens), request.form))
                 if generate.echo and generate.prompt:
                     self._send(Step([TokenOut(request.request_id, generate.prompt, 0)]))
                 self._hand_on(request)
@@ -125,34 +140,40 @@ class Reception:
     def _prepare(self, generate: Generate, received_s: float) -> Request:
         if not self._generates:
             raise Refusal("invalid_request_error", "this model makes embeddings, not text")
-        text, stops = self._read_prompt(generate)
+        text, stops, form = self._read_prompt(generate)
         tokens = self._tokenize(text)
         room = self._n_ctx_slot - len(tokens)
         return Request(
             request_id=generate.request_id,
             tokens=tokens,
             max_new_tokens=room if generate.max_tokens is None else min(generate.max_tokens, room),
-            sampler=self._make_sampler(generate, tokens),
+            sampler=self._make_sampler(generate, tokens, form),
             text=AnswerText([*generate.stop, *stops]),
+            form=form,
+            markers=self._vocabulary.markers(markers_of(form)),
             tenant=generate.tenant,
             reuses_prefix=generate.cache_prompt,
             received_s=received_s,
         )
 
-    def _read_prompt(self, generate: Generate) -> tuple[str, tuple[str, ...]]:
-        """Return the text to continue, and the stop strings that belong to its form."""
+    def _read_prompt(self, generate: Generate) -> tuple[str, tuple[str, ...], AnswerForm]:
+        """Return the text to continue, the stop strings of its form, and the answer's form."""
         if (generate.messages is None) == (generate.prompt is None):
             raise Refusal("invalid_request_error", "give either messages or a prompt")
         if generate.prompt is not None:
-            return generate.prompt, ()
+            return generate.prompt, (), AnswerForm()
         assert generate.messages is not None
+        messages, tools = generate.messages, generate.tools
+        if tools or has_tools(messages):
+            messages, tools = say_tools(messages, tools or [], self._dialect)
         try:
-            text = self._sandbox.render(generate.messages, generate.tools, generate.template_args)
+            text = self._sandbox.render(messages, tools, generate.template_args)
         except SandboxError as error:
             raise Refusal(error.code, str(error)) from None
         if self._vocabulary.adds_bos and self._vocabulary.bos_text:
             text = text.removeprefix(self._vocabulary.bos_text)  # tokenising adds it
-        return text, self._template_stops
+        form = self._dialect.form_of(text, with_tools=bool(generate.tools))
+        return text, self._template_stops, form
 
     def _tokenize(self, text: str) -> list[int]:
         n_bytes = len(text.encode())
@@ -174,18 +195,47 @@ class Reception:
             available=self._n_ctx_slot,
         )
 
-    def _make_sampler(self, generate: Generate, tokens: list[int]) -> Sampler:
-        grammar = generate.sampling.grammar
+    def _make_sampler(self, generate: Generate, tokens: list[int], form: AnswerForm) -> Sampler:
         try:
-            if grammar:
-                if len(grammar) > MAX_GRAMMAR_CHARS:
-                    raise ValueError(f"the grammar is longer than {MAX_GRAMMAR_CHARS} characters")
-                self._sandbox.check_grammar(grammar)
-            return Sampler(self._vocabulary, generate.sampling, tokens, self._n_ctx_slot)
+            constraint = self._constrain(generate, form)
+            sampler = Sampler(self._vocabulary, generate.sampling, tokens, self._n_ctx_slot)
         except SandboxError as error:
-            raise Refusal(error.code, str(error)) from None
+            raise Refusal(error.code, str(error), param=error.param) from None
         except ValueError as error:
             raise Refusal("invalid_request_error", str(error)) from None
+        if constraint is not None:
+            try:
+                sampler.hold_to(constraint, form)
+            except ValueError as error:
+                sampler.close()
+                raise Refusal("invalid_request_error", str(error)) from None
+        return sampler
+
+    def _constrain(self, generate: Generate, form: AnswerForm) -> Constraint | None:
+        """Return what the answer is held to, tried out; None when it is free.
+
+        Raises:
+            SandboxError, ValueError: there is no such grammar, or it is too large.
+        """
+        grammar = generate.sampling.grammar
+        if grammar:
+            if len(grammar) > MAX_GRAMMAR_CHARS:
+                raise ValueError(f"the grammar is longer than {MAX_GRAMMAR_CHARS} characters")
+            self._sandbox.check_grammar(grammar)
+            return after_thoughts(grammar, form)
+        if not form.calls and generate.json_format is None:
+            return None
+        task = Constrain(
+            form,
+            (generate.tools or []) if form.calls else [],
+            generate.tool_choice,
+            generate.json_format,
+            self._has_call_ids,
+        )
+        constraint = self._sandbox.constrain(task)
+        if constraint is not None and len(constraint.grammar) > MAX_CONSTRAINT_CHARS:
+            raise ValueError("the schemas are too large")
+        return constraint
 
 
 def choose_template(model: Model) -> tuple[str, tuple[str, ...]]:

@@ -1,10 +1,11 @@
 """A request inside the worker: rendered, tokenised, known to fit, with its sampler ready."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mlm.engine.detokenize import Utf8Stream
+from mlm.engine.messages import AnswerForm
 from mlm.engine.stop import StopStrings
 
 
@@ -52,6 +53,8 @@ class Request:
     max_new_tokens: int  # at most what the slot has left
     sampler: TokenChooser
     text: AnswerText = field(default_factory=AnswerText)
+    form: AnswerForm = field(default_factory=AnswerForm)
+    markers: Mapping[int, bytes] = field(default_factory=dict)  # control tokens to spell out
     tenant: str = ""
     reuses_prefix: bool = True
     received_s: float = 0.0

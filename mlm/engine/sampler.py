@@ -3,10 +3,12 @@
 import time
 from collections.abc import Sequence
 
+from mlm.engine.constraint import Constraint
 from mlm.engine.llama import Candidates, Context, Grammar, SamplerChain, Vocabulary
-from mlm.engine.messages import SamplingParams
+from mlm.engine.messages import AnswerForm, SamplingParams
 from mlm.engine.request import SamplingError
 from mlm.engine.sampling import check_ranges, forbids_end, plan_stages, remembered_tokens
+from mlm.engine.watch import Watch
 
 # A grammar can grow its set of states with every character, without limit. Growth shows: the
 # request ends at the first token that takes so long. Nothing can interrupt a single call into
@@ -22,6 +24,8 @@ class Sampler:
     ) -> None:
         """Build the chain. ``prompt`` counts for penalties, as in llama.cpp's server.
 
+        The grammar in ``params`` is not looked at; see `hold_to`.
+
         Raises:
             ValueError: a parameter is out of range, or the grammar is not valid.
         """
@@ -32,7 +36,9 @@ class Sampler:
             suppressed_tokens=vocabulary.suppressed_tokens,
             n_ctx_slot=n_ctx_slot,
         )
-        self._grammar = Grammar(vocabulary, params.grammar) if params.grammar else None
+        self._vocabulary = vocabulary
+        self._grammar: Grammar | None = None
+        self._later: tuple[Grammar, Watch] | None = None  # a grammar that does not hold yet
         self._chain = SamplerChain(vocabulary, stages)
         looks_back = remembered_tokens(params, n_ctx_slot)
         for token in prompt[len(prompt) - min(looks_back, len(prompt)) :]:
@@ -40,6 +46,22 @@ class Sampler:
         # Tokens until the ban on ending, the first stage, is lifted; 0 = never.
         lifted = forbids_end(params) and not params.ignore_eos
         self._n_banned = params.min_tokens if lifted else 0
+
+    def hold_to(self, constraint: Constraint, form: AnswerForm) -> None:
+        """Allow only what ``constraint`` allows.
+
+        Raises:
+            ValueError: llama.cpp does not accept the grammar.
+        """
+        trigger = constraint.trigger
+        pattern = trigger.pattern if trigger else ""
+        grammar = Grammar(
+            self._vocabulary, constraint.grammar, root=constraint.root, trigger=pattern
+        )
+        if trigger is None:
+            self._grammar = grammar
+        else:
+            self._later = grammar, Watch(trigger, form)
 
     def sample(self, context: Context, row: int) -> int:
         """Choose the next token from the logits of ``row``.
@@ -49,6 +71,8 @@ class Sampler:
         """
         if self._grammar is None:
             token = self._chain.sample(context, row)
+            if self._later is not None:
+                self._watch(*self._later, token)
         else:
             token = self._sample_within(self._grammar, context, row)
         if self._n_banned:
@@ -60,8 +84,17 @@ class Sampler:
     def close(self) -> None:
         """Free what llama.cpp holds."""
         self._chain.close()
-        if self._grammar is not None:
-            self._grammar.close()
+        for grammar in (self._grammar, self._later and self._later[0]):
+            if grammar is not None:
+                grammar.close()
+
+    def _watch(self, grammar: Grammar, watch: Watch, token: int) -> None:
+        """Look whether ``grammar`` holds from now on."""
+        begun = watch.push(token, self._vocabulary.spelling(token))
+        if begun is not None:
+            for earlier in begun:
+                grammar.accept(earlier)
+            self._grammar, self._later = grammar, None
 
     def _sample_within(self, grammar: Grammar, context: Context, row: int) -> int:
         """Choose freely and check; only a forbidden choice pays for masking the vocabulary."""

@@ -12,8 +12,9 @@ import subprocess
 import sys
 from typing import Any, BinaryIO, cast
 
+from mlm.engine.constraint import Constraint, ConstraintError, build_constraint
 from mlm.engine.frames import FrameDecoder, FrameError, encode_frame
-from mlm.engine.messages import Message
+from mlm.engine.messages import AnswerForm, JsonFormat, Message, ToolChoice
 from mlm.engine.template import ChatTemplate, TemplateError, TemplateRefusal
 
 TIME_LIMIT_S = 2.0
@@ -44,10 +45,21 @@ class CheckGrammar(Message, frozen=True):
     grammar: str
 
 
+class Constrain(Message, frozen=True):
+    """Make the grammar that an answer is held to; see `mlm.engine.constraint`."""
+
+    form: AnswerForm
+    tools: list[dict[str, Any]]
+    choice: ToolChoice
+    json_format: JsonFormat | None
+    has_call_ids: bool
+
+
 class Done(Message, frozen=True):
     """The task succeeded; a rendering has text."""
 
     text: str = ""
+    constraint: Constraint | None = None
 
 
 class Refused(Message, frozen=True):
@@ -55,14 +67,21 @@ class Refused(Message, frozen=True):
 
     code: str
     reason: str
+    param: str | None = None
+
+
+Task = Render | CheckGrammar | Constrain
 
 
 class SandboxError(Exception):
-    """A task failed or ended the process. ``code`` is for `mlm.engine.messages.Failed`."""
+    """A task failed or ended the process.
 
-    def __init__(self, code: str, reason: str) -> None:
+    ``code`` and ``param`` are for `mlm.engine.messages.Failed`.
+    """
+
+    def __init__(self, code: str, reason: str, param: str | None = None) -> None:
         super().__init__(reason)
-        self.code = code
+        self.code, self.param = code, param
 
 
 class Sandbox:
@@ -107,7 +126,17 @@ class Sandbox:
         Raises:
             SandboxError: it cannot.
         """
-        self._run(CheckGrammar(grammar), "invalid_request_error", "the grammar")
+        self._run(CheckGrammar(grammar), "invalid_request_error", "the grammar", "grammar")
+
+    def constrain(self, task: Constrain) -> Constraint | None:
+        """Return what the answer is held to, if llama.cpp can compile that within the limits.
+
+        Raises:
+            SandboxError: it cannot, or there is no such grammar.
+        """
+        param = "tools" if task.json_format is None else task.json_format.field
+        subject = f"the grammar for '{param}'"
+        return self._run(task, "invalid_request_error", subject, param).constraint
 
     def stop(self) -> None:
         """End the process."""
@@ -116,7 +145,7 @@ class Sandbox:
             self._process.communicate()
             self._process = None
 
-    def _run(self, task: Render | CheckGrammar, code: str, subject: str) -> Done:
+    def _run(self, task: Task, code: str, subject: str, param: str | None = None) -> Done:
         self.start()
         self._send(task)
         assert self._process is not None
@@ -125,12 +154,13 @@ class Sandbox:
         except FrameError:
             answer = None
         if answer is None:
-            raise SandboxError(code, f"{subject} takes more {self._find_excess()} than is allowed")
+            excess = self._find_excess()
+            raise SandboxError(code, f"{subject} takes more {excess} than is allowed", param)
         if isinstance(answer, Refused):
-            raise SandboxError(answer.code, answer.reason)
+            raise SandboxError(answer.code, answer.reason, answer.param or param)
         return answer
 
-    def _send(self, task: Prepare | Render | CheckGrammar) -> None:
+    def _send(self, task: Prepare | Task) -> None:
         assert self._process is not None and self._process.stdin is not None
         try:
             self._process.stdin.write(encode_frame(task))
@@ -151,9 +181,7 @@ class Sandbox:
 def main() -> None:
     """Answer tasks from stdin on stdout until stdin ends."""
     _limit_resources()
-    tasks: FrameDecoder[Prepare | Render | CheckGrammar] = FrameDecoder(
-        Prepare | Render | CheckGrammar
-    )
+    tasks: FrameDecoder[Prepare | Task] = FrameDecoder(Prepare | Task)
     desk = _Desk()
     while (task := tasks.read(sys.stdin.buffer)) is not None:
         if isinstance(task, Prepare):
@@ -170,16 +198,20 @@ class _Desk:
         self._preparation = preparation or Prepare("", "", "", TIME_LIMIT_S)
         self._compiled: ChatTemplate | None = None
 
-    def answer(self, task: Render | CheckGrammar) -> Done | Refused:
+    def answer(self, task: Task) -> Done | Refused:
         """Return what became of a task; when it takes too long, this process ends instead."""
-        if isinstance(task, CheckGrammar):
-            import mlm.engine.llama  # slow, so only here, and before the timer runs
+        if not isinstance(task, Render):
+            import mlm.engine.llama  # noqa: F401  # slow, so only here, and before the timer runs
         signal.setitimer(signal.ITIMER_REAL, self._preparation.time_limit_s)
         try:
             if isinstance(task, CheckGrammar):
-                mlm.engine.llama.Grammar(None, task.grammar).close()
+                _compile(task.grammar)
                 return Done()
+            if isinstance(task, Constrain):
+                return Done(constraint=_constrain(task))
             return Done(self._render(task))
+        except ConstraintError as error:
+            return Refused("invalid_request_error", str(error), error.field)
         except TemplateRefusal as refusal:
             return Refused("invalid_request_error", str(refusal))
         except TemplateError as error:
@@ -197,6 +229,22 @@ class _Desk:
                 eos_text=self._preparation.eos_text,
             )
         return self._compiled.render(task.messages, tools=task.tools, arguments=task.arguments)
+
+
+def _constrain(task: Constrain) -> Constraint | None:
+    constraint = build_constraint(
+        task.form, task.tools, task.choice, task.json_format, has_call_ids=task.has_call_ids
+    )
+    if constraint is not None:
+        _compile(constraint.grammar)
+    return constraint
+
+
+def _compile(grammar: str) -> None:
+    """Raise ValueError if llama.cpp does not take ``grammar``."""
+    import mlm.engine.llama
+
+    mlm.engine.llama.Grammar(None, grammar).close()
 
 
 def _limit_resources() -> None:

@@ -207,7 +207,8 @@ class Scheduler:
             self._finish(slot, "stop")
             return
         slot.tokens.append(token)
-        self._say(request, request.text.push(self._speller.piece(token)))
+        piece = request.markers.get(token) or self._speller.piece(token)
+        self._say(request, request.text.push(piece))
         if request.text.is_stopped:
             self._finish(slot, "stop")
         elif request.n_generated >= request.max_new_tokens:

@@ -113,12 +113,13 @@ def is_cacheable(model: ServedModel, generate: Generate) -> bool:
 
 def _question(model: ServedModel, generate: Generate) -> bytes:
     """Return the digest of everything that decides about an answer, but for the template."""
-    asked = msgspec.to_builtins(generate, str_keys=True, order="sorted")
+    # Not sorted: a template shows a tool, and a grammar the properties of a schema, as they came.
+    asked = msgspec.to_builtins(generate, str_keys=True)
     for plumbing in ("request_id", "tenant", "cache_prompt", "type"):
         asked.pop(plumbing, None)
     config = [getattr(model.config, name) for name in _DECISIVE]
     parts = (generate.tenant, model.identity, config, asked, mlm.__version__, _engine_version())
-    return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).digest()
+    return hashlib.sha256(msgspec.json.encode(parts)).digest()
 
 
 def _key(question: bytes, template: Template) -> bytes:
@@ -147,13 +148,14 @@ def _storable(flight: Flight, finished: Finished) -> StoredAnswer:
         prompt_tokens=finished.prompt_tokens,
         completion_tokens=finished.completion_tokens,
         engine=flight.engine,
+        form=flight.form,
     )
 
 
 def _replay(flight: Flight, answer: StoredAnswer) -> None:
     """Have ``flight`` end at once with an answer that was given before."""
     flight.replayed, flight.engine = True, answer.engine
-    flight.put(Accepted(request_id=0, prompt_tokens=answer.prompt_tokens))
+    flight.put(Accepted(request_id=0, prompt_tokens=answer.prompt_tokens, form=answer.form))
     for piece in answer.pieces:
         flight.put(TokenOut(request_id=0, text=piece))
     flight.put(

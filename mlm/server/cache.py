@@ -4,17 +4,19 @@ Losing it costs time and nothing else, so every failure here reads as "not found
 """
 
 import asyncio
-import json
 import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from mlm.engine.messages import AnswerForm
 from mlm.errors import ConflictError
 from mlm.stats.database import Schema, Writer, is_broken, open_database
 
@@ -55,6 +57,7 @@ class StoredAnswer:
     prompt_tokens: int
     completion_tokens: int
     engine: str
+    form: AnswerForm = field(default_factory=AnswerForm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,8 @@ class ResponseCache:
         now = time.time()
         if row is None or not -_CLOCK_SLACK_S <= now - row[0] <= ttl_s:
             return None
-        with suppress(ValueError, TypeError, KeyError):
-            answer = json.loads(row[1])
-            found = StoredAnswer(**answer | {"pieces": tuple(answer["pieces"])})
+        with suppress(msgspec.MsgspecError):
+            found = msgspec.json.decode(row[1], type=StoredAnswer)
             self._writer.submit(
                 lambda db: db.execute("UPDATE answers SET used_at = ? WHERE key = ?", (now, key))
             )
@@ -105,7 +107,7 @@ class ResponseCache:
 
         ``then`` is called afterwards, maybe on another thread.
         """
-        text = json.dumps(asdict(answer), ensure_ascii=False)
+        text = msgspec.json.encode(answer).decode()
         size, now = len(text.encode()), time.time()
 
         def write(connection: sqlite3.Connection) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import zip_longest
 from typing import Any
 
-from mlm.engine.messages import Accepted, Failed, Finished, TokenOut
+from mlm.engine.messages import Accepted, AnswerForm, Failed, Finished, TokenOut
 from mlm.server.errors import ApiError, from_failed, to_api_error
 from mlm.stats.types import Source
 
@@ -28,6 +28,7 @@ class Flight:
         self.source = source  # who asks: somebody, or a bench
         self.pieces: list[str] = []
         self.prompt_tokens: int | None = None  # known once the worker has accepted the request
+        self.form = AnswerForm()  # likewise
         self.finished: Finished | None = None
         self.error: ApiError | None = None
         self.replayed = False  # from the response cache
@@ -76,7 +77,7 @@ class Flight:
                 self._arrivals.append((time.monotonic(), event.n_tokens))
                 self.pieces.append(event.text)
             case Accepted():
-                self.prompt_tokens = event.prompt_tokens
+                self.prompt_tokens, self.form = event.prompt_tokens, event.form
             case Finished():
                 self.finished = event
             case Failed():

@@ -4,11 +4,22 @@ This is an allow-list: only what is named here reaches the engine, and only with
 """
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
+import msgspec
+
 from mlm.engine.messages import Generate, SamplingParams
+from mlm.server.conversation import read_messages
 from mlm.server.errors import invalid
 from mlm.server.fields import Fields, wrong_type
+from mlm.server.structure import (
+    name_of,
+    read_json_schema,
+    read_response_format,
+    read_tool_choice,
+    read_tools,
+)
 
 MAX_STOPS, MAX_STOP_CHARS = 16, 512
 MAX_BIASES = 1024
@@ -40,8 +51,6 @@ _INTEGERS: dict[str, tuple[int, int]] = {
     "min_tokens": (0, MAX_TOKENS),
 }
 _SEEDS = 2**32 - 1  # llama.cpp reads a seed of 2**32 - 1 as "different every time"
-_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-_MESSAGE_EXTRAS = ("name", "tool_calls", "tool_call_id", "reasoning_content")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,11 @@ class TextRequest:
     include_usage: bool  # in the last chunk of a stream
     ignored: tuple[str, ...]  # fields that had no effect
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The functions that may be called."""
+        return frozenset(map(name_of, self.generate.tools or ()))
+
 
 def read_chat(body: dict[str, Any]) -> TextRequest:
     """Return the request in the body of ``/v1/chat/completions``.
@@ -64,16 +78,20 @@ def read_chat(body: dict[str, Any]) -> TextRequest:
     fields = Fields(body)
     fields.only("logprobs", (False,), "log probabilities are not available")
     fields.only("top_logprobs", (0,), "log probabilities are not available")
-    fields.only("response_format", ({"type": "text"},), "only text is available; see 'grammar'")
-    fields.only("functions", ([],), "functions are not available")
-    if fields.any("tool_choice") != "none":
-        fields.only("tools", ([],), "tools are not available")
+    fields.only("functions", ([],), "functions are not available; see 'tools'")
+    tools = read_tools(fields)
+    choice = read_tool_choice(fields, tools)
+    common = _read_common(fields, is_chat=True)
+    if choice is not None and common["sampling"].grammar:
+        raise invalid("'grammar': it cannot be combined with 'tools'", "grammar")
     generate = Generate(
         request_id=0,
-        messages=_read_messages(fields.required("messages")),
+        messages=read_messages(fields.required("messages")),
         template_args=fields.mapping("chat_template_kwargs"),
-        **_read_common(fields),
+        **common,
     )
+    if choice is not None:
+        generate = msgspec.structs.replace(generate, tools=tools, tool_choice=choice)
     return _finish(fields, generate)
 
 
@@ -89,7 +107,7 @@ def read_completion(body: dict[str, Any]) -> TextRequest:
     if not isinstance(prompt, str):
         raise wrong_type("prompt", "one string (several prompts and tokens are not available)")
     generate = Generate(
-        request_id=0, prompt=prompt, echo=fields.flag("echo"), **_read_common(fields)
+        request_id=0, prompt=prompt, echo=fields.flag("echo"), **_read_common(fields, is_chat=False)
     )
     return _finish(fields, generate)
 
@@ -107,12 +125,21 @@ def _finish(fields: Fields, generate: Generate) -> TextRequest:
     )
 
 
-def _read_common(fields: Fields) -> dict[str, Any]:
+def _read_common(fields: Fields, *, is_chat: bool) -> dict[str, Any]:
     """Return the arguments of `Generate` that both endpoints share."""
     fields.only("n", (1,), "only one answer at a time is available")
     longest = fields.integer("max_tokens", 1, MAX_TOKENS)
+    sampling = _read_sampling(fields)
+    formats = {
+        "grammar": sampling.grammar,
+        "json_schema": read_json_schema(fields),
+        "response_format": read_response_format(fields) if is_chat else None,
+    }
+    for first, second in combinations((name for name in formats if formats[name]), 2):
+        raise invalid(f"'{second}': it cannot be combined with '{first}'", second)
     return {
-        "sampling": _read_sampling(fields),
+        "sampling": sampling,
+        "json_format": formats["response_format"] or formats["json_schema"],
         "max_tokens": fields.integer("max_completion_tokens", 1, MAX_TOKENS) or longest,
         "stop": _read_stop(fields.any("stop")),
         "cache_prompt": fields.flag("cache_prompt", default=True),
@@ -168,44 +195,3 @@ def _read_include_usage(fields: Fields) -> bool:
     if not isinstance(value, bool | None):
         raise wrong_type("stream_options.include_usage", "true or false")
     return bool(value)
-
-
-def _read_messages(messages: object) -> list[dict[str, object]]:
-    if not isinstance(messages, list) or not messages:
-        raise wrong_type("messages", "a list of at least one message")
-    return [_read_message(message, f"messages[{i}]") for i, message in enumerate(messages)]
-
-
-def _read_message(message: object, where: str) -> dict[str, object]:
-    if not isinstance(message, dict):
-        raise wrong_type(where, "an object")
-    role = message.get("role")
-    if role not in _ROLES:
-        raise invalid(f"'{where}.role' must be one of {', '.join(_ROLES)}", f"{where}.role")
-    kept = {name: message[name] for name in _MESSAGE_EXTRAS if message.get(name) is not None}
-    content = message.get("content")
-    if content is None and not (role == "assistant" and "tool_calls" in kept):
-        raise invalid(f"'{where}.content' is missing", f"{where}.content")
-    # Templates know "system" only; OpenAI calls the same thing "developer" since its o1 models.
-    return {
-        "role": "system" if role == "developer" else role,
-        "content": "" if content is None else _read_content(content, f"{where}.content"),
-        **kept,
-    }
-
-
-def _read_content(content: object, where: str) -> str:
-    """Return the text of a message; parts of text are joined by line breaks."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise wrong_type(where, "a string or a list of parts")
-    texts = []
-    for i, part in enumerate(content):
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind != "text":
-            raise invalid(f"'{where}[{i}]': only parts of type 'text' are available", where)
-        if not isinstance(part.get("text"), str):
-            raise wrong_type(f"{where}[{i}].text", "a string")
-        texts.append(part["text"])
-    return "\n".join(texts)

@@ -91,7 +91,7 @@ class TextEndpoint:
                 await _wait_until(flight, client, watcher, whole=not stream)
                 if flight.error is not None:
                     raise flight.error
-                reply = self._reply(exchange.request.model)
+                reply = self._reply(exchange.request.model, flight.form, exchange.request.names)
                 if stream:
                     return await _stream(exchange, reply, client, watcher)
                 headers = [*exchange.headers(reply), *exchange.late_headers()]

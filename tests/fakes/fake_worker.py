@@ -21,6 +21,7 @@ from mlm.engine.frames import FrameDecoder, encode_frame
 from mlm.engine.messages import (
     Accepted,
     Alive,
+    AnswerForm,
     Buffer,
     BufferKind,
     Cancel,
@@ -68,6 +69,8 @@ class Wish:
     think: float = 0.0  # seconds before the request is accepted
     cached: int = 0
     text: str = ""  # this (percent-encoded) instead of counted tokens, a character per token
+    calls: str = ""  # the style of calls that the text may hold
+    thoughts: bool = False  # whether <think> stands around thoughts
     fail: str = ""  # Failed with this code
     die: str = ""  # name of the signal to die by …
     at: int = -1  # … at this token; -1 = before the request is accepted
@@ -151,7 +154,9 @@ class FakeWorker:
                 message = "the fake was asked to fail"
                 self.send(Failed(request.request_id, wish.fail, message, needed=99, available=9))
                 return
-            self.send(Accepted(request_id=request.request_id, prompt_tokens=7))
+            tags = {"think_open": "<think>", "think_close": "</think>"} if wish.thoughts else {}
+            form = AnswerForm(calls=wish.calls, **tags)
+            self.send(Accepted(request_id=request.request_id, prompt_tokens=7, form=form))
             async with self._slots:
                 await asyncio.sleep(wish.prefill)
                 for sent, text in enumerate(pieces_of(wish, request)):
@@ -163,7 +168,8 @@ class FakeWorker:
                     token = TokenOut(request_id=request.request_id, text=text)
                     self.send(Step(tokens=[token]))
                     await asyncio.sleep(wish.pace)
-            self._finish(request, wish, "stop", sent + 1)
+            cut = request.max_tokens is not None and sent + 1 == request.max_tokens
+            self._finish(request, wish, "length" if cut else "stop", sent + 1)
         except asyncio.CancelledError:
             self._note("cancelled")
             self._finish(request, wish, "cancelled", sent)

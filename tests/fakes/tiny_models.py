@@ -4,7 +4,7 @@ What they say is noise, but the same noise every time: greedy answers can be com
 two ways of computing them. The vocabulary spells any text: bytes, letters, a few words.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gguf
@@ -23,16 +23,23 @@ _WORDS = ("the", "and", "you", "is", "of", "to", "system", "user", "assistant", 
 
 
 def write_tiny_model(
-    path: Path, architecture: str = "llama", *, chat_template: str | None = CHAT_TEMPLATE
+    path: Path,
+    architecture: str = "llama",
+    *,
+    chat_template: str | None = CHAT_TEMPLATE,
+    control_tokens: Sequence[str] = (),
 ) -> Path:
-    """Write a model of about 300 kB and return its path."""
+    """Write a model of about 300 kB and return its path.
+
+    ``control_tokens`` come behind all others, from `FIRST_CONTROL_TOKEN` on.
+    """
     weights = _Weights(gguf.GGUFWriter(path, architecture), seed=7)
     writer = weights.writer
     writer.add_name(f"tiny {architecture}")
     writer.add_context_length(N_CTX_TRAIN)
     writer.add_embedding_length(N_EMBD)
     writer.add_block_count(N_LAYER)
-    n_vocab = _add_vocabulary(writer)
+    n_vocab = _add_vocabulary(writer, control_tokens)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
     weights.matrix("token_embd.weight", n_vocab, N_EMBD, scale=1.0)
@@ -173,8 +180,7 @@ _ARCHITECTURES: dict[str, Callable[[_Weights], None]] = {
 }
 
 
-def _add_vocabulary(writer: gguf.GGUFWriter) -> int:
-    """Add a SentencePiece vocabulary and return its size."""
+def _ordinary_tokens() -> list[tuple[str, int]]:
     tokens = [("<unk>", _UNKNOWN), ("<s>", _CONTROL), ("</s>", _CONTROL)]
     tokens += [("<|im_start|>", _CONTROL), ("<|im_end|>", _CONTROL)]
     tokens += [(f"<0x{byte:02X}>", _BYTE) for byte in range(256)]
@@ -183,7 +189,15 @@ def _add_vocabulary(writer: gguf.GGUFWriter) -> int:
     tokens += [("\u2581" + word, _NORMAL) for word in _WORDS]
     for word in _WORDS:  # SentencePiece joins pairs, so every step on the way must be a token
         tokens += [(f"\u2581{word[:n]}", _NORMAL) for n in range(1, len(word))]
-    tokens = list(dict.fromkeys(tokens))
+    return list(dict.fromkeys(tokens))
+
+
+FIRST_CONTROL_TOKEN = len(_ordinary_tokens())
+
+
+def _add_vocabulary(writer: gguf.GGUFWriter, control_tokens: Sequence[str]) -> int:
+    """Add a SentencePiece vocabulary and return its size."""
+    tokens = [*_ordinary_tokens(), *((text, _CONTROL) for text in control_tokens)]
     writer.add_tokenizer_model("llama")
     writer.add_token_list([text for text, _ in tokens])
     writer.add_token_types([kind for _, kind in tokens])

@@ -1,15 +1,14 @@
 """Answers that are kept: when, for whom, and what happens when the file breaks."""
 
 import asyncio
-import json
 import random
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from fakes.fake_server import FakeServer, serving
 from fakes.processes import wait_until
@@ -27,7 +26,7 @@ from mlm.server.cache import (
 
 ANSWER = StoredAnswer(("Hel", "lo"), "stop", 7, 2, "fake")
 TTL_S = 86_400.0
-SIZE = len(json.dumps(asdict(ANSWER)))
+SIZE = len(msgspec.json.encode(ANSWER))
 Diary = Callable[[], list[str]]
 
 

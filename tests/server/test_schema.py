@@ -110,8 +110,11 @@ def test_null_means_not_given():
         ("grammar", 5),
         ("logprobs", True),
         ("top_logprobs", 3),
-        ("response_format", {"type": "json_object"}),
-        ("tools", [{"type": "function", "function": {"name": "f"}}]),
+        ("response_format", "json"),
+        ("json_schema", "{}"),
+        ("tools", {}),
+        ("tool_choice", "sometimes"),
+        ("parallel_tool_calls", "yes"),
         ("functions", [{"name": "f"}]),
         ("chat_template_kwargs", "no"),
         ("messages", []),
@@ -199,7 +202,8 @@ def test_fields_without_effect_are_named():
 
 
 def test_tools_are_fine_when_they_must_not_be_used():
-    assert chat(tools=[{"type": "function"}], tool_choice="none").generate.tools is None
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    assert chat(tools=tools, tool_choice="none").generate.tools is None
 
 
 @pytest.mark.parametrize(
