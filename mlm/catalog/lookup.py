@@ -71,6 +71,11 @@ class Catalog:
             remedy=f"use {entry.model_id}:{best}",
         )
 
+    def find_projector(self, repo_id: str) -> SideFile | None:
+        """Return the projector that a download from ``repo_id`` brings along, if one is known."""
+        files = (file for entry in self.entries for file in entry.mmproj)
+        return next((file for file in files if file.repo_id == repo_id), None)
+
     def pin(self, repo_id: str, filename: str) -> Pin | None:
         """Return what the catalog promises of a file on the hub, if it knows the file."""
         for pin in self._pins():

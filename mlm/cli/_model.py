@@ -33,6 +33,7 @@ class Subject:
     origin: str  # "this machine", "the hub" or "the catalog": where its facts come from
     file: "ModelFile | None" = None  # where it is installed or local
     headers: "tuple[RawHeader, ...]" = ()  # of all its files, where it is on the hub
+    repo_id: str | None = None  # on the hub, wherever its files are now
 
 
 def find_subject(session: "Session", text: str, hardware: "Hardware") -> Subject:
@@ -131,7 +132,7 @@ def _local(file: "ModelFile") -> Subject:
     from mlm.planning.shape import shape_from_metadata
 
     shape = shape_from_metadata(read_metadata(file.path))
-    return Subject(file.ref, file.model_id, shape, "this machine", file)
+    return Subject(file.ref, file.model_id, shape, "this machine", file, repo_id=file.repo_id)
 
 
 def _from_catalog(
@@ -149,9 +150,10 @@ def _from_catalog(
         metadata, headers = _remote_metadata(session, wanted, quant.revision)
     except (NetworkError, AuthError, NotFoundError) as error:
         session.note(f"estimated from the catalog: {error.message}")
-        return Subject(name, str(ref), shape_from_catalog(entry, quant), "the catalog")
+        shape = shape_from_catalog(entry, quant)
+        return Subject(name, str(ref), shape, "the catalog", repo_id=quant.repo_id)
     shape = shape_from_metadata(metadata)
-    return Subject(name, str(ref), shape, "the hub", headers=headers)
+    return Subject(name, str(ref), shape, "the hub", headers=headers, repo_id=quant.repo_id)
 
 
 def _from_hub(session: "Session", catalog: "Catalog", ref: "HubRef") -> Subject:
@@ -165,10 +167,10 @@ def _from_hub(session: "Session", catalog: "Catalog", ref: "HubRef") -> Subject:
                 if _is_meant(ref, quant):
                     session.note(f"estimated from the catalog: {error.message}")
                     shape = shape_from_catalog(entry, quant)
-                    return Subject(str(ref), str(ref), shape, "the catalog")
+                    return Subject(str(ref), str(ref), shape, "the catalog", repo_id=ref.repo_id)
         raise
     shape = shape_from_metadata(metadata)
-    return Subject(str(ref), str(ref), shape, "the hub", headers=headers)
+    return Subject(str(ref), str(ref), shape, "the hub", headers=headers, repo_id=ref.repo_id)
 
 
 def _is_meant(ref: "HubRef", quant: "Quant") -> bool:

@@ -1,5 +1,6 @@
 """``mlm plan``: what a model will need and how fast it will be, before it is downloaded."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -10,7 +11,9 @@ from mlm.cli._session import print_document, print_text, session
 from mlm.planning.types import Overrides
 
 if TYPE_CHECKING:
+    from mlm.catalog.types import SideFile
     from mlm.cli._model import Subject
+    from mlm.cli._session import Session
     from mlm.planning.types import MemoryPlan, RuntimeConfig, SpeedInterval
 
 
@@ -49,14 +52,47 @@ def plan(
     speeds = predict_speed(
         subject.shape, config, machine, calibration=known, model=subject.model_id
     )
+    projector = _find_projector(session(ctx), subject)
+    if projector is not None:
+        planned = replace(planned, reasons=(*planned.reasons, _about(projector)))
     if as_json:
-        print_document("plan", _document(subject, config, planned, speeds))
+        document = _document(subject, config, planned, speeds)
+        print_document("plan", {**document, "mmproj": _projector_fields(projector)})
     else:
         print_text(_text(subject, config, planned, speeds))
     if planned.verdict == "does_not_fit":
         if not as_json:
             session(ctx).note("hint: mlm recommend")
         raise typer.Exit(DoesNotFitError.exit_code)
+
+
+def _find_projector(session: "Session", subject: "Subject") -> "SideFile | None":
+    from mlm.catalog.load import load_catalog
+
+    if subject.repo_id is None:
+        return None
+    home = session.settings.home
+    return load_catalog(home.catalog, home.cache).find_projector(subject.repo_id)
+
+
+def _about(projector: "SideFile") -> str:
+    from mlm.units import format_size
+
+    return (
+        f"pictures need its projector too, {format_size(projector.size_bytes)} more on disk; "
+        "mlm does not load projectors yet, so no memory is planned for it"
+    )
+
+
+def _projector_fields(projector: "SideFile | None") -> dict[str, Any] | None:
+    if projector is None:
+        return None
+    return {
+        "filename": projector.filename,
+        "size_bytes": projector.size_bytes,
+        "size_exact": projector.size_exact,
+        "loaded": False,
+    }
 
 
 def _document(

@@ -123,10 +123,6 @@ class Model:
         params, self._kept_alive = _model_params(config)
         params.progress_callback = C.llama_progress_callback(progress)
         self.handle = _load_model(path, params, log)
-        if C.llama_model_has_encoder(self.handle) and C.llama_model_has_decoder(self.handle):
-            raise LoadError("encoder-decoder models are not supported")
-        if C.llama_model_is_diffusion(self.handle):
-            raise LoadError("diffusion models are not supported")
         self.vocabulary = Vocabulary(C.llama_model_get_vocab(self.handle))
         self.n_ctx_train = int(C.llama_model_n_ctx_train(self.handle))
         self.n_params = int(C.llama_model_n_params(self.handle))
@@ -164,6 +160,10 @@ def _load_model(path: str, params: Any, log: LoadLog) -> Any:
         handle = C.llama_model_load_from_file(os.fsencode(path), params)
     if not handle:
         raise LoadError(log.reason)
+    if C.llama_model_has_encoder(handle) and C.llama_model_has_decoder(handle):
+        raise LoadError("encoder-decoder models are not supported")
+    if C.llama_model_is_diffusion(handle):
+        raise LoadError("diffusion models are not supported")
     return handle
 
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 from mlm.hardware.types import Hardware
 from mlm.planning.buffers import compute_bytes, kv_bytes, mask_bytes, output_bytes
+from mlm.planning.copies import copied_bytes
+from mlm.planning.overhead import process_bytes, runtime_bytes
 from mlm.planning.placement import Device, Groups, Part, split_model
 from mlm.planning.repack import split_repacked
 from mlm.planning.types import (
@@ -16,15 +18,8 @@ from mlm.planning.types import (
     Verdict,
     Weight,
 )
-from mlm.units import MIB, format_size
+from mlm.units import format_size
 
-# A warm worker without a model, and what llama.cpp keeps per token of the vocabulary (measured).
-PROCESS_BYTES = 80 * MIB
-BYTES_PER_TOKEN = 280
-# Contexts and libraries of a GPU runtime, as commonly seen in nvidia-smi and its kin.
-_RUNTIME_BYTES = {
-    "cuda": 450 * MIB, "rocm": 400 * MIB, "vulkan": 150 * MIB, "sycl": 300 * MIB, "metal": 64 * MIB,
-}  # fmt: skip
 _DEVICES = {"metal": "metal0", "mtl0": "metal0"}  # llama.cpp's name: ours, where they differ
 
 
@@ -59,7 +54,9 @@ def plan_devices(
     cpu, *others = split_model(shape, config, hardware)
     accelerators = [part for part in others if part.layers or part.output]
     plans = [_plan_cpu(shape, config, cpu, _repacking_isa(hardware, accelerators))]
-    plans += [_plan_accelerator(shape, config, part) for part in accelerators]
+    copies = copied_bytes(shape, config, [cpu, *accelerators])
+    for part, copied in zip(accelerators, copies, strict=True):
+        plans.append(_plan_accelerator(shape, config, part, copied))
     if buffers is not None:
         plans = _with_buffers(plans, buffers)
     return _share_main_memory(plans, [part.device for part in others])
@@ -95,10 +92,11 @@ def _plan_cpu(
 ) -> DevicePlan:
     plain: list[Weight] = []
     plain_bytes, repacked = _bytes(shape.input), 0
+    tied = {weight.start for weight in shape.input} - {None}  # the same tensor is in use twice
     for weights, count in part.weights():
         kept, copied = split_repacked(weights, isa)
         plain += kept
-        plain_bytes += count * _bytes(kept)
+        plain_bytes += count * _bytes([each for each in kept if each.start not in tied])
         repacked += count * copied
     busy = bool(part.layers) or not config.n_gpu_layers
     tokens = min(config.n_ubatch, config.n_batch)
@@ -110,21 +108,23 @@ def _plan_cpu(
         compute=compute_bytes(shape, config) if busy else staging,
         output=output_bytes(shape, config),
         repack=repacked,
-        overhead=PROCESS_BYTES + BYTES_PER_TOKEN * shape.n_vocab,
+        overhead=process_bytes(shape, config),
         available=part.device.available,
     )
 
 
-def _plan_accelerator(shape: ModelShape, config: RuntimeConfig, part: Part) -> DevicePlan:
+def _plan_accelerator(
+    shape: ModelShape, config: RuntimeConfig, part: Part, copied: int
+) -> DevicePlan:
     assert part.device.accelerator is not None
     return DevicePlan(
         device=part.device.name,
         weights=sum(count * _bytes(weights) for weights, count in part.weights()),
         kv_cache=_kv(part.layers, shape, config),
-        compute=compute_bytes(shape, config),
+        compute=compute_bytes(shape, config) + copied,
         output=0,
         repack=0,
-        overhead=_RUNTIME_BYTES[part.device.accelerator.kind],
+        overhead=runtime_bytes(part.device.accelerator.kind),
         available=part.device.available,
     )
 

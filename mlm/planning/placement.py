@@ -1,6 +1,7 @@
 """Which device holds which layer, by llama.cpp's own rule."""
 
-import math
+import struct
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -49,12 +50,23 @@ def place_layers(n_layer: int, n_gpu_layers: int, devices: Sequence[Device]) -> 
         return [range(0, n_layer + 1), *(range(0) for _ in accelerators)]
     on_gpu = min(n_gpu_layers, n_layer + 1)
     first = n_layer + 1 - on_gpu
-    total = sum(device.available for device in accelerators) or 1
-    shares = [part / total for part in accumulate(device.available for device in accelerators)]
+    shares = _cumulative_shares([device.available for device in accelerators])
     # llama.cpp gives layer i of those to the first device whose cumulative share is above i / n.
-    ends = [first + math.ceil(share * on_gpu) for share in shares]
-    ends[-1] = n_layer + 1
+    owners = [bisect_right(shares, _float(i / on_gpu)) for i in range(on_gpu)]
+    ends = [first + bisect_right(owners, number) for number in range(len(accelerators))]
     return [range(0, first), *(range(a, b) for a, b in pairwise([first, *ends]))]
+
+
+def _cumulative_shares(free: Sequence[int]) -> list[float]:
+    """Return the cumulative shares of memory, rounded as llama.cpp's 32-bit numbers are."""
+    sums = list(accumulate(free, lambda total, size: _float(total + _float(size))))
+    if not sums[-1]:
+        return [1.0] * len(sums)
+    return [_float(part / sums[-1]) for part in sums]
+
+
+def _float(number: float) -> float:
+    return float(struct.unpack("f", struct.pack("f", number))[0])
 
 
 Groups = Sequence[tuple[Block, int]]  # layers on one device: equal ones once, with their number

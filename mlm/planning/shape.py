@@ -4,6 +4,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
+from mlm.gguf.architectures import ARCHITECTURES
 from mlm.gguf.ggml_types import TYPES_BY_NAME
 from mlm.gguf.keys import Keys
 from mlm.gguf.layers import ENCODERS, describe_layers
@@ -48,7 +49,7 @@ def shape_from_metadata(metadata: "GGUFMetadata") -> ModelShape:
     experts = sum(weight_elements(w) for layer in layers for w in layer if w.role == "experts")
     used = metadata.n_expert_used / metadata.n_expert if metadata.n_expert else 1
     return ModelShape(
-        grade="estimated" if metadata.architecture in _UNUSUAL else "computed",
+        grade="estimated" if _notes(metadata) else "computed",
         architecture=metadata.architecture,
         quant=metadata.quant,
         n_embd=metadata.n_embd,
@@ -70,6 +71,7 @@ def shape_from_metadata(metadata: "GGUFMetadata") -> ModelShape:
         params=metadata.params,
         params_active=round(metadata.params - experts * (1 - used)),
         notes=_notes(metadata),
+        is_known=metadata.architecture in ARCHITECTURES,
     )
 
 
@@ -79,8 +81,14 @@ def weight_elements(weight: Weight) -> int:
 
 
 def _notes(metadata: "GGUFMetadata") -> tuple[str, ...]:
-    if metadata.architecture in _UNUSUAL:
-        return (f"{metadata.architecture} lays out its memory in its own way: figures are rough",)
+    name = metadata.architecture
+    if name in _UNUSUAL:
+        return (f"{name} lays out its memory in its own way: figures are rough",)
+    if name not in ARCHITECTURES:
+        return (
+            f"nothing is known of the architecture '{name[:40]}': figures are those of a plain "
+            "transformer of this size, and the engine may not run it",
+        )
     return ()
 
 
@@ -201,8 +209,9 @@ def _weights(
     # llama-quantize gives the tables six bits or more.
     table = base if TYPES_BY_NAME[base].n_bytes * 8 / TYPES_BY_NAME[base].block > 6.6 else "Q6_K"
     table_bytes = min(_stored(table, vocabulary), quant.size_bytes // 3)
-    embedding = Weight("lookup", table, facts.n_embd, facts.n_vocab, table_bytes)
-    output = Weight("matrix", table, facts.n_embd, facts.n_vocab, table_bytes)
+    place = 0 if tied else None
+    embedding = Weight("lookup", table, facts.n_embd, facts.n_vocab, table_bytes, place)
+    output = Weight("matrix", table, facts.n_embd, facts.n_vocab, table_bytes, place)
     tables = table_bytes if tied or is_encoder else 2 * table_bytes
     each = max(quant.size_bytes - tables, 0) // facts.n_layer
     return embedding, () if is_encoder else (output,), _layer_weights(entry, base, each)

@@ -53,7 +53,8 @@ def predict_speed(
     prefill = _correct(prefill, calibration.find(kind, "prefill_tps", model))
     if shape.is_encoder:
         return prefill, prefill
-    decode = _interval(1 / decode_s, *_certainty(parts, hardware))
+    certainty = _certainty(parts, hardware) if shape.is_known else _ASSUMED
+    decode = _interval(1 / decode_s, *certainty)
     return _correct(decode, calibration.find(kind, "decode_tps", model)), prefill
 
 

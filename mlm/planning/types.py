@@ -192,6 +192,7 @@ class ModelShape:
     params: int
     params_active: int
     notes: tuple[str, ...] = ()  # what makes a plan less certain
+    is_known: bool = True  # the architecture; else its speed is anybody's guess
     # The blocks by identity, with their number: those of an estimate are very few objects.
     kinds: Mapping[int, tuple[Block, int]] = field(init=False, repr=False, compare=False)
 

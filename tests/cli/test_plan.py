@@ -195,3 +195,19 @@ def test_what_ran_here_corrects_the_speed_and_of_another_machine_says_nothing(
     assert after["decode_tps"]["mid"] == pytest.approx(predicted / 2, rel=0.2)
     assert after["prefill_tps"] == pytest.approx(before["prefill_tps"], rel=0.2)
     assert mlm("plan", model, "--json", *LAPTOP).json["decode_tps"] == elsewhere["decode_tps"]
+
+
+def test_pictures_need_a_projector_which_is_named_but_not_counted(mlm):
+    from mlm.catalog.load import load_catalog
+
+    catalog = load_catalog(Path("/none"), Path("/none"))
+    entry = next(e for e in catalog.entries if e.mmproj and e.projector(e.quants[0]))
+    quant, side = entry.quants[0], entry.projector(entry.quants[0])
+    ref = f"{entry.model_id}:{quant.quant}"
+    document = mlm("--offline", "plan", ref, "--json", "--hardware", "1TB server").json
+    assert document["mmproj"]["size_bytes"] == side.size_bytes
+    assert document["mmproj"]["loaded"] is False
+    assert document["disk_bytes"] == quant.size_bytes
+    assert any("pictures need its projector" in reason for reason in document["reasons"])
+    blind = mlm("--offline", "plan", "qwen3-8b:Q4_K_M", "--json", *LAPTOP).json
+    assert blind["mmproj"] is None

@@ -12,6 +12,7 @@ from mlm.gguf.reader import read_metadata_from
 from mlm.planning.memory import plan_memory
 from mlm.planning.repack import repacked_bytes
 from mlm.planning.shape import shape_from_catalog, shape_from_metadata
+from mlm.planning.speed import predict_speed
 from mlm.planning.types import ModelShape, RuntimeConfig, Weight
 from mlm.units import GIB, MIB
 
@@ -201,6 +202,29 @@ def test_architectures_with_layouts_of_their_own_are_only_estimated():
     shape = header_shape(g.model("deepseek4"))
     assert shape.grade == "estimated"
     assert "rough" in shape.notes[0]
+
+
+def test_an_unknown_architecture_is_estimated_and_said_to_be_unknown():
+    known, unknown = header_shape(g.llama()), g.model("llama99")
+    unknown.tensors = g.llama().tensors
+    shape = header_shape(unknown)
+    plan = plan_memory(shape, config(n_ctx=512), machine(1))
+    assert plan.grade == "estimated"
+    assert "nothing is known of the architecture 'llama99'" in plan.reasons[-1]
+    decode, _ = predict_speed(shape, config(n_ctx=512), machine(1))
+    usual, _ = predict_speed(known, config(n_ctx=512), machine(1))
+    assert decode.high / decode.low > 1.5 * usual.high / usual.low
+
+
+def test_tied_embeddings_that_are_read_into_memory_are_there_once():
+    made = g.llama()
+    made.tensors.pop()
+    made.tensors[0].type_name = "F16"  # which no CPU repacks
+    shape = header_shape(made)
+    (cpu,) = plan_memory(shape, config(n_ctx=512, use_mmap=False), machine(1, isa=())).devices
+    stored = sum(w.n_bytes for block in shape.blocks for w in block.weights)
+    stored += sum(w.n_bytes for w in shape.input) + shape.output[0].n_bytes
+    assert cpu.weights == stored
 
 
 AVX2, AVX512 = frozenset({"avx2"}), frozenset({"avx2", "avx512f"})

@@ -100,3 +100,62 @@ def test_every_weight_is_somewhere_once(n_gpu_layers: int, n_cpu_moe: int):
     whole = sum(w.n_bytes for block in shape.blocks for w in block.weights)
     whole += sum(w.n_bytes for w in shape.output)
     assert sum(held(shape, box, n_gpu_layers=n_gpu_layers, n_cpu_moe=n_cpu_moe)) == whole
+
+
+@pytest.mark.parametrize(
+    ("n_layer", "n_gpu_layers", "free", "expected"),
+    [
+        # llama.cpp 0.3.36, by hand: layer i of n goes to the first card with sum(free[:k]) > i / n
+        (32, 33, (24, 8), [0, 25, 8]),  # 24/32 * 33 = 24.75
+        (32, 33, (8, 24), [0, 9, 24]),  # 8/32 * 33 = 8.25
+        (32, 33, (10, 10, 10), [0, 11, 11, 11]),
+        (32, 20, (24, 8), [13, 15, 5]),  # of the last 20: 15.0
+        (32, 20, (16, 12, 4), [13, 10, 8, 2]),  # 10.0, 17.5
+        (80, 81, (80, 80, 24, 24), [0, 32, 31, 9, 9]),  # 31.2, 62.3, 71.7
+        (32, 1, (24, 8), [32, 1, 0]),  # the output alone
+        (32, 33, (24, 0), [0, 33, 0]),  # a full card gets nothing
+        (32, 33, (0, 24), [0, 0, 33]),
+    ],
+)
+def test_unequal_cards_share_the_layers_by_llama_cpps_rule(
+    n_layer: int, n_gpu_layers: int, free: tuple[float, ...], expected: list[int]
+):
+    devices = devices_of(machine(16, *(gpu(size) for size in free)))
+    placed = place_layers(n_layer, n_gpu_layers, devices)
+    counts = [len(layers) for layers in placed]
+    assert counts == expected
+    assert sorted(layer for layers in placed for layer in layers) == list(range(n_layer + 1))
+
+
+def test_cards_without_free_memory_cannot_be_divided_by():
+    devices = devices_of(machine(16, gpu(0), gpu(0)))
+    assert [len(layers) for layers in place_layers(32, 33, devices)] == [0, 33, 0]
+
+
+def test_the_output_is_multiplied_on_the_last_card_and_its_result_is_in_main_memory():
+    shape, box = mixtral(), machine(64, gpu(24), gpu(24))
+    parts = split_model(shape, config(), box)
+    assert [bool(part.output) for part in parts] == [False, False, True]
+    cpu, first, last = plan_memory(shape, config(), box).devices
+    assert cpu.output > 0 == first.output == last.output
+    assert first.kv_cache + last.kv_cache == GIB
+
+
+def test_cards_that_work_one_after_the_other_hold_inputs_of_several_batches():
+    shape = mixtral()
+    alone = plan_memory(shape, config(), machine(64, gpu(48))).devices[1].compute
+    pair = machine(64, gpu(24), gpu(24))
+    _, first, last = plan_memory(shape, config(), pair).devices
+    inputs = 512 * (4096 * 4 + 32) + 512 * 8192 * 2  # hidden state, and mask of 8192 cells
+    assert first.compute == last.compute == alone + 3 * inputs
+    unpiped = plan_memory(shape, config(n_cpu_moe=1), pair).devices[2].compute
+    assert unpiped == alone
+
+
+def test_a_card_holds_the_weight_of_main_memory_that_it_multiplies_with():
+    shape, box = mixtral(), machine(64, gpu(48))
+    alone = plan_memory(shape, config(), box).devices[1].compute
+    experts = max(w.n_bytes for block in shape.blocks for w in block.weights)
+    assert plan_memory(shape, config(n_cpu_moe=1), box).devices[1].compute == alone + experts
+    few = plan_memory(shape, config(n_cpu_moe=1, n_ubatch=16), box).devices[1].compute
+    assert few == plan_memory(shape, config(n_ubatch=16), box).devices[1].compute
