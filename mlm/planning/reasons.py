@@ -43,8 +43,8 @@ def explain_config(
         "n_batch": _why_batch(shape),
         "n_ubatch": _why_ubatch(shape, config),
         "n_gpu_layers": _why_layers(shape, config, hardware),
-        "n_threads": _why_threads(shape, config, hardware),
-        "n_threads_batch": _why_threads(shape, config, hardware),
+        "n_threads": _why_threads(config, hardware),
+        "n_threads_batch": _why_threads(config, hardware),
         "n_cpu_moe": _why_experts(config),
         "type_k": _why_kv(shape, config.type_k, profile),
         "type_v": _why_kv(shape, config.type_v, profile),
@@ -171,10 +171,16 @@ def _why_experts(config: RuntimeConfig) -> str:
     return "so many layers' experts do not fit; a token needs few of them, but all of the rest"
 
 
-def _why_threads(shape: ModelShape, config: RuntimeConfig, hardware: Hardware) -> str:
+def _why_threads(config: RuntimeConfig, hardware: Hardware) -> str:
     if config.n_threads < hardware.cpu.usable_cores:
         return "the GPU does the work; more would only wait for it"
-    return f"the {hardware.cpu.usable_cores} cores that may be used"
+    cpu = hardware.cpu
+    why = f"the {cpu.usable_cores} cores that may be used"
+    if cpu.efficiency_cores:
+        return f"{why}, without {cpu.efficiency_cores} slow ones that the others would wait for"
+    if (cpu.threads_per_core or 1) > 1:
+        return f"{why}; second threads on them would get in their way"
+    return why
 
 
 def _why_mmap(config: RuntimeConfig) -> str:

@@ -1,11 +1,17 @@
 """``mlm config``: a file per model that says why each value is what it is."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fakes import gguf_files as g
+from fakes.facts import entry, machine, quant
 
-from mlm.planning.config_file import read_config
+from mlm.cli._runtime_config import choose_config
+from mlm.planning.config_file import format_config, read_config
+from mlm.planning.runtime import plan_runtime
+from mlm.planning.shape import shape_from_catalog
+from mlm.planning.types import Overrides
 
 pytestmark = pytest.mark.usefixtures("warm_home")
 
@@ -126,3 +132,19 @@ def test_what_fits_no_more_is_said_where_it_is_shown(mlm, home: Path, model: Pat
     assert "mlm config diff" in result.stderr
     assert mlm("config", "show", model, "--json").json["verdict"] == "does_not_fit"
     assert mlm("plan", model).exit_code == 4
+
+
+def test_what_is_typed_changes_nothing_else_of_a_file(tmp_path: Path):
+    shape, box = shape_from_catalog(entry(), quant()), machine(32)
+    kept = {
+        "n_threads_batch": 7, "n_cpu_moe": 2, "use_mmap": False, "use_mlock": True,
+        "kv_unified": True, "swa_full": True, "cache_ttl_s": 5, "max_tokens": 9,
+        "profile": "production",
+    }  # fmt: skip
+    config = replace(plan_runtime(shape, box, Overrides()), **kept)  # type: ignore[arg-type]
+    path = tmp_path / "m.yaml"
+    path.write_text(format_config(config, "m"))
+    chosen = choose_config(path, shape, box, Overrides(n_ctx_slot=1000))
+    assert chosen.n_ctx_slot == 1000
+    assert {name: getattr(chosen, name) for name in kept} == kept
+    assert choose_config(path, shape, box, Overrides(n_threads=3)).n_threads_batch == 3

@@ -221,6 +221,20 @@ def test_a_model_that_is_wholly_on_a_gpu_needs_few_threads():
     assert chosen(machine(16, gpu(24)), n_threads=7).n_threads == 7
 
 
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ({"efficiency_cores": 4}, "without 4 slow ones that the others would wait for"),
+        ({"efficiency_cores": 0, "threads_per_core": 2}, "second threads on them"),
+        ({"efficiency_cores": 0, "threads_per_core": 1}, "the 8 cores that may be used"),
+    ],
+)
+def test_the_reason_for_the_threads_names_cores_that_are_left_out(kind: dict[str, int], why: str):
+    box = machine(16)
+    box = replace(box, cpu=replace(box.cpu, **kind))
+    assert why in chosen(box).reasons["n_threads"]
+
+
 def test_the_last_thing_to_shrink_is_the_compute_buffer():
     config = chosen(machine(5.1))
     assert config.n_ubatch == 128

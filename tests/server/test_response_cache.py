@@ -299,6 +299,16 @@ def test_the_second_identical_request_is_a_hit(server: FakeServer, diary: Diary)
     assert len(diary()) == 1
 
 
+def test_the_config_of_a_model_says_how_long_its_answers_are_kept(tmp_path: Path):
+    models = {"brief": {"config": {"cache_ttl_s": 0}}, "usual": {}}
+    with serving(tmp_path, models) as own:
+        own.wait_for("Loaded")
+        for name, expected in (("brief", "miss"), ("usual", "hit")):
+            body = {"model": name, "prompt": "again", "temperature": 0}
+            replies = [own.ask("POST", "/v1/completions", body) for _ in range(2)]
+            assert replies[1].headers["X-Mlm-Cache"] == expected
+
+
 def test_a_hit_replays_as_a_stream_in_the_same_pieces(server: FakeServer):
     first = server.chat("n=3 replay", temperature=0, stream=True)
     whole = server.chat("n=3 replay", temperature=0)
