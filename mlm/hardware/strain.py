@@ -8,12 +8,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mlm.hardware.cgroup import cgroup_folders, parse_stat, read_cgroup
 from mlm.hardware.sysfs import parse_cpu_list, read_int, read_text
 
-_AVERAGE = re.compile(r"^some .*\bavg60=(\d+\.\d+)", re.MULTILINE | re.ASCII)
+_AVERAGES = re.compile(r"^some avg10=(\d+\.\d+) avg60=(\d+\.\d+)", re.MULTILINE | re.ASCII)
 _SWAP = re.compile(r"^VmSwap:\s+(\d+) kB$", re.MULTILINE | re.ASCII)
 # Bits of nvmlDeviceGetCurrentClocksThrottleReasons (nvml.h); idle clocks and wishes of programs
 # are no complaint.
@@ -65,14 +65,19 @@ def read_strain(pid: int | None = None, root: Path = Path("/")) -> Strain:
     return Strain(
         cpu_quota=read_cgroup(root).cpu_quota,
         quota_throttled=_read_throttled(root, pid),
-        cpu_pressure=_read_pressure(root, "cpu"),
-        memory_pressure=_read_pressure(root, "memory"),
+        cpu_pressure=_read_pressure(root, "cpu", 60),
+        memory_pressure=_read_pressure(root, "memory", 60),
         load=_read_load(root),
         swapped=_read_swapped(root, pid) if pid is not None else None,
         heat_throttled=_read_heat(root),
         clock=_read_clock(root),
         on_battery=_read_battery(root),
     )
+
+
+def read_cpu_pressure(root: Path = Path("/")) -> float | None:
+    """Return the share of the last ten seconds in which somebody waited for a CPU."""
+    return _read_pressure(root, "cpu", 10)
 
 
 def read_gpu_strain() -> tuple[GpuStrain, ...]:
@@ -132,9 +137,9 @@ def _read_throttled(root: Path, pid: int | None) -> float | None:
     return max(shares, default=None)
 
 
-def _read_pressure(root: Path, what: str) -> float | None:
-    found = _AVERAGE.search(read_text(root / f"proc/pressure/{what}") or "")
-    return float(found[1]) / 100 if found else None
+def _read_pressure(root: Path, what: str, seconds: Literal[10, 60]) -> float | None:
+    found = _AVERAGES.search(read_text(root / f"proc/pressure/{what}") or "")
+    return float(found[1 if seconds == 10 else 2]) / 100 if found else None
 
 
 def _read_load(root: Path) -> float | None:

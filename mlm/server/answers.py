@@ -91,7 +91,8 @@ class Answers:
             flight.load_s, flight.engine = lease.load_s, lease.worker.ready.engine
             self._cache.remember_template(model.identity, _template_of(lease))
             request = msgspec.structs.replace(generate, request_id=next(self._request_ids))
-            grammar = generate.sampling.grammar  # slows down: not what a machine can do
+            # A grammar slows an answer down: that is not what the machine can do.
+            grammar = generate.sampling.grammar or generate.json_format or generate.tools
             async with aclosing(lease.worker.generate(request)) as events:
                 async for event in events:
                     flight.put(event)

@@ -15,6 +15,7 @@ from weakref import WeakSet
 from mlm.engine.messages import BufferKind, Finished
 from mlm.engine.process import Worker
 from mlm.hardware.process_memory import read_gpu_memory, read_peak_rss
+from mlm.hardware.strain import read_cpu_pressure
 from mlm.planning.evidence import MIN_MODEL_BYTES
 from mlm.planning.placement import devices_of, place_layers
 from mlm.planning.speed import device_kind, predict_speed
@@ -23,6 +24,9 @@ from mlm.stats.types import DeviceKind, Observation, Quantity, Source
 
 # Fewer tokens say more of the clock than of the machine: one decode step in thirty is 3 %.
 MIN_DECODED, MIN_PREFILLED = 32, 128
+# Where somebody waits for a CPU for so much of the time, the machine is not the model's alone. The
+# worker's own threads, no more than cores, wait for nobody; gateway and client cost a few percent.
+MAX_PRESSURE = 0.25
 GATHER_S = 120.0  # of the speeds of this time, the middle one is remembered
 _MAX_GATHERED = 1000
 # llama.cpp's names of places on a GPU; CUDA_Host and its like are main memory.
@@ -120,10 +124,13 @@ class Observer:
             return
         decoded = finished.completion_tokens - 1  # the first token ends the prefill
         computed = finished.prompt_tokens - finished.cached_tokens
+        if decoded >= MIN_DECODED:
+            self._weigh(subject)
+        if (read_cpu_pressure() or 0.0) > MAX_PRESSURE:
+            return  # a speed of now would be that of a slower machine
         if decoded >= MIN_DECODED and finished.decode_s > 0:
             n_past = finished.prompt_tokens + decoded // 2
             self._gather(subject, source, "decode_tps", (decoded / finished.decode_s, n_past))
-            self._weigh(subject)
         if computed >= MIN_PREFILLED and finished.prefill_s > 0:
             n_past = finished.cached_tokens + computed // 2
             self._gather(subject, source, "prefill_tps", (computed / finished.prefill_s, n_past))

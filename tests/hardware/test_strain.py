@@ -6,7 +6,14 @@ from typing import Any
 import pynvml
 from fakes.fake_nvml import FakeNvml
 
-from mlm.hardware.strain import Clock, GpuStrain, Strain, ask_gpu_strain, read_strain
+from mlm.hardware.strain import (
+    Clock,
+    GpuStrain,
+    Strain,
+    ask_gpu_strain,
+    read_cpu_pressure,
+    read_strain,
+)
 from mlm.units import MIB
 
 CPU = "sys/devices/system/cpu"
@@ -38,6 +45,7 @@ def test_pressure_load_and_swap_are_read(tmp_path: Path):
     assert (strain.cpu_pressure, strain.memory_pressure) == (0.435, 0.12)
     assert (strain.load, strain.swapped) == (9.25, 2 * MIB)
     assert read_strain(None, tmp_path).swapped is None
+    assert read_cpu_pressure(tmp_path) == 0.01
 
 
 def test_a_quota_of_version_2_and_how_often_it_bites(tmp_path: Path):

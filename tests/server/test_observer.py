@@ -16,7 +16,7 @@ from fakes.fake_gateway import FAKE_WORKER, fake_model
 from fakes.mlm_serve import DEMO_MODEL
 from fakes.real_worker import working
 
-from mlm.engine.messages import Buffer, Finished, Generate, SamplingParams
+from mlm.engine.messages import Buffer, Finished, Generate, JsonFormat, SamplingParams
 from mlm.gguf.reader import read_metadata
 from mlm.planning.memory import plan_memory
 from mlm.planning.runtime import plan_runtime
@@ -31,6 +31,12 @@ from mlm.server.observer import Observer, place_kind
 from mlm.server.pool import Pool, PoolOptions
 from mlm.stats.types import Observation
 from mlm.units import MIB
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else runs, whatever else runs."""
+    monkeypatch.setattr(observer, "read_cpu_pressure", lambda: 0.05)
 
 
 @dataclass(eq=False)
@@ -174,6 +180,15 @@ def test_what_is_too_short_says_nothing(changes: dict[str, Any], expected: set[s
     assert {one.quantity for one in noted} == expected
 
 
+@pytest.mark.parametrize(("pressure", "n"), [(None, 2), (0.1, 2), (0.6, 0)])
+def test_a_machine_that_others_use_says_nothing_of_its_speed(
+    monkeypatch: pytest.MonkeyPatch, pressure: float | None, n: int
+):
+    monkeypatch.setattr(observer, "read_cpu_pressure", lambda: pressure)
+    noted = observe(lambda w: w.note_answer(llama_8b(), ReadyWorker(), finished(), "serve"))
+    assert len(noted) == n
+
+
 def test_of_many_answers_the_middle_one_is_remembered():
     model, worker = llama_8b(), ReadyWorker()
 
@@ -263,7 +278,7 @@ def test_a_real_load_comes_out_as_planned(monkeypatch: pytest.MonkeyPatch):
     assert ratios["weights"] == pytest.approx(1, abs=0.01)
 
 
-def ask_fake(folder: Path, wishes: list[str], sampling: SamplingParams) -> list[str]:
+def ask_fake(folder: Path, wishes: list[str], **fields: Any) -> list[str]:
     """Return the quantities observed while a fake worker answers the wishes, all at once."""
     (folder / "alpha.fake").write_text(json.dumps({}))
     model = replace(fake_model(folder / "alpha.fake"), premises=llama_8b().premises)
@@ -275,7 +290,7 @@ def ask_fake(folder: Path, wishes: list[str], sampling: SamplingParams) -> list[
         answers = Answers(pool, cache, watching)
 
         async def ask(wish: str) -> None:
-            asked = Generate(request_id=0, prompt=wish, sampling=sampling)
+            asked = Generate(request_id=0, prompt=wish, **fields)
             flight, _ = answers.open(model, asked, use_cache=False)
             with flight.watch() as watcher:
                 while not flight.over:
@@ -293,7 +308,9 @@ def ask_fake(folder: Path, wishes: list[str], sampling: SamplingParams) -> list[
 
 
 def test_only_an_answer_that_had_the_machine_to_itself_counts(tmp_path: Path):
-    alone, grammar = SamplingParams(), SamplingParams(grammar='root ::= "a"')
-    assert ask_fake(tmp_path, ["n=40 pace=0.001"], alone) == ["decode_tps"]
-    assert ask_fake(tmp_path, ["n=40 pace=0.001"] * 2, alone) == []
-    assert ask_fake(tmp_path, ["n=40 pace=0.001"], grammar) == []
+    wish = "n=40 pace=0.001"
+    assert ask_fake(tmp_path, [wish]) == ["decode_tps"]
+    assert ask_fake(tmp_path, [wish, wish]) == []
+    assert ask_fake(tmp_path, [wish], sampling=SamplingParams(grammar='root ::= "a"')) == []
+    assert ask_fake(tmp_path, [wish], json_format=JsonFormat({"type": "object"})) == []
+    assert ask_fake(tmp_path, [wish], tools=[{"type": "function"}]) == []

@@ -108,7 +108,7 @@ def _cells(row: "Record") -> tuple[str, ...]:
 
 
 def _signed(share: float) -> str:
-    return f"{share * 100:+.1f} %"
+    return f"{round(share * 100, 1) + 0.0:+.1f} %"  # never -0.0
 
 
 def _round(value: float | None) -> float | None:
