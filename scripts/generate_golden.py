@@ -22,7 +22,7 @@ COMMAND = "python scripts/generate_golden.py"
 N_BEST = 3
 CHAT: tuple[UseCase, ...] = ("chat",)
 CODE: tuple[UseCase, ...] = ("chat", "code")
-ALL: tuple[UseCase, ...] = ("chat", "code", "reasoning", "embedding")
+ALL: tuple[UseCase, ...] = ("chat", "code", "reasoning", "embedding", "vision")
 
 # Name in the table, what --hardware gets, purposes.
 MACHINES: tuple[tuple[str, str, tuple[UseCase, ...]], ...] = (

@@ -9,11 +9,12 @@ The reason is kept for each.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from mlm.catalog.types import CatalogEntry, Quant, UseCase
+from mlm.catalog.types import CatalogEntry, Quant, SideFile, UseCase
 from mlm.hardware.types import Hardware
 from mlm.planning.calibration import NOTHING_KNOWN, Calibration
 from mlm.planning.memory import judge_plans, plan_devices, verdict_of
 from mlm.planning.placement import devices_of
+from mlm.planning.projector import add_projector, reserve_projector
 from mlm.planning.quants import divergence_at_8b
 from mlm.planning.recommendation import Ranking, Recommendation, Rejection, Wish
 from mlm.planning.runtime import fit_runtime
@@ -88,20 +89,23 @@ def _behind(found: Recommendation, rank: int, first: Recommendation) -> Rejectio
 def _most_context(found: Recommendation, hardware: Hardware) -> int:
     """Return how many tokens a request may have, with all that was chosen left as it is."""
     config, shape = found.config, found.shape
+    eyes = found.entry.projector(found.quant) if found.wish.use == "vision" else None
+    room = _room_beside(hardware, eyes)
     if shape.is_encoder:
         return config.n_ctx_slot
     for n_ctx_slot in (shape.n_ctx_train, *_LONGER_CTX):
         if not config.n_ctx_slot < n_ctx_slot <= shape.n_ctx_train:
             continue
         longer = replace(config, n_ctx=n_ctx_slot * config.n_parallel)
-        if verdict_of(plan_devices(shape, longer, hardware)) == "fits":
+        if verdict_of(plan_devices(shape, longer, room)) == "fits":
             return n_ctx_slot
     return config.n_ctx_slot
 
 
 def choose_quant(entry: CatalogEntry, hardware: Hardware) -> Quant:
     """Return the quantization of a model that suits the machine best; the smallest if none fits."""
-    use = entry.use_cases[0] if entry.use_cases else "chat"
+    # A model that sees may have files without a projector beside them; they talk all the same.
+    use: UseCase = next((use for use in entry.use_cases if use != "vision"), "chat")
     winner, _ = compete(entry, hardware, Wish(use), NOTHING_KNOWN)
     return winner.quant if winner else min(entry.quants, key=lambda quant: quant.size_bytes)
 
@@ -121,10 +125,14 @@ def consider(
     shape = shape_from_catalog(entry, quant)
     n_ctx_slot = min(wish.n_ctx_slot or _DEFAULT_CTX[wish.use], shape.n_ctx_train)
     overrides = Overrides(n_ctx_slot=n_ctx_slot, n_parallel=wish.users)
-    fitted = fit_runtime(shape, hardware, overrides)
+    eyes = entry.projector(quant) if wish.use == "vision" else None
+    if wish.use == "vision" and eyes is None:
+        return Rejection(entry.model_id, quant.quant, "no projector is known for this file")
+    fitted = fit_runtime(shape, _room_beside(hardware, eyes), overrides)
     if not fitted.fits:
         reason = judge_plans(shape, fitted.config, fitted.plans).reasons[0]
         return Rejection(entry.model_id, quant.quant, reason)
+    plans = add_projector(fitted.plans, hardware, eyes.size_bytes) if eyes else fitted.plans
     decode, prefill = predict_speed(
         shape, fitted.config, hardware, calibration=calibration, model=entry.model_id
     )
@@ -135,12 +143,14 @@ def consider(
     parts = {
         "quality": entry.quality.get(wish.use, _UNKNOWN_QUALITY),
         "quant_loss": loss_of(entry, quant.quant),
-        "fit": fit_factor(fitted.plans, hardware),
+        "fit": fit_factor(plans, hardware),
         "speed": speed_factor(speed.mid, wish.use),
     }
-    return Recommendation(
-        entry, quant, wish, shape, fitted.config, fitted.plans, decode, prefill, parts
-    )
+    return Recommendation(entry, quant, wish, shape, fitted.config, plans, decode, prefill, parts)
+
+
+def _room_beside(hardware: Hardware, eyes: SideFile | None) -> Hardware:
+    return reserve_projector(hardware, eyes.size_bytes) if eyes else hardware
 
 
 def find_obstacle(entry: CatalogEntry, wish: Wish) -> str | None:

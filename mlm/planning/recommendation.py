@@ -12,6 +12,7 @@ from mlm.planning.types import (
     RuntimeConfig,
     SpeedInterval,
 )
+from mlm.units import format_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,12 @@ def _explain(found: Recommendation) -> tuple[str, ...]:
         f"with {config.n_ctx_slot} tokens{users}: {', '.join(found.plan.reasons)}{longer}",
         f"about {speed.mid:.0f} tokens/s ({speed.low:.0f} to {speed.high:.0f})",
     ]
+    eyes = found.entry.projector(found.quant) if wish.use == "vision" else None
+    if eyes:
+        reasons.append(
+            f"sees with a projector of {format_size(eyes.size_bytes)}, counted in; while it reads "
+            "a picture, that takes more"
+        )
     if not config.use_mmap or config.type_k != "f16":
         reasons.append(f"only with {_economy(config)}")
     if found.entry.gated:

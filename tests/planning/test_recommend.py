@@ -8,8 +8,8 @@ import pytest
 from fakes.facts import GB, LLAMA_8B, MIXTRAL, entry, gpu, machine, quant
 
 from mlm.catalog.load import load_catalog
-from mlm.catalog.types import CatalogEntry
-from mlm.hardware.types import Hardware
+from mlm.catalog.types import CatalogEntry, Quant, SideFile
+from mlm.hardware.types import Accelerator, Hardware
 from mlm.planning.calibration import Calibration, Correction
 from mlm.planning.quants import base_type, quality_loss
 from mlm.planning.recommend import choose_quant, consider, recommend
@@ -199,6 +199,40 @@ def test_those_behind_say_what_they_lack():
     assert labels(ranking) == ["good:Q4_K_M"]
     ranking = recommend(models, machine(32, bandwidth=20 * GB), Wish(), top=1)
     assert "than fast:Q4_K_M" in reason(ranking, "good") or "good" in labels(ranking)[0]
+
+
+def seeing(*quants: Quant, size: int = GIB) -> CatalogEntry:
+    """Return a model that sees, with a projector of ``size`` in its repository."""
+    eyes = SideFile("org/m-GGUF", "main", "mmproj-F16.gguf", size, True, None, False, "test")
+    both: dict[str, Any] = {"use_cases": ("chat", "vision"), "mmproj": (eyes,)}
+    return entry("seer", *quants, quality={"chat": 60.0, "vision": 60.0}, **both)
+
+
+@pytest.mark.parametrize(("cards", "device"), [((), "cpu"), ((gpu(12),), "cuda0")])
+def test_what_a_model_sees_with_takes_memory_too(cards: tuple[Accelerator, ...], device: str):
+    hardware = machine(32, *cards)
+    blind = consider(seeing(), quant(), hardware, Wish("chat"))
+    sees = consider(seeing(), quant(), hardware, Wish("vision"))
+    assert isinstance(blind, Recommendation) and isinstance(sees, Recommendation)
+    assert sees.memory_bytes - blind.memory_bytes == GIB
+    [before] = [plan for plan in blind.devices if plan.device == device]
+    [after] = [plan for plan in sees.devices if plan.device == device]
+    assert (after.total - before.total, after.available) == (GIB, before.available)
+    assert any("projector of 1.00 GiB" in reason for reason in sees.reasons)
+
+
+def test_a_projector_that_does_not_fit_beside_the_model_rules_it_out():
+    ranking = recommend([seeing(size=3 * GIB)], machine(7), Wish("vision"))
+    assert labels(ranking) == []
+    assert "can be had" in reason(ranking, "seer")
+    assert labels(recommend([seeing(size=3 * GIB)], machine(7), Wish("chat"))) == ["seer:Q4_K_M"]
+
+
+def test_a_file_without_a_projector_cannot_see():
+    elsewhere = quant(repo_id="other/m-GGUF")
+    ranking = recommend([seeing(elsewhere)], machine(32), Wish("vision"))
+    assert reason(ranking, "seer") == "no projector is known for this file"
+    assert choose_quant(seeing(elsewhere), machine(32)) == elsewhere
 
 
 def test_more_users_need_more_cache():
