@@ -18,7 +18,7 @@ from mlm.planning.projector import add_projector, reserve_projector
 from mlm.planning.quants import divergence_at_8b
 from mlm.planning.recommendation import Ranking, Recommendation, Rejection, Wish
 from mlm.planning.runtime import fit_runtime
-from mlm.planning.score import fit_factor, loss_of, speed_factor
+from mlm.planning.score import UNKNOWN_QUALITY, fit_factor, loss_of, most_score, speed_factor
 from mlm.planning.shape import shape_from_catalog
 from mlm.planning.speed import predict_speed
 from mlm.planning.types import Overrides
@@ -29,7 +29,6 @@ _DEFAULT_CTX: Mapping[UseCase, int] = {
     "chat": 8192, "code": 16384, "reasoning": 16384, "embedding": 2048, "vision": 8192,
 }  # fmt: skip
 _LONGER_CTX = (262_144, 131_072, 65_536, 32_768, 16_384)
-_UNKNOWN_QUALITY = 50.0  # only to compare the quantizations of one model
 # With less than four bits (Q3_K_M has 0.084) a model loses more in long answers, in code and in
 # other languages than it does on the benchmarks: only where four bits do not fit, or crawl.
 _FEW_BITS_DIVERGENCE, _CRAWLS = 0.08, 0.7
@@ -54,13 +53,16 @@ def recommend(
             rejected.append(Rejection(entry.model_id, None, reason))
         else:
             suited.append(entry)
-    suited.sort(key=lambda entry: -entry.quality[wish.use])
+    # The most promising first: then most models need not be planned at all.
+    haste = _haste(calibration)
+    promises = {entry.model_id: _promise(entry, hardware, wish, haste) for entry in suited}
+    suited.sort(key=lambda entry: -promises[entry.model_id])
     best: list[Recommendation] = []
     kept: list[Recommendation] = []
     for entry in suited:
-        # The score is at most the quality, so most models need not be planned at all.
-        if len(kept) >= top and entry.quality[wish.use] <= kept[top - 1].score:
-            reason = f"at quality {entry.quality[wish.use]:.0f} it cannot be among the best {top}"
+        promise = promises[entry.model_id]
+        if len(kept) >= top and promise <= kept[top - 1].score:
+            reason = f"scoring at most {promise:.1f} it cannot be among the best {top}"
             rejected.append(Rejection(entry.model_id, None, reason))
             continue
         winner, losers = compete(entry, hardware, wish, calibration)
@@ -72,6 +74,19 @@ def recommend(
     below = [_behind(found, rank, kept[0]) for rank, found in enumerate(kept[top:], top + 1)]
     shown = [replace(found, n_ctx_most=_most_context(found, hardware)) for found in kept[:top]]
     return Ranking(tuple(shown), (*below, *beaten, *rejected))
+
+
+def _promise(entry: CatalogEntry, hardware: Hardware, wish: Wish, haste: float) -> float:
+    """Return a score that no quantization of the model can exceed."""
+    return max(most_score(entry, quant, wish.use, hardware, haste) for quant in entry.quants)
+
+
+def _haste(calibration: Calibration) -> float:
+    """Return how many times as fast as predicted anything has been here."""
+    of_devices = ((key, each.factor) for key, each in calibration.of_devices.items())
+    of_models = ((key, each.factor) for (key, _), each in calibration.of_models.items())
+    speeds = [f for (_, what), f in (*of_devices, *of_models) if what == "decode_tps"]
+    return max([1.0, *speeds])
 
 
 def _behind(found: Recommendation, rank: int, first: Recommendation) -> Rejection:
@@ -141,7 +156,7 @@ def consider(
         reason = f"about {speed.mid:.1f} tokens/s, you asked for {wish.min_tps:g}"
         return Rejection(entry.model_id, quant.quant, reason)
     parts = {
-        "quality": entry.quality.get(wish.use, _UNKNOWN_QUALITY),
+        "quality": entry.quality.get(wish.use, UNKNOWN_QUALITY),
         "quant_loss": loss_of(entry, quant.quant),
         "fit": fit_factor(plans, hardware),
         "speed": speed_factor(speed.mid, wish.use),
@@ -180,7 +195,7 @@ def compete(
     """Return the best pair of a model, and the other pairs with what they lost to."""
     candidates: list[Recommendation] = []
     losers: list[Rejection] = []
-    quality = entry.quality.get(wish.use, _UNKNOWN_QUALITY)
+    quality = entry.quality.get(wish.use, UNKNOWN_QUALITY)
     for quant in sorted(entry.quants, key=lambda q: (loss_of(entry, q.quant), -q.size_bytes)):
         # The score is at most the quality, so most files of few bits need not be planned at all.
         most = quality * (1 - loss_of(entry, quant.quant))

@@ -6,7 +6,7 @@ Every formula comes with its arithmetic in words, for `mlm recommend --explain`.
 import math
 from collections.abc import Mapping, Sequence
 
-from mlm.catalog.types import CatalogEntry, UseCase
+from mlm.catalog.types import CatalogEntry, Quant, UseCase
 from mlm.hardware.types import Hardware
 from mlm.planning.placement import devices_of
 from mlm.planning.quants import MOST_LOSS_FACTOR, divergence_at_8b, quality_loss
@@ -19,6 +19,9 @@ COMFORT_TPS: Mapping[UseCase, float] = {
     "chat": 10.0, "code": 15.0, "reasoning": 25.0, "embedding": 300.0, "vision": 10.0,
 }  # fmt: skip
 _COMFORT_SPEED = 0.8
+UNKNOWN_QUALITY = 50.0  # only to compare the quantizations of one model
+# Tables of tokens have more bits than the average tensor, so the others have fewer.
+_LEAST_DENSITY = 0.85
 # Of memory, more costs a little, so that nobody pays double for nothing (BF16 where Q8_0 does the
 # same). Beyond the easy share of main memory, other programs get in the way; a card has no others.
 _SHARE_COST, _EASY_SHARE = 0.04, 0.8
@@ -56,6 +59,34 @@ def explain_speed(tps: float, use: UseCase) -> str:
 
 def _scale(use: UseCase) -> float:
     return COMFORT_TPS[use] / -math.log(1 - _COMFORT_SPEED)
+
+
+def most_tps(entry: CatalogEntry, quant: Quant, hardware: Hardware) -> float:
+    """Return a speed of decoding that no prediction exceeds: all it must read, at full bandwidth.
+
+    Not read are the experts that the router leaves out, and the table of tokens but for one row.
+    """
+    bandwidths = [hardware.memory_bandwidth_bytes_per_s]
+    bandwidths += [found.bandwidth_bytes_per_s for found in hardware.accelerators]
+    known = [bandwidth for bandwidth in bandwidths if bandwidth is not None]
+    shape = entry.architecture
+    read = (entry.params_active - shape.n_vocab * shape.n_embd) * _LEAST_DENSITY
+    if len(known) < len(bandwidths) or read <= 0:
+        return math.inf
+    return max(known) / (quant.size_bytes * read / entry.params)
+
+
+def most_score(
+    entry: CatalogEntry, quant: Quant, use: UseCase, hardware: Hardware, haste: float = 1.0
+) -> float:
+    """Return a score that the pair cannot exceed, without planning it.
+
+    ``haste`` is how many times as fast as its figures say the machine may be.
+    """
+    quality = entry.quality.get(use, UNKNOWN_QUALITY) * (1 - loss_of(entry, quant.quant))
+    if use == "embedding":
+        return quality  # there prefill counts
+    return quality * speed_factor(haste * most_tps(entry, quant, hardware), use)
 
 
 def fit_factor(plans: Sequence[DevicePlan], hardware: Hardware) -> float:

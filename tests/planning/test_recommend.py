@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from fakes.facts import GB, LLAMA_8B, MIXTRAL, entry, gpu, machine, quant
 
-from mlm.catalog.load import load_catalog
 from mlm.catalog.types import CatalogEntry, Quant, SideFile
 from mlm.hardware.types import Accelerator, Hardware
 from mlm.planning.calibration import Calibration, Correction
 from mlm.planning.quants import base_type, quality_loss
 from mlm.planning.recommend import choose_quant, consider, recommend
 from mlm.planning.recommendation import Ranking, Recommendation, Rejection, Wish
+from mlm.planning.score import most_score, most_tps
 from mlm.units import GIB
 
 SMALL = replace(LLAMA_8B, n_layer=16, n_embd=2048, n_head=16, head_dim=128, n_ff=8192)
@@ -172,12 +172,48 @@ def test_it_says_how_long_a_context_would_do():
     assert "fit too" not in asked.reasons[1]
 
 
-def test_the_order_of_the_catalog_does_not_matter(tmp_path: Any):
-    entries = list(load_catalog(tmp_path / "none", tmp_path / "cache").entries)
+def test_the_order_of_the_catalog_does_not_matter(shipped):
+    entries = list(shipped)
     hardware = machine(14, bandwidth=38 * GB)
     usual = recommend(entries, hardware, Wish())
     random.Random(7).shuffle(entries)
     assert recommend(entries, hardware, Wish()) == usual
+
+
+MACHINES = [
+    machine(3.5, cores=4, bandwidth=4 * GB, isa=("neon",)),
+    machine(14, bandwidth=38 * GB),
+    machine(14, gpu(4, bandwidth=112 * GB), bandwidth=57 * GB),
+    machine(56, gpu(24, bandwidth=936 * GB), bandwidth=57 * GB),
+    machine(28, gpu(22, "metal", bandwidth=150 * GB, unified=True), bandwidth=112 * GB),
+]
+
+
+@pytest.mark.parametrize("use", ["chat", "vision"])
+@pytest.mark.parametrize("hardware", MACHINES, ids=["pi", "laptop", "4GB", "24GB", "mac"])
+def test_what_is_not_planned_could_not_have_been_among_the_best(shipped, hardware, use):
+    wish = Wish(use)
+    all_planned = recommend(shipped, hardware, wish, top=1000).recommendations
+    assert labels(recommend(shipped, hardware, wish, top=4)) == [r.label for r in all_planned[:4]]
+
+
+@pytest.mark.parametrize("hardware", MACHINES, ids=["pi", "laptop", "4GB", "24GB", "mac"])
+def test_no_pair_exceeds_what_was_promised_of_it(shipped, hardware: Hardware):
+    for made in [each for each in shipped if "chat" in each.use_cases][::3]:
+        for each in made.quants[::2]:
+            found = consider(made, each, hardware, Wish())
+            if isinstance(found, Recommendation):
+                assert found.decode.mid <= most_tps(made, each, hardware), found.label
+                assert found.score <= most_score(made, each, "chat", hardware), found.label
+
+
+def test_a_machine_that_proved_faster_than_its_figures_skips_no_more_than_it_may():
+    slow = [small("fast", quality={"chat": 30.0}), entry("big", quality={"chat": 60.0})]
+    quick = Correction(factor=50.0, spread=0.05, n=5)
+    known = Calibration(of_devices={("cpu", "decode_tps"): quick})
+    hardware = machine(32, bandwidth=2 * GB)
+    assert labels(recommend(slow, hardware, Wish(), top=1)) == ["fast:Q4_K_M"]
+    assert labels(recommend(slow, hardware, Wish(), 1, known)) == ["big:Q4_K_M"]
 
 
 def test_what_ran_here_before_corrects_the_speeds():
@@ -342,10 +378,9 @@ GOLDEN = [
 
 @pytest.mark.parametrize(("name", "hardware", "low", "high"), GOLDEN, ids=[g[0] for g in GOLDEN])
 def test_the_shipped_catalog_gives_sensible_advice(
-    name: str, hardware: Hardware, low: float, high: float, tmp_path: Any
+    name: str, hardware: Hardware, low: float, high: float, shipped: Any
 ):
-    catalog = load_catalog(tmp_path / "none", tmp_path / "cache")
-    ranking = recommend(catalog.entries, hardware, Wish())
+    ranking = recommend(shipped, hardware, Wish())
     best = ranking.recommendations[0]
     assert low * 10**9 <= best.entry.params <= high * 10**9
     assert best.decode.mid >= 4
@@ -353,13 +388,12 @@ def test_the_shipped_catalog_gives_sensible_advice(
     assert [r.score for r in ranking.recommendations] == sorted(
         (r.score for r in ranking.recommendations), reverse=True
     )
-    assert recommend(catalog.entries, hardware, Wish()) == ranking
+    assert recommend(shipped, hardware, Wish()) == ranking
 
 
-def test_every_pair_of_the_shipped_catalog_can_be_considered(tmp_path: Any):
-    catalog = load_catalog(tmp_path / "none", tmp_path / "cache")
+def test_every_pair_of_the_shipped_catalog_can_be_considered(shipped):
     hardware = machine(2000, gpu(1000))
-    for made in catalog.entries:
+    for made in shipped:
         for each in made.quants:
             found = consider(made, each, hardware, Wish(made.use_cases[0]))
             assert not isinstance(found, Rejection), found
