@@ -108,8 +108,8 @@ def _explain(found: Recommendation) -> tuple[str, ...]:
     eyes = found.entry.projector(found.quant) if wish.use == "vision" else None
     if eyes:
         reasons.append(
-            f"sees with a projector of {format_size(eyes.size_bytes)}, counted in; while it reads "
-            "a picture, that takes more"
+            f"to see, it needs its projector of {format_size(eyes.size_bytes)}, counted in; mlm "
+            "itself does not load projectors yet"
         )
     if not config.use_mmap or config.type_k != "f16":
         reasons.append(f"only with {_economy(config)}")
