@@ -33,7 +33,7 @@ def describe_model(header: GGUFHeader) -> GGUFMetadata:
     n_head_kv = keys.per_layer("attention.head_count_kv", n_layer, n_head)
     n_ff = keys.per_layer("feed_forward_length", n_layer, (0,) * n_layer)
     layers = describe_layers(keys, n_layer, nextn, n_head_kv, n_ff)
-    head_dim_k, head_dim_v = _head_sizes(keys, n_embd, n_head[0])
+    head_dim_k, head_dim_v = _head_sizes(keys, n_embd, n_head)
     state_r, state_s = recurrent_state(keys, n_embd, n_head[0])
     is_encoder = keys.architecture in ENCODERS
     return GGUFMetadata(
@@ -103,11 +103,14 @@ def _count_layers(keys: Keys) -> tuple[int, int]:
     return n_layer, nextn
 
 
-def _head_sizes(keys: Keys, n_embd: int, n_head: int) -> tuple[int, int]:
-    """Return the elements of a head of K and of V; models without attention have none."""
-    if not n_head:
+def _head_sizes(keys: Keys, n_embd: int, n_head: tuple[int, ...]) -> tuple[int, int]:
+    """Return the elements of a head of K and of V; models without attention have none.
+
+    llama.cpp asks the first layer; where that is recurrent, only PLaMo 2 says more.
+    """
+    if not n_head[0] and keys.architecture != "plamo2":
         return 0, 0
-    usual = n_embd // n_head
+    usual = n_embd // n_head[0] if n_head[0] else 0
     return keys.count("attention.key_length", usual), keys.count("attention.value_length", usual)
 
 

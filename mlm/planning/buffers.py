@@ -19,6 +19,8 @@ Qwen3-30B-A3B. In 32-bit elements per token of the batch:
 """
 
 from mlm.gguf.ggml_types import TYPES_BY_NAME
+from mlm.planning.graph.layers import graph_bytes
+from mlm.planning.graph.parts import Batch
 from mlm.planning.types import Block, ModelShape, RuntimeConfig
 
 _F32 = 4
@@ -45,7 +47,10 @@ def kv_bytes(block: Block, shape: ModelShape, config: RuntimeConfig) -> int:
     """Return what one layer keeps for all slots: KV cache and recurrent state."""
     cells = sliding_cells(shape, config) if block.sliding else context_cells(config)
     streams = 1 if config.kv_unified else config.n_parallel
-    cached = _row_bytes(config.type_k, block.k) + _row_bytes(config.type_v, block.v)
+    v = block.v
+    if v and not _uses_flash_attention(config):  # turned, for which all layers are equally wide
+        v = max(other.v for other, _ in shape.kinds.values())
+    cached = _row_bytes(config.type_k, block.k) + _row_bytes(config.type_v, v)
     return cells * streams * cached + block.state * config.n_parallel
 
 
@@ -56,6 +61,8 @@ def output_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
 
 def compute_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
     """Return the compute buffer of the device that holds the model."""
+    if shape.graph is not None:
+        return graph_bytes(shape.graph, batch_of(shape, config))
     tokens = min(config.n_ubatch, config.n_batch, config.n_ctx)
     inputs = tokens * _INPUT_BYTES_PER_TOKEN + mask_bytes(shape, config)
     layer = tokens * _F32 * max(_feed_forward(shape), _attention(shape, config), _recurrent(shape))
@@ -63,6 +70,25 @@ def compute_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
     width = shape.n_embd if shape.is_encoder else shape.n_vocab
     logits = _F32 * (outputs * (width + shape.n_embd) + 2 * tokens * shape.n_embd)
     return inputs + max(layer, logits)
+
+
+def batch_of(shape: ModelShape, config: RuntimeConfig) -> Batch:
+    """Return the batch for which llama.cpp reserves its compute buffer."""
+    tokens = min(config.n_ubatch, config.n_batch, config.n_ctx)
+    slots = config.n_parallel
+    tokens = -(-tokens // slots) * slots
+    return Batch(
+        n_tokens=tokens,
+        n_seqs=slots,
+        n_outputs=min(tokens, config.n_outputs_max),
+        cells=tokens if shape.is_encoder else context_cells(config),
+        sliding_cells=tokens if shape.is_encoder else sliding_cells(shape, config),
+        n_streams=1 if config.kv_unified or shape.is_encoder else slots,
+        flash=_uses_flash_attention(config),
+        quantized_k=_is_quantized(config.type_k),
+        quantized_v=_is_quantized(config.type_v),
+        cached=not shape.is_encoder,
+    )
 
 
 def mask_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
@@ -107,6 +133,10 @@ def _attention(shape: ModelShape, config: RuntimeConfig) -> int:
 
 def _uses_flash_attention(config: RuntimeConfig) -> bool:
     return config.flash_attn != "off"  # "auto" is on wherever the device can do it
+
+
+def _is_quantized(type_name: str) -> bool:
+    return TYPES_BY_NAME[type_name.upper()].block > 1
 
 
 def _row_bytes(type_name: str, elements: int) -> int:

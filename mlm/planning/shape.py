@@ -8,6 +8,7 @@ from mlm.gguf.architectures import ARCHITECTURES
 from mlm.gguf.ggml_types import TYPES_BY_NAME
 from mlm.gguf.keys import Keys
 from mlm.gguf.layers import ENCODERS, describe_layers
+from mlm.planning.graph.facts import graph_facts
 from mlm.planning.quants import base_type
 from mlm.planning.types import Block, ModelShape, Role, Weight
 
@@ -72,6 +73,7 @@ def shape_from_metadata(metadata: "GGUFMetadata") -> ModelShape:
         params_active=round(metadata.params - experts * (1 - used)),
         notes=_notes(metadata),
         is_known=metadata.architecture in ARCHITECTURES,
+        graph=graph_facts(metadata) if metadata.architecture in ARCHITECTURES else None,
     )
 
 

@@ -3,7 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from mlm.planning.graph.layers import GraphFacts
 
 TIGHT_SHARE = 0.95  # of what is available
 
@@ -193,6 +196,7 @@ class ModelShape:
     params_active: int
     notes: tuple[str, ...] = ()  # what makes a plan less certain
     is_known: bool = True  # the architecture; else its speed is anybody's guess
+    graph: "GraphFacts | None" = field(default=None, repr=False, compare=False)  # from a header
     # The blocks by identity, with their number: those of an estimate are very few objects.
     kinds: Mapping[int, tuple[Block, int]] = field(init=False, repr=False, compare=False)
 

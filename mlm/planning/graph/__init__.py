@@ -1,0 +1,1 @@
+"""What llama.cpp computes for one batch, and how much memory that takes."""

@@ -1,0 +1,124 @@
+"""From a header to what the graph of its model depends on."""
+
+from typing import TYPE_CHECKING
+
+from mlm.gguf.keys import Keys
+from mlm.planning.graph.layers import GraphFacts, graph_bytes
+from mlm.planning.graph.parts import Batch, LayerFacts
+
+if TYPE_CHECKING:
+    from mlm.gguf.types import GGUFMetadata
+
+# Queries and keys keep no position: the models have other means, or none.
+_NO_TURNS = frozenset((
+    "bert", "bloom", "gpt2", "granitehybrid", "jais", "jamba", "jina-bert-v2", "kimi-linear", "mpt",
+    "nemotron_h", "nemotron_h_moe", "refact", "starcoder",
+))  # fmt: skip
+_TURNS_SLIDING_ONLY = frozenset((
+    "afmoe", "cohere2", "cohere2moe", "exaone-moe", "exaone4", "smallthinker",
+))  # fmt: skip
+_LAYER_NORM = frozenset((
+    "command-r", "cohere2", "dbrx", "modern-bert", "mpt", "olmo",
+))  # fmt: skip
+_BIASED_NORMS = frozenset(("attn_norm.bias", "attn_output_norm.bias"))  # no RMS norms have one
+_FOUR_POSITIONS = frozenset((
+    "paddleocr", "qwen2vl", "qwen35", "qwen35moe", "qwen3vl", "qwen3vlmoe",
+))  # fmt: skip
+_PICKS_LATE = frozenset((
+    "cohere2moe", "gemma4", "nemotron_h", "nemotron_h_moe", "qwen35", "qwen35moe", "qwen3next",
+))  # fmt: skip
+_PARALLEL = {
+    "codeshell": "",
+    "falcon": "attention second",
+    "phi2": "attention first",
+    "plamo": "attention second",
+    "command-r": "attention last",
+    "cohere2": "attention last",
+    "cohere2moe": "attention last",
+}
+
+_TRIAL = Batch(
+    n_tokens=1, n_seqs=1, n_outputs=1, cells=256, sliding_cells=256, n_streams=1, flash=True,
+    quantized_k=False, quantized_v=False, cached=True,
+)  # fmt: skip
+
+
+# No model routes to more experts per token (LLAMA_MAX_EXPERTS is 512).
+_MAX_EXPERTS_USED = 64
+
+
+def graph_facts(metadata: "GGUFMetadata") -> GraphFacts | None:
+    """Return the facts of the model that ``metadata`` describes.
+
+    None if its tensors are not what the graphs here are made of: found by trying it once.
+    """
+    if metadata.n_expert_used > _MAX_EXPERTS_USED:
+        return None
+    try:
+        facts = _facts(metadata)
+        graph_bytes(facts, _TRIAL)
+    except (LookupError, ArithmeticError, ValueError):
+        return None
+    return facts
+
+
+def _facts(metadata: "GGUFMetadata") -> GraphFacts:
+    keys = Keys(metadata.architecture, metadata.values)
+    layers = _layers(metadata)
+    name, first = metadata.architecture, layers[0]
+    parallel = _PARALLEL.get(name, "")
+    if name == "gptneox" and metadata.values.get("gptneox.use_parallel_residual") is True:
+        parallel = "attention last"
+    if name == "stablelm" and "ffn_norm.weight" not in first:
+        parallel = "attention second"
+    return GraphFacts(
+        architecture=name,
+        n_embd=metadata.n_embd,
+        n_vocab=metadata.n_vocab,
+        layers=layers,
+        is_encoder=metadata.is_encoder,
+        layer_norm=name in _LAYER_NORM
+        or "attn_norm.bias" in first
+        or "attn_output_norm.bias" in first,
+        n_position=4 if name in _FOUR_POSITIONS else 1,
+        n_stacked=keys.count("n_deepstack_layers", 0),
+        picks_late=name in _PICKS_LATE,
+        parallel=parallel,
+    )
+
+
+def _layers(metadata: "GGUFMetadata") -> tuple[LayerFacts, ...]:
+    count = metadata.n_layer - metadata.n_layer_nextn
+    shapes: list[dict[str, tuple[int, ...]]] = [{} for _ in range(count)]
+    for tensor in metadata.tensors:
+        parts = tensor.name.split(".", 2)
+        if len(parts) == 3 and parts[0] == "blk" and parts[1].isdecimal():
+            index = int(parts[1][:6])
+            if index < count:
+                shapes[index][parts[2]] = tensor.shape
+    known: dict[object, LayerFacts] = {}
+    return tuple(_once(known, _layer(metadata, i, shapes[i])) for i in range(count))
+
+
+def _once(known: dict[object, LayerFacts], layer: LayerFacts) -> LayerFacts:
+    """Return the first layer that equals ``layer``."""
+    rest = tuple(getattr(layer, name) for name in layer.__slots__ if name != "tensors")
+    return known.setdefault((frozenset(layer.tensors.items()), rest), layer)
+
+
+def _layer(metadata: "GGUFMetadata", i: int, tensors: dict[str, tuple[int, ...]]) -> LayerFacts:
+    name, sliding = metadata.architecture, metadata.is_sliding[i]
+    return LayerFacts(
+        tensors=tensors,
+        n_head=metadata.n_head[i],
+        n_head_kv=metadata.n_head_kv[i],
+        head_k=metadata.head_dim_k_swa if sliding else metadata.head_dim_k,
+        head_v=metadata.head_dim_v_swa if sliding else metadata.head_dim_v,
+        sliding=sliding,
+        recurrent=metadata.is_recurrent[i],
+        owns_kv=metadata.has_kv[i] or metadata.is_encoder,
+        is_turned=name not in _NO_TURNS and (sliding or name not in _TURNS_SLIDING_ONLY),
+        n_expert_used=metadata.n_expert_used,
+        state_r=metadata.state_r,
+        state_s=metadata.state_s,
+    )
