@@ -13,7 +13,7 @@ from mlm.units import MIB, format_size
 
 # The largest real headers (vocabularies of 256k tokens with merges) have 16 MiB.
 MAX_HEADER_BYTES = 64 * MIB
-_FIRST_STEP, _LAST_STEP = MIB, 8 * MIB
+_FIRST_STEP, _LAST_STEP = MIB, 4 * MIB  # of a header of 16 MiB no more than 19 are read
 
 
 class ByteSource(Protocol):

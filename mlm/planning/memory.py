@@ -20,6 +20,9 @@ from mlm.planning.types import (
 )
 from mlm.units import format_size
 
+# For these a real load makes the compute buffer once more, for a single request, which can need
+# more than several: sched_reserve in src/llama-context.cpp. A dry run tells of the first time.
+_RESERVED_AGAIN = frozenset({"kimi-linear", "minimax-01"})
 _DEVICES = {"metal": "metal0", "mtl0": "metal0"}  # llama.cpp's name: ours, where they differ
 
 
@@ -38,9 +41,8 @@ def plan_memory(
     plans = plan_devices(shape, config, hardware, buffers)
     if buffers is None:
         return judge_plans(shape, config, plans)
-    if unknown := _not_asked(plans, buffers):
-        note = f"llama.cpp was not asked about {', '.join(unknown)}, which it does not see here"
-        return judge_plans(replace(shape, notes=(*shape.notes, note)), config, plans)
+    if doubt := _doubt(shape, config, plans, buffers):
+        return judge_plans(replace(shape, notes=(*shape.notes, doubt)), config, plans)
     return judge_plans(replace(shape, grade="exact", notes=()), config, plans)
 
 
@@ -171,6 +173,17 @@ def _with_buffers(plans: Sequence[DevicePlan], buffers: ContextBuffers) -> list[
         )
         for plan, share in zip(plans, shares, strict=True)
     ]
+
+
+def _doubt(
+    shape: ModelShape, config: RuntimeConfig, plans: Sequence[DevicePlan], buffers: ContextBuffers
+) -> str | None:
+    """Return why llama.cpp's figures are not all that there is to know."""
+    if unknown := _not_asked(plans, buffers):
+        return f"llama.cpp was not asked about {', '.join(unknown)}, which it does not see here"
+    if shape.architecture in _RESERVED_AGAIN and config.n_parallel > 1:
+        return f"for {shape.architecture} with several slots llama.cpp takes more than it tells"
+    return None
 
 
 def _not_asked(plans: Sequence[DevicePlan], buffers: ContextBuffers) -> list[str]:

@@ -69,6 +69,14 @@ def test_of_a_card_that_is_not_here_it_knows_the_cache_but_not_the_buffers():
     assert "not asked about cuda0" in plan.reasons[-1]
 
 
+def test_where_a_load_takes_more_than_a_dry_run_tells_the_plan_is_not_exact():
+    shape = replace(llama_8b(), architecture="kimi-linear")
+    one = plan_memory(shape, config(), machine(16), TOLD)
+    several = plan_memory(shape, config(n_parallel=4), machine(16), TOLD)
+    assert (one.grade, several.grade) == ("exact", "estimated")
+    assert "takes more than it tells" in several.reasons[-1]
+
+
 def test_what_the_cpu_needs_is_not_left_for_a_card_in_the_same_memory():
     apple = machine(16, gpu(12, "metal", unified=True), isa=("neon", "dotprod"))
     told = replace(TOLD, compute={"Metal": 400 * MIB, "CPU": 3 * GIB})
