@@ -78,6 +78,14 @@ class Calibration:
 NOTHING_KNOWN = Calibration()
 
 
+def variant_name(model: str, quant: str | None) -> str:
+    """Return a model's id with its quantization: ``qwen3-8b:Q4_K_M``, served as what it may be."""
+    ending = f":{quant}"
+    if quant is None:
+        return model
+    return model.removesuffix(ending).removesuffix(ending.lower()) + ending
+
+
 def calibrate(observations: Iterable[Observation], engine: str | None = None) -> Calibration:
     """Return what the observations of one machine say of it, in the order they were made.
 
@@ -89,7 +97,8 @@ def calibrate(observations: Iterable[Observation], engine: str | None = None) ->
     ratios: dict[_Key, dict[str, list[Observation]]] = {}
     for one in known:
         if one.engine == engine:
-            ratios.setdefault((one.device, one.quantity), {}).setdefault(one.model, []).append(one)
+            models = ratios.setdefault((one.device, one.quantity), {})
+            models.setdefault(variant_name(one.model, one.quant), []).append(one)
     of_devices: dict[_Key, Correction] = {}
     of_models: dict[tuple[_Key, str], Correction] = {}
     for key, models in ratios.items():

@@ -13,7 +13,6 @@ from mlm.stats.types import DeviceKind
 from mlm.units import MIB
 
 Status = Literal["ok", "slow", "note"]
-NO_STRAIN = Strain()
 # Of a smaller model fixed costs are most, which say nothing of any other.
 MIN_MODEL_BYTES = 64 * MIB
 NO_STRAIN = Strain()

@@ -132,14 +132,15 @@ def _fit(
     overrides, profile = asked
     n_batch, n_ubatch = _batches(shape, overrides, choice)
     can_quantize_v = overrides.flash_attn != "off"
+    threads = overrides.n_threads or min(hardware.cpu.usable_cores, MAX_THREADS)
     config = RuntimeConfig(
         n_ctx=choice.n_ctx_slot * choice.n_parallel,
         n_parallel=choice.n_parallel,
         n_batch=n_batch,
         n_ubatch=n_ubatch,
         n_gpu_layers=0,
-        n_threads=overrides.n_threads or hardware.cpu.usable_cores,
-        n_threads_batch=overrides.n_threads or hardware.cpu.usable_cores,
+        n_threads=threads,
+        n_threads_batch=threads,
         type_k=overrides.type_k or choice.type_kv,
         type_v=overrides.type_v or (choice.type_kv if can_quantize_v else "f16"),
         flash_attn=overrides.flash_attn or "auto",

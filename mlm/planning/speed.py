@@ -8,7 +8,7 @@ takes its time for its layers, one device after the other. `mlm.planning.cpu_spe
 from collections.abc import Iterable, Sequence
 
 from mlm.hardware.types import Hardware
-from mlm.planning.calibration import NOTHING_KNOWN, Calibration, Correction
+from mlm.planning.calibration import NOTHING_KNOWN, Calibration, Correction, variant_name
 from mlm.planning.cpu_speed import time_on_cpu
 from mlm.planning.gpu_speed import time_on_accelerator
 from mlm.planning.placement import Device, Part, split_model
@@ -20,6 +20,7 @@ TYPICAL_TOKENS = 1024  # in the context, where nobody says how many
 # is known; a CPU is as well known where its arithmetic was measured. The second is for a CPU of
 # which only the bandwidth is known, the third for what had to be assumed altogether.
 _KNOWN, _HALF_KNOWN, _ASSUMED = (0.75, 1.25), (0.6, 1.4), (0.4, 2.0)
+_LEAST_S = 1e-9  # a header may describe a model with nothing to compute
 _PREFILL = (0.45, 1.9)  # as wide as published results are; they depend on builds more than decoding
 
 
@@ -49,13 +50,14 @@ def predict_speed(
         decode_s += decoding
         prefill_s += filling
     kind = _kind_of(part.device for part in parts)
-    prefill = _interval(1 / prefill_s, *_PREFILL)
-    prefill = _correct(prefill, calibration.find(kind, "prefill_tps", model))
+    name = None if model is None else variant_name(model, shape.quant)
+    prefill = _interval(1 / max(prefill_s, _LEAST_S), *_PREFILL)
+    prefill = _correct(prefill, calibration.find(kind, "prefill_tps", name))
     if shape.is_encoder:
         return prefill, prefill
     certainty = _certainty(parts, hardware) if shape.is_known else _ASSUMED
-    decode = _interval(1 / decode_s, *certainty)
-    return _correct(decode, calibration.find(kind, "decode_tps", model)), prefill
+    decode = _interval(1 / max(decode_s, _LEAST_S), *certainty)
+    return _correct(decode, calibration.find(kind, "decode_tps", name)), prefill
 
 
 def device_kind(devices: Sequence[Device], placed: Sequence[range]) -> DeviceKind:

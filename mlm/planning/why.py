@@ -36,6 +36,9 @@ def judge_speed(evidence: Evidence) -> Finding:
     expected = f"{_interval(decode)} tokens/s predicted"
     if evidence.live is not None and evidence.live.decode_tps is not None:
         expected += f"; {_tps(evidence.live.decode_tps)} in all answers of {evidence.live.url}"
+    is_tiny = evidence.shape.disk_bytes < MIN_MODEL_BYTES
+    if measured is None and is_tiny:
+        return Finding("speed", "ok", "Too small for predictions: fixed costs rule", expected)
     if measured is None:
         verb = "bench" if evidence.path is not None else "download"
         fix = f"mlm {verb} {shlex.quote(evidence.ref)}"
@@ -44,7 +47,7 @@ def judge_speed(evidence: Evidence) -> Finding:
     figures = f"{_tps(tps)} tokens/s measured ({_times(measured)}), {expected}"
     if measured.prefill_tps is not None:
         figures += f"; prompts {_tps(measured.prefill_tps)}, {_interval(prefill)} predicted"
-    if evidence.shape.disk_bytes < MIN_MODEL_BYTES:
+    if is_tiny:
         return Finding("speed", "ok", "Too small for predictions: fixed costs rule", figures)
     if tps < decode.low:
         return Finding("speed", "slow", "Slower than this machine should be", figures)

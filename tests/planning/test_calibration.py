@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from fakes.observations import observation
 
-from mlm.planning.calibration import NOTHING_KNOWN, Calibration, Correction, calibrate
+from mlm.planning.calibration import NOTHING_KNOWN, Calibration, Correction, calibrate, variant_name
 from mlm.stats.types import Observation
 
 
@@ -31,6 +31,17 @@ def test_one_run_of_a_model_is_enough_to_know_it(actual: float):
     correction = found(calibrate(runs(actual)), "tiny:Q4_K_M")
     assert 100 * correction.factor == pytest.approx(actual, rel=0.03)
     assert correction.n == 1
+
+
+def test_a_model_is_known_again_by_whatever_name_it_is_served():
+    bare = calibrate(runs(40.0, model="qwen3-8b", quant="Q4_K_M"))
+    full = calibrate(runs(40.0, model="qwen3-8b:q4_k_m", quant="Q4_K_M"))
+    other = calibrate(runs(40.0, model="qwen3-8b", quant="Q8_0"))
+    name = variant_name("qwen3-8b", "Q4_K_M")
+    assert found(bare, name).factor == pytest.approx(0.4, rel=0.03)
+    assert found(full, name).factor == pytest.approx(0.4, rel=0.03)
+    assert found(other, name).factor > 0.41
+    assert variant_name("some-file", None) == "some-file"
 
 
 def test_another_model_on_the_machine_profits_but_is_trusted_less():

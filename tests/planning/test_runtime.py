@@ -219,6 +219,7 @@ def test_a_model_that_is_wholly_on_a_gpu_needs_few_threads():
     assert "GPU does the work" in config.reasons["n_threads"]
     assert chosen(machine(32, gpu(4))).n_threads == 8  # some layers are left to the CPU
     assert chosen(machine(16, gpu(24)), n_threads=7).n_threads == 7
+    assert chosen(machine(64, cores=2000)).n_threads == 512  # more, and llama.cpp aborts
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,8 @@ def test_of_a_tiny_model_no_speed_is_expected():
     made = evidence(measured=measured(40.0))
     tiny = replace(made, shape=replace(made.shape, disk_bytes=2 * MIB))
     assert explain(tiny)[0].status == "ok"
+    never = explain(replace(tiny, measured=None))[0]
+    assert (never.status, never.fix) == ("ok", None)  # a bench would say nothing of the machine
 
 
 def test_a_model_that_does_not_fit_the_gpu_is_told_how_it_would():
