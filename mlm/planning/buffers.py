@@ -1,11 +1,9 @@
 """What a context needs besides weights: KV cache, recurrent state, compute and output buffers.
 
 The KV cache and the states follow llama.cpp's own allocation exactly. The compute buffer is what
-ggml's graph allocator finds to be the peak; the formula below was found by dry runs (``no_alloc``)
-of llama-cpp-python 0.3.36 over n_ubatch 1-2048, n_ctx 1k-32k, 1-16 slots, flash attention on and
-off, with the shapes of Qwen2.5-0.5B, Llama-3.2-1B, Llama-3-8B, Qwen3-4B, Gemma-2-2B, Gemma-3-4B,
-Mixtral-8x7B, Qwen3.5-9B, LFM2-1.2B, Granite-4.0-H-Tiny, Mamba-2.8B, BERT and variants of
-Qwen3-30B-A3B. In 32-bit elements per token of the batch:
+ggml's graph allocator finds to be the peak. Of a model whose header is known, its graph is built
+and placed as ggml does (``mlm.planning.graph``). Of one that is known from the catalog only, or
+whose layers are not understood, it is estimated. In 32-bit elements per token of the batch:
 
 - flash attention on, gated feed-forward: 3 n_embd + n_q + 3 n_ff, as gate, up and their product
   live at the same time beside residual, norm and attention output;
@@ -19,8 +17,8 @@ Qwen3-30B-A3B. In 32-bit elements per token of the batch:
 """
 
 from mlm.gguf.ggml_types import TYPES_BY_NAME
-from mlm.planning.graph.layers import graph_bytes
 from mlm.planning.graph.parts import Batch
+from mlm.planning.graph.whole import graph_bytes
 from mlm.planning.types import Block, ModelShape, RuntimeConfig
 
 _F32 = 4

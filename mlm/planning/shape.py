@@ -49,8 +49,10 @@ def shape_from_metadata(metadata: "GGUFMetadata") -> ModelShape:
     _tie_output(metadata, last)
     experts = sum(weight_elements(w) for layer in layers for w in layer if w.role == "experts")
     used = metadata.n_expert_used / metadata.n_expert if metadata.n_expert else 1
+    graph = graph_facts(metadata) if metadata.architecture in ARCHITECTURES else None
+    notes = _notes(metadata, is_understood=graph is not None)
     return ModelShape(
-        grade="estimated" if _notes(metadata) else "computed",
+        grade="estimated" if notes else "computed",
         architecture=metadata.architecture,
         quant=metadata.quant,
         n_embd=metadata.n_embd,
@@ -71,9 +73,9 @@ def shape_from_metadata(metadata: "GGUFMetadata") -> ModelShape:
         disk_bytes=metadata.file_size,
         params=metadata.params,
         params_active=round(metadata.params - experts * (1 - used)),
-        notes=_notes(metadata),
+        notes=notes,
         is_known=metadata.architecture in ARCHITECTURES,
-        graph=graph_facts(metadata) if metadata.architecture in ARCHITECTURES else None,
+        graph=graph,
     )
 
 
@@ -82,7 +84,7 @@ def weight_elements(weight: Weight) -> int:
     return weight.row * weight.rows
 
 
-def _notes(metadata: "GGUFMetadata") -> tuple[str, ...]:
+def _notes(metadata: "GGUFMetadata", *, is_understood: bool) -> tuple[str, ...]:
     name = metadata.architecture
     if name in _UNUSUAL:
         return (f"{name} lays out its memory in its own way: figures are rough",)
@@ -91,6 +93,8 @@ def _notes(metadata: "GGUFMetadata") -> tuple[str, ...]:
             f"nothing is known of the architecture '{name[:40]}': figures are those of a plain "
             "transformer of this size, and the engine may not run it",
         )
+    if not is_understood:
+        return (f"not all that layers of {name} are made of is understood: figures are rough",)
     return ()
 
 

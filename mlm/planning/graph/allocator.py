@@ -21,12 +21,14 @@ class Tensor:
         "size", "sources", "views",
     )  # fmt: skip
 
-    def __init__(self, ne: Dims, sources: "tuple[Tensor, ...]", item: float) -> None:
+    def __init__(self, ne: Dims, sources: "tuple[Tensor, ...]", item: int) -> None:
         self.ne = ne
         count = 1
         for n in ne:
             count *= n
-        self.size = -(-int(count * item) // _ALIGNMENT) * _ALIGNMENT
+        if count < 0:
+            raise ValueError("a result has no negative size")
+        self.size = -(-count * item // _ALIGNMENT) * _ALIGNMENT
         self.layout: object = (ne, item)
         self.sources = sources
         self.overwrites = False
@@ -43,11 +45,11 @@ class Graph:
         self.leaves: list[Tensor] = []
         self.nodes: list[Tensor] = []
 
-    def leaf(self, *ne: int, item: float = 4) -> Tensor:
+    def leaf(self, *ne: int, item: int = 4) -> Tensor:
         """Return an input: written before the graph runs."""
         return Tensor(ne, (), item)
 
-    def result(self, ne: Dims, *sources: Tensor | None, item: float = 4) -> Tensor:
+    def result(self, ne: Dims, *sources: Tensor | None, item: int = 4) -> Tensor:
         """Return the result of an operation; None stands for what lies outside the graph."""
         return Tensor(ne, tuple(s for s in sources if s is not None), item)
 

@@ -5,6 +5,8 @@ from mlm.planning.graph.parts import Builder, Cache, LayerFacts
 
 _HADAMARD = 64  # least size of the matrix with which values are turned before quantizing
 
+_HALF = 2  # bytes; keys are f16 where flash attention is off
+
 
 def attention(build: Builder, layer: LayerFacts, cur: Tensor) -> Tensor:
     """Return a whole attention part, from queries to the output matrix."""
@@ -42,7 +44,7 @@ def attend(
         for each in (q, k, v):
             graph.expand(each)
         return _expanded(build, _over_batch(build, layer, q, k, v))
-    if batch.quantized_k and q.ne[0] % _HADAMARD == 0:
+    if batch.quantized_k and q.ne[0] and q.ne[0] % _HADAMARD == 0:
         size = q.ne[0] & -q.ne[0]  # the largest power of two that divides it
         q = _hadamard(build, cache, size, q)
         k = k and _hadamard(build, cache, size, k)
@@ -93,6 +95,8 @@ def _queries_keys_values(
     key = build.linear(layer, "attn_k", cur)
     value = build.linear(layer, "attn_v", cur) if "attn_v.weight" in layer else key
     k, v = view(key, layer.head_k, kv, tokens), view(value, layer.head_v, kv, tokens)
+    if layer.norms_values:
+        v = build.norm(v, scaled=False)
     return q, _turned(build, layer, "k", k), v
 
 
@@ -233,8 +237,10 @@ def _absorbed(
         mixed = graph.result((rank, n_head, tokens), each, cache.mask)
         mixed = graph.view(mixed, rank, tokens, n_head, strided=True)
     else:
+        cells = cache.cells * build.batch.n_streams
+        turned_keys = graph.result((cells, rank), cache.k_places, item=_HALF)
         weights = graph.over(graph.result((cache.cells, tokens, n_head), each), cache.mask)
-        mixed = graph.result((rank, tokens, n_head), weights)
+        mixed = graph.result((rank, tokens, n_head), turned_keys, weights)
     mixed = graph.result((head_v, tokens, n_head), mixed)
     mixed = graph.view(mixed, head_v, n_head, tokens, strided=True)
     mixed = graph.result((head_v, n_head, tokens), mixed)

@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 from mlm.gguf.keys import Keys
-from mlm.planning.graph.layers import GraphFacts, graph_bytes
+from mlm.planning.graph.layers import GraphFacts
 from mlm.planning.graph.parts import Batch, LayerFacts
+from mlm.planning.graph.whole import graph_bytes
 
 if TYPE_CHECKING:
     from mlm.gguf.types import GGUFMetadata
@@ -14,11 +15,13 @@ _NO_TURNS = frozenset((
     "bert", "bloom", "gpt2", "granitehybrid", "jais", "jamba", "jina-bert-v2", "kimi-linear", "mpt",
     "nemotron_h", "nemotron_h_moe", "refact", "starcoder",
 ))  # fmt: skip
+_BAICHUAN_13B_LAYERS = 40  # that model has ALiBi, the smaller one turns
 _TURNS_SLIDING_ONLY = frozenset((
     "afmoe", "cohere2", "cohere2moe", "exaone-moe", "exaone4", "smallthinker",
 ))  # fmt: skip
 _LAYER_NORM = frozenset((
-    "command-r", "cohere2", "dbrx", "modern-bert", "mpt", "olmo",
+    "bert", "cohere2", "command-r", "dbrx", "jina-bert-v2", "jina-bert-v3", "modern-bert", "mpt",
+    "nomic-bert", "nomic-bert-moe", "olmo",
 ))  # fmt: skip
 _BIASED_NORMS = frozenset(("attn_norm.bias", "attn_output_norm.bias"))  # no RMS norms have one
 _FOUR_POSITIONS = frozenset((
@@ -81,10 +84,19 @@ def _facts(metadata: "GGUFMetadata") -> GraphFacts:
         or "attn_norm.bias" in first
         or "attn_output_norm.bias" in first,
         n_position=4 if name in _FOUR_POSITIONS else 1,
+        n_per_layer=_per_layer_width(metadata),
         n_stacked=keys.count("n_deepstack_layers", 0),
         picks_late=name in _PICKS_LATE,
         parallel=parallel,
     )
+
+
+def _per_layer_width(metadata: "GGUFMetadata") -> int:
+    """Return the elements per token of a further input that each layer has a part of."""
+    for tensor in metadata.tensors:
+        if tensor.name == "per_layer_token_embd.weight":
+            return tensor.shape[0]
+    return 0
 
 
 def _layers(metadata: "GGUFMetadata") -> tuple[LayerFacts, ...]:
@@ -106,6 +118,13 @@ def _once(known: dict[object, LayerFacts], layer: LayerFacts) -> LayerFacts:
     return known.setdefault((frozenset(layer.tensors.items()), rest), layer)
 
 
+def _is_turned(metadata: "GGUFMetadata", i: int) -> bool:
+    name = metadata.architecture
+    if name in _NO_TURNS or (name == "baichuan" and metadata.n_layer == _BAICHUAN_13B_LAYERS):
+        return False
+    return metadata.is_sliding[i] or name not in _TURNS_SLIDING_ONLY
+
+
 def _layer(metadata: "GGUFMetadata", i: int, tensors: dict[str, tuple[int, ...]]) -> LayerFacts:
     name, sliding = metadata.architecture, metadata.is_sliding[i]
     return LayerFacts(
@@ -117,7 +136,8 @@ def _layer(metadata: "GGUFMetadata", i: int, tensors: dict[str, tuple[int, ...]]
         sliding=sliding,
         recurrent=metadata.is_recurrent[i],
         owns_kv=metadata.has_kv[i] or metadata.is_encoder,
-        is_turned=name not in _NO_TURNS and (sliding or name not in _TURNS_SLIDING_ONLY),
+        norms_values=name in ("gemma3n", "gemma4"),
+        is_turned=_is_turned(metadata, i),
         n_expert_used=metadata.n_expert_used,
         state_r=metadata.state_r,
         state_s=metadata.state_s,

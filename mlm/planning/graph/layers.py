@@ -1,13 +1,16 @@
-"""The order of the parts in the layers of a model, by family, and the graph of the whole."""
+"""The order of the parts in one layer, by family of models."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-from mlm.planning.graph.allocator import Tensor, peak_bytes
+from mlm.planning.graph.allocator import Graph, Tensor
 from mlm.planning.graph.attention import attention
-from mlm.planning.graph.parts import Batch, Builder, LayerFacts
+from mlm.planning.graph.parts import Builder, LayerFacts
 from mlm.planning.graph.recurrent import recurrent
+
+# A norm follows each sum, instead of standing before each part.
+NORM_LAST = frozenset(("bert", "jina-bert-v2", "jina-bert-v3", "nomic-bert", "nomic-bert-moe"))
+_RESIDUAL_FIRST = frozenset(("jamba", "lfm2", "lfm2moe"))
+_NORM_AT_ONCE = frozenset(("kimi-linear", "qwen35", "qwen35moe", "qwen3next"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,91 +24,22 @@ class GraphFacts:
     is_encoder: bool
     layer_norm: bool  # instead of RMS norms
     n_position: int  # numbers that say where a token stands
+    n_per_layer: int  # elements of a further input per token, of which each layer has a part
     n_stacked: int  # further inputs beside each embedding, added after the first layers
     picks_late: bool  # the outputs are picked after the last norm
     parallel: str  # the order of sums where attention and feed-forward share their input
 
 
-@lru_cache(maxsize=512)
-def graph_bytes(facts: GraphFacts, batch: Batch) -> int:
-    """Return the compute buffer of a model whose layers are all on one device."""
-    build = Builder(
-        batch,
-        facts.n_embd,
-        layer_norm=facts.layer_norm,
-        n_position=facts.n_position,
-        v_width=max(layer.head_v * layer.n_head_kv for layer in facts.layers),
-    )
-    graph = build.graph
-    cur = stacked = _embedded(build, facts)
-    layers = shrink(facts.layers)
-    for number, layer in enumerate(layers):
-        is_last = number == len(layers) - 1 and not facts.picks_late
-        cur = _layer(build, facts, layer, cur, is_last=is_last)
-        if number < facts.n_stacked:
-            cur = graph.over(cur, graph.view(stacked, *cur.ne, strided=True))
-    _output(build, facts, cur)
-    return peak_bytes(graph)
-
-
-def shrink(layers: Sequence[LayerFacts]) -> list[LayerFacts]:
-    """Return the layers that decide about the peak: each change between kinds twice, and the last.
-
-    What a layer needs depends on the holes that the one before left.
-    """
-    seen: dict[tuple[int, int], int] = {}
-    kept: list[LayerFacts] = []
-    before = 0
-    for layer in layers[:-1]:
-        key = (before, id(layer))
-        seen[key] = seen.get(key, 0) + 1
-        if seen[key] <= 2:
-            kept.append(layer)
-        before = id(layer)
-    return [*kept, layers[-1]]
-
-
-def _embedded(build: Builder, facts: GraphFacts) -> Tensor:
-    """Return the embeddings of the batch. Input by vectors is reserved, though not used."""
-    graph, tokens = build.graph, build.batch.n_tokens
-    width = facts.n_embd * (1 + facts.n_stacked)
-    cur = graph.result((facts.n_embd, tokens), graph.leaf(tokens))
-    if facts.n_stacked:
-        cur = graph.result((width, tokens), cur)
-    graph.expand(cur)
-    graph.expand(graph.leaf(width, tokens))
-    return graph.view(cur, facts.n_embd, tokens, strided=True) if facts.n_stacked else cur
-
-
-def _output(build: Builder, facts: GraphFacts, cur: Tensor) -> None:
-    graph = build.graph
-    if facts.is_encoder and facts.architecture in _NORM_LAST:
-        cur.is_output = True
-        graph.expand(cur)
-        return
-    cur = build.norm(cur)
-    cur.is_output = True
-    if facts.picks_late:
-        cur = build.pick_outputs(cur)
-        cur.is_output = True
-    if not facts.is_encoder or facts.architecture in _WITH_LOGITS:
-        cur = build.matrix(facts.n_vocab, cur)
-        cur.is_output = True
-    graph.expand(cur)
-
-
-_NORM_LAST = frozenset(("bert", "jina-bert-v2", "jina-bert-v3", "nomic-bert", "nomic-bert-moe"))
-_WITH_LOGITS = frozenset(("dream", "llada", "llada-moe", "rnd1"))
-
-
-def _layer(
+def plain_layer(
     build: Builder, facts: GraphFacts, layer: LayerFacts, before: Tensor, *, is_last: bool
 ) -> Tensor:
+    """Return a layer of attention or a recurrent part, and a feed-forward part or experts."""
     graph = build.graph
-    if facts.architecture in _NORM_LAST:
-        return _norm_last(build, layer, before, is_last=is_last)
     normed = build.norm(before) if _has_first_norm(facts, layer) else before
-    cur = _mix_tokens(build, facts, layer, normed)
+    if facts.architecture in _NORM_AT_ONCE:
+        graph.expand(normed)
+    own_norm = "attn_norm_2.weight" in layer  # Falcon 40B: attention has one of its own
+    cur = _mix_tokens(build, layer, build.norm(before) if own_norm else normed, before)
     if cur is None:  # a layer without attention (Nemotron H)
         cur = build.mixture(layer, normed)
         if is_last:
@@ -120,24 +54,47 @@ def _layer(
         return _parallel(build, facts, layer, (before, normed, cur))
     if "ffn_down.weight" not in layer and "ffn_down_exps.weight" not in layer:
         return graph.over(cur, before)
-    between = graph.over(cur, before)
-    cur = build.mixture(layer, build.norm(between) if second_norm else between)
+    between = _sum(facts, cur, before, graph)
+    cur = build.norm(between) if second_norm else between
+    if "ffn_norm_exps.weight" in layer:  # Arctic: a dense part beside experts
+        dense = graph.over(build.feed_forward(layer, cur), between)
+        return graph.over(build.experts(layer, build.norm(before)), dense)
+    cur = build.mixture(layer, cur, _early_router(build, facts, layer, before))
     if last_norm:
         cur = build.norm(cur)
-    return graph.over(cur, between)
+    return _sum(facts, cur, between, graph)
+
+
+def _early_router(
+    build: Builder, facts: GraphFacts, layer: LayerFacts, before: Tensor
+) -> Tensor | None:
+    """Return what the router says where it sees the input of the layer (SmallThinker)."""
+    if facts.architecture != "smallthinker":
+        return None
+    return build.matrix(layer.rows("ffn_gate_inp.weight"), before)
+
+
+def _sum(facts: GraphFacts, cur: Tensor, before: Tensor, graph: Graph) -> Tensor:
+    """Return ``cur`` added to what was before; which is named first decides what is overwritten."""
+    if facts.architecture in _RESIDUAL_FIRST:
+        return graph.over(before, cur)
+    return graph.over(cur, before)
 
 
 def _has_first_norm(facts: GraphFacts, layer: LayerFacts) -> bool:
     return "attn_norm.weight" in layer or facts.architecture in ("olmo", "talkie")
 
 
-def _mix_tokens(build: Builder, facts: GraphFacts, layer: LayerFacts, cur: Tensor) -> Tensor | None:
+def _mix_tokens(build: Builder, layer: LayerFacts, cur: Tensor, before: Tensor) -> Tensor | None:
+    """Return attention, a recurrent part or both (Falcon H1); None if the layer has neither."""
     if layer.recurrent and not layer.owns_kv:
         return recurrent(build, layer, cur)
     if not any(name in layer for name in ("attn_q.weight", "attn_qkv.weight", "attn_q_a.weight")):
         return None
     made = attention(build, layer, cur)
-    return build.graph.over(made, recurrent(build, layer, cur)) if layer.recurrent else made
+    if not layer.recurrent:
+        return made
+    return build.graph.over(made, recurrent(build, layer, build.norm(before)))
 
 
 def _norms(layer: LayerFacts) -> tuple[bool, bool, bool]:
@@ -170,7 +127,7 @@ def _parallel(
     return graph.over(graph.over(high, before), cur)
 
 
-def _norm_last(build: Builder, layer: LayerFacts, before: Tensor, *, is_last: bool) -> Tensor:
+def norm_last_layer(build: Builder, layer: LayerFacts, before: Tensor, *, is_last: bool) -> Tensor:
     """Return a layer of BERT: each part is followed by a norm of the sum."""
     graph = build.graph
     cur = attention(build, layer, before)

@@ -22,6 +22,7 @@ class LayerFacts:
     sliding: bool
     recurrent: bool
     owns_kv: bool  # it writes a KV cache; others attend to that of an earlier layer
+    norms_values: bool
     is_turned: bool  # queries and keys are turned by their position
     n_expert_used: int
     state_r: int  # elements of convolution state per sequence
@@ -78,6 +79,7 @@ class Builder:
         self.n_embd = n_embd
         self.layer_norm = layer_norm
         self.v_width = v_width  # of the widest layer
+        self.first_value: Tensor | None = None  # RWKV 7 mixes the values of its first layer in
         self.positions = graph.leaf(batch.n_tokens * n_position)
         self.output_places = graph.leaf(batch.n_outputs)
         self.state_places = graph.leaf(batch.n_seqs)
