@@ -21,7 +21,8 @@ from mlm.engine.dialect import (
 )
 from mlm.engine.gbnf import Grammar, either, json_literal, literal, until
 from mlm.engine.messages import AnswerForm, CallStyle, JsonFormat, ToolChoice
-from mlm.engine.schema_grammar import SchemaError, schema_rule
+from mlm.engine.schema_grammar import schema_rule
+from mlm.engine.schema_words import SchemaError
 
 _CALL_ID = "[a-zA-Z0-9]{9}"  # Mistral's models write no other ids
 # The same white space twice: what the grammar of a bare call allows between its parts, and what

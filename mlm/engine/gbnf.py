@@ -66,9 +66,7 @@ class Grammar:
 
     def reserve(self) -> str:
         """Return a new name whose rule comes later: it may refer to itself."""
-        self._n_made += 1
-        if self._n_made > MAX_RULES:
-            raise GrammarTooLarge
+        self._count(1)
         return f"{self._prefix}{self._n_made}"
 
     def define(self, name: str, rule: str) -> None:
@@ -83,6 +81,21 @@ class Grammar:
             for other in _PART.findall(_JSON[part]):
                 self.json(other)
         return name
+
+    def repeat(self, item: str, least: int, most: int | None) -> str:
+        """Return ``item`` as often as that; None is without limit."""
+        if (least, most) == (1, 1):
+            return item
+        signs = {(0, None): "*", (1, None): "+", (0, 1): "?"}
+        if (least, most) in signs:
+            return item + signs[least, most]
+        self._count(max(least, most or 0))  # llama.cpp makes a rule for each
+        return f"{item}{{{least},{'' if most is None else most}}}"
+
+    def _count(self, n_rules: int) -> None:
+        self._n_made += n_rules
+        if self._n_made > MAX_RULES:
+            raise GrammarTooLarge
 
     def text(self, root: str, name: str = "root") -> str:
         """Return the whole grammar, whose first rule is called ``name`` and says ``root``."""
@@ -115,16 +128,6 @@ def either(alternatives: Iterable[str]) -> str:
     return distinct[0] if len(distinct) == 1 else f"({' | '.join(distinct)})"
 
 
-def repeat(item: str, least: int, most: int | None) -> str:
-    """Return ``item`` as often as that; None is without limit."""
-    if (least, most) == (1, 1):
-        return item
-    signs = {(0, None): "*", (1, None): "+", (0, 1): "?"}
-    if (least, most) in signs:
-        return item + signs[least, most]
-    return f"{item}{{{least},{'' if most is None else most}}}"
-
-
 def until(grammar: Grammar, end: str) -> str:
     """Return what stands for any text up to and including the first ``end``."""
     names = [grammar.reserve() for _ in end]
@@ -150,7 +153,7 @@ def json_list(grammar: Grammar, item: str, least: int, most: int | None) -> str:
     if most == 0:
         return f'"[" {space} "]"'
     following = grammar.add(f"{comma} {item}")
-    rest = repeat(following, max(least - 1, 0), None if most is None else most - 1)
+    rest = grammar.repeat(following, max(least - 1, 0), None if most is None else most - 1)
     filled = f"{item} {rest} {space}" if most != 1 else f"{item} {space}"
     inner = filled if least > 0 else f"({filled})?"
     return f'"[" {space} {inner} "]"'

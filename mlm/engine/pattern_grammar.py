@@ -5,7 +5,7 @@ import re._constants as codes  # type: ignore[import-not-found]
 import re._parser as parser  # type: ignore[import-not-found]
 from typing import Any
 
-from mlm.engine.gbnf import MAX_REPEAT, Grammar, either, escape, repeat
+from mlm.engine.gbnf import MAX_REPEAT, Grammar, either, escape
 
 MAX_PATTERN_CHARS = 1000
 _CLASSES = {
@@ -94,7 +94,7 @@ class _Translation:
             raise PatternError(f"it repeats something more than {MAX_REPEAT} times")
         if limit == 0:
             return '""', True
-        return repeat(rule, least, limit), least == 0
+        return self._grammar.repeat(rule, least, limit), least == 0
 
 
 def _members(parts: list[Any]) -> Ranges:

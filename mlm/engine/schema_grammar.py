@@ -17,41 +17,24 @@ from mlm.engine.gbnf import (
     integers,
     json_list,
     json_literal,
-    repeat,
 )
 from mlm.engine.pattern_grammar import PatternError, pattern_rule
+from mlm.engine.schema_words import (
+    CONSTRAINTS,
+    IMPLIED,
+    UNPROMISED,
+    Schema,
+    SchemaError,
+    imply_type,
+    items_of,
+    merge,
+)
 
 MAX_SCHEMAS = 5_000  # visited, those behind a $ref each time; OpenAI allows as many properties
 MAX_DEPTH = 60
-UNPROMISED = (
-    "not", "if", "then", "else", "patternProperties", "propertyNames", "minProperties",
-    "maxProperties", "dependentRequired", "dependentSchemas", "unevaluatedProperties",
-    "unevaluatedItems", "contains", "minContains", "maxContains", "uniqueItems", "multipleOf",
-    "$dynamicRef",
-)  # fmt: skip
 _TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
-_IMPLIED = {  # the type of a schema that names none
-    "object": ("properties", "required", "additionalProperties"),
-    "array": ("items", "prefixItems", "minItems", "maxItems"),
-    "string": ("pattern", "minLength", "maxLength", "format"),
-    "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
-}
-_BOUNDS = _IMPLIED["number"]
+_BOUNDS = IMPLIED["number"]
 _FORMATS = ("date", "time", "date-time", "uuid")
-_CONSTRAINTS = {
-    "type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref", *UNPROMISED,
-    *(name for names in _IMPLIED.values() for name in names),
-}  # fmt: skip
-
-Schema = Mapping[str, Any]
-
-
-class SchemaError(Exception):
-    """A schema that no grammar can be made of. ``where`` is a path such as ``.items.type``."""
-
-    def __init__(self, where: str, reason: str) -> None:
-        super().__init__(reason)
-        self.where = where
 
 
 def schema_rule(grammar: Grammar, schema: object, *, strict: bool) -> str:
@@ -119,14 +102,13 @@ class _Translation:
         return self._typed(schema, where, open_refs)
 
     def _typed(self, schema: Schema, where: str, open_refs: tuple[str, ...]) -> str:
-        kind = schema.get("type", _imply_type(schema))
-        if isinstance(kind, list):
-            kinds = [{**schema, "type": one} for one in kind]
-            return self._either(kinds, f"{where}.type", open_refs)
+        kinds = _types_of(schema, where)
+        if len(kinds) > 1:
+            alternatives = [{**schema, "type": one} for one in kinds]
+            return self._either(alternatives, f"{where}.type", open_refs)
+        kind = kinds[0] if kinds else imply_type(schema)
         if kind is None:
             return self._grammar.json("value")
-        if kind not in _TYPES:
-            raise SchemaError(f"{where}.type", f"there is no type {str(kind)[:40]!r}")
         if kind in self._by_type:
             return self._grammar.add(self._by_type[kind](schema, where))
         return self._grammar.json(kind)
@@ -134,12 +116,12 @@ class _Translation:
     def _reference(self, schema: Schema, where: str, open_refs: tuple[str, ...]) -> str:
         ref = schema["$ref"]
         others = {key: value for key, value in schema.items() if key != "$ref"}
-        if not _CONSTRAINTS.isdisjoint(others):
-            merged = _merge(self._resolve(ref, where), others, where)
+        if not CONSTRAINTS.isdisjoint(others):
+            merged = merge(self._resolve(ref, where), others, where)
             return self.visit(merged, where, self._opened(ref, where, open_refs))
         opened = self._opened(ref, where, open_refs)
+        target = self._resolve(ref, where)
         if ref not in self._by_ref:
-            target = self._resolve(ref, where)
             self._by_ref[ref] = name = self._grammar.reserve()
             self._grammar.define(name, self.visit(target, where, opened))
         return self._by_ref[ref]
@@ -168,7 +150,7 @@ class _Translation:
     def _merge_all(self, schema: Schema, where: str) -> Schema:
         """Return a schema that says what all members of ``allOf`` and its neighbours say."""
         merged: Schema = {key: value for key, value in schema.items() if key != "allOf"}
-        for member in _items_of(schema, "allOf", where):
+        for member in items_of(schema, "allOf", where):
             seen: set[object] = set()
             while isinstance(member, Mapping) and "$ref" in member:
                 ref = member["$ref"]
@@ -176,19 +158,19 @@ class _Translation:
                     raise SchemaError(f"{where}.allOf", "a reference that leads nowhere")
                 seen.add(ref)
                 others = {key: value for key, value in member.items() if key != "$ref"}
-                member = _merge(self._resolve(ref, where), others, where)
+                member = merge(self._resolve(ref, where), others, where)
             self._n_visited += 1
             if self._n_visited > MAX_SCHEMAS:
                 raise SchemaError("", "it is too large")
-            merged = _merge(merged, member, where)
+            merged = merge(merged, member, where)
         return merged
 
     def _alternatives(
         self, schema: Schema, keyword: str, where: str, open_refs: tuple[str, ...]
     ) -> str:
         others = {key: value for key, value in schema.items() if key != keyword}
-        members = _items_of(schema, keyword, where)
-        if not _CONSTRAINTS.isdisjoint(others):
+        members = items_of(schema, keyword, where)
+        if not CONSTRAINTS.isdisjoint(others):
             members = [{"allOf": [others, member]} for member in members]
         return self._either(members, f"{where}.{keyword}", open_refs)
 
@@ -203,9 +185,8 @@ class _Translation:
         return self._grammar.add(either(rules))
 
     def _values(self, schema: Schema, where: str) -> str:
-        values = [schema["const"]] if "const" in schema else _items_of(schema, "enum", where)
-        kinds = schema.get("type", list(_TYPES))
-        kinds = kinds if isinstance(kinds, list) else [kinds]
+        values = [schema["const"]] if "const" in schema else items_of(schema, "enum", where)
+        kinds = _types_of(schema, where) or _TYPES
         fitting = [value for value in values if any(_is_of_type(value, kind) for kind in kinds)]
         if not fitting:
             raise SchemaError(where, "no value of 'enum' or 'const' is of its 'type'")
@@ -275,7 +256,7 @@ class _Translation:
         elif form in _FORMATS:
             return rf'"\"" {self._grammar.json(form)} "\""'
         least, most = self._size(schema, "minLength", "maxLength", where)
-        return rf'"\"" {repeat(self._grammar.json("char"), least, most)} "\""'
+        return rf'"\"" {self._grammar.repeat(self._grammar.json("char"), least, most)} "\""'
 
     def _integer(self, schema: Schema, where: str) -> str:
         lows = [_whole(schema, "minimum", where, 0), _whole(schema, "exclusiveMinimum", where, 1)]
@@ -299,11 +280,11 @@ class _Translation:
         self, schema: Schema, least_name: str, most_name: str, where: str
     ) -> tuple[int, int | None]:
         """Return the bounds of a length."""
-        least = schema.get(least_name, 0)
-        most = schema.get(most_name)
-        for name, bound in ((least_name, least), (most_name, most)):
-            if bound is not None and (type(bound) is not int or bound < 0):
+        for name in (least_name, most_name):
+            if name in schema and (type(schema[name]) is not int or schema[name] < 0):
                 raise SchemaError(f"{where}.{name}", "it must be a whole number from 0 on")
+        least: int = schema.get(least_name, 0)
+        most: int | None = schema.get(most_name)
         if most_name == "maxLength" and most is not None and most > MAX_REPEAT:
             self._cannot(f"{where}.{most_name}", f"more than {MAX_REPEAT} cannot be counted")
             most = None
@@ -319,56 +300,15 @@ class _Translation:
             raise SchemaError(where, f"{reason}, which 'strict' asks for")
 
 
-def _imply_type(schema: Schema) -> str | None:
-    implied = (kind for kind, names in _IMPLIED.items() if any(name in schema for name in names))
-    return next(implied, None)
-
-
-def _items_of(schema: Schema, keyword: str, where: str) -> list[Any]:
-    members = schema[keyword]
-    if not isinstance(members, list) or not members:
-        raise SchemaError(f"{where}.{keyword}", "it must be a list that is not empty")
-    return members
-
-
-def _merge(left: Any, right: Any, where: str) -> Schema:
-    """Return a schema that says what both say."""
-    if isinstance(left, bool) or isinstance(right, bool):
-        if left is False or right is False:
-            raise SchemaError(where, "it allows nothing")
-        return dict(right if left is True else left) if left is not right else {}
-    if not isinstance(left, Mapping) or not isinstance(right, Mapping):
-        raise SchemaError(where, "a schema must be an object, true or false")
-    merged = dict(left)
-    for key, value in right.items():
-        if key not in merged or merged[key] == value or key not in _CONSTRAINTS:
-            merged[key] = value
-        elif key == "properties" and isinstance(value, Mapping):
-            both = {k: {"allOf": [merged[key][k], value[k]]} for k in value if k in merged[key]}
-            merged[key] = {**merged[key], **value, **both}
-        elif key == "required" and isinstance(value, list):
-            merged[key] = [*merged[key], *value]
-        elif key in ("anyOf", "oneOf", "allOf"):
-            merged["allOf"] = [*merged.get("allOf", []), {key: value}]
-        else:
-            merged[key] = _narrow(key, merged[key], value, where)
-    return merged
-
-
-def _narrow(key: str, left: Any, right: Any, where: str) -> Any:
-    """Return what a keyword says that is given twice."""
-    numbers = all(type(value) in (int, float) for value in (left, right))
-    if numbers and key.lower().startswith(("min", "exclusivemin")):
-        return max(left, right)
-    if numbers and key.lower().startswith(("max", "exclusivemax")):
-        return min(left, right)
-    if key in ("type", "enum"):
-        lefts, rights = (v if isinstance(v, list) else [v] for v in (left, right))
-        if key == "type" and {"number", "integer"} <= {*map(str, lefts), *map(str, rights)}:
-            return "integer"
-        if both := [value for value in lefts if value in rights]:
-            return both if key == "enum" or len(both) > 1 else both[0]
-    raise SchemaError(f"{where}.{key}", f"two different '{key}' cannot be combined")
+def _types_of(schema: Schema, where: str) -> list[str]:
+    """Return the types that a schema names, if it does."""
+    if "type" not in schema:
+        return []
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    unknown = [kind for kind in kinds if not isinstance(kind, str) or kind not in _TYPES]
+    if unknown or not kinds:
+        raise SchemaError(f"{where}.type", f"there is no type {str(unknown)[1:40]}")
+    return kinds
 
 
 def _is_of_type(value: Any, kind: object) -> bool:

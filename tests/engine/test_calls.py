@@ -94,9 +94,14 @@ def check_calls(answer: Answer) -> list[str]:
 
 @pytest.mark.parametrize(
     ("family", "marker"),
-    [("hermes", "<tool_call>"), ("plain", "<tool_call>"), ("mistral list", "[TOOL_CALLS]"),
-     ("mistral named", "[TOOL_CALLS]"), ("llama3", "<|python_tag|>")],
-)  # fmt: skip
+    [
+        ("hermes", "<tool_call>"),
+        ("mistral list", "[TOOL_CALLS]"),
+        pytest.param("plain", "<tool_call>", marks=pytest.mark.slow),
+        pytest.param("mistral named", "[TOOL_CALLS]", marks=pytest.mark.slow),
+        pytest.param("llama3", "<|python_tag|>", marks=pytest.mark.slow),
+    ],
+)
 def test_calls_are_valid_where_they_must_be_made_and_where_they_may_be(
     family: str, marker: str, model_of: ModelOf
 ):
