@@ -58,16 +58,17 @@ def recall_arithmetic(hardware: Hardware, cache_dir: Path) -> Hardware:
 
 def _undisturbed(measured: Arithmetic, hardware: Hardware) -> Arithmetic:
     """Return what cores do together, or would do if there were not so much else to do."""
-    n_threads, bandwidth = measured.n_threads, hardware.memory_bandwidth_bytes_per_s
-    all_cores = n_threads * measured.reading[_TYPICAL]
-    possible = min(1.0, bandwidth / all_cores) if bandwidth else 1.0
+    n_threads = measured.n_threads
+    light, typical = (n_threads * measured.reading[name] for name in (_LIGHT, _TYPICAL))
+    # What one core reads, memory can bring, even if it was too busy when it was measured itself.
+    bandwidth = max(hardware.memory_bandwidth_bytes_per_s or 0, *measured.reading.values())
+    possible = min(1.0, bandwidth / typical)
     if measured.scaling >= _SOUND_SHARE * possible:
         return measured
-    light = n_threads * measured.reading[_LIGHT]
     return replace(
         measured,
         scaling=_USUAL_SHARE * possible,
-        peak_bytes_per_s=_USUAL_SHARE * (min(bandwidth, light) if bandwidth else light),
+        peak_bytes_per_s=_USUAL_SHARE * min(bandwidth, light),
         step_s=min(measured.step_s, _USUAL_STEP_S),
     )
 

@@ -49,7 +49,7 @@ def time_on_cpu(
     computing = sum(w.n_bytes * n / _rate(known.reading, w.type_name) for w, n in weights)
     fetching = sum(w.n_bytes * n for w, n in weights) / known.peak_bytes_per_s
     attending = _attention_s(part, shape, config, known, n_past)
-    cores = config.n_threads * known.scaling
+    cores = _cores(config.n_threads, known)
     waiting = part.n_layer * _STEPS_PER_LAYER * known.step_s
     decode_s = max(computing / cores, fetching) + attending / cores + waiting
     # Of a prompt only the last token needs the output; and attention of many tokens at once is a
@@ -58,7 +58,15 @@ def time_on_cpu(
     for block, count in part.layers:
         seen = seen_tokens(block, shape, config, n_past) if block.k else 0
         products += count * seen * 2 * shape.n_q / _rate(known.multiplying, "F32")
-    return decode_s, products / (config.n_threads_batch * known.scaling)
+    return decode_s, products / _cores(config.n_threads_batch, known)
+
+
+def _cores(n_threads: int, known: Arithmetic) -> float:
+    """Return how many times the work of one core alone so many threads get done."""
+    if known.n_threads == 1:
+        return float(n_threads)
+    each_more = (known.n_threads * known.scaling - 1) / (known.n_threads - 1)
+    return 1 + (n_threads - 1) * max(each_more, 0.0)
 
 
 def _attention_s(

@@ -189,6 +189,7 @@ def test_what_ran_here_corrects_the_speed_and_of_another_machine_says_nothing(
     ledger = Ledger(home / "ledger.sqlite")
     machine = mlm("hardware", "--json").json["fingerprint"]
     run = observation(at=time.time(), machine=machine, model="small", predicted=predicted)
+    run = replace(run, quant=before["quant"])
     ledger.note(replace(run, actual=predicted / 2, source="bench"))
     ledger.close()
     after = mlm("plan", model, "--json").json

@@ -49,8 +49,11 @@ def test_cores_share_the_work_until_memory_can_bring_no_more():
     assert bound == pytest.approx(decode_s(measured(peak_bytes_per_s=10e9), n_threads=3), rel=0.01)
 
 
-def test_cores_that_hinder_each_other_are_slower():
+def test_cores_that_hinder_each_other_are_slower_and_one_alone_is_not():
     assert decode_s(measured(scaling=0.5)) == pytest.approx(2 * decode_s(measured()), rel=0.01)
+    alone = [decode_s(measured(scaling=scaling), n_threads=1) for scaling in (0.5, 1.0)]
+    assert alone[0] == alone[1]
+    assert decode_s(measured(scaling=0.5), n_threads=2) < alone[0]
 
 
 def test_attention_takes_longer_with_every_token_and_depends_on_the_cache():

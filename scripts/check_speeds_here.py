@@ -1,0 +1,201 @@
+"""How well decode speeds are predicted on this machine, before and after one run of each model.
+
+    PYTHONPATH=. python scripts/check_speeds_here.py [--one-core] FOLDER [N_PAST …]
+
+Makes the models of bench_models.py in FOLDER, measures memory and arithmetic as `mlm plan` does,
+and decodes with the engine, one token after the other, with so many tokens in the context (128,
+1024 and 4096). The contexts take turns, so that other work on the machine hits all of them alike;
+a speed is that of the middle step. Then every figure is predicted again with the run at the
+shortest context as the only one in the ledger: of the same model, and of another one.
+
+On a machine that is busy with other things, ``--one-core`` uses one thread and counts only the time
+that it was given.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench_models import SHAPES, make_model
+
+from mlm.cli._machine import without_unusable_amx
+from mlm.engine.rate import with_arithmetic
+from mlm.engine.spawn import scrub_environment
+from mlm.gguf.reader import read_metadata
+from mlm.hardware.cached import cached_hardware
+from mlm.hardware.types import Hardware
+from mlm.planning.calibration import NOTHING_KNOWN, Calibration, calibrate
+from mlm.planning.shape import shape_from_metadata
+from mlm.planning.speed import predict_speed
+from mlm.planning.types import ModelShape, RuntimeConfig
+from mlm.stats.types import Observation
+
+N_PASTS = (128, 1024, 4096)
+_SECONDS = 20.0  # of decoding, per model
+_TURN = 5  # steps with one context before it is the next one's turn
+_CHUNK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model, and what was measured of it."""
+
+    name: str
+    shape: ModelShape
+    config: RuntimeConfig
+    decode_tps: dict[int, float]  # by tokens in the context: of the middle step …
+    best_tps: dict[int, float]  # … and of the fastest
+    prefill_tps: float  # of a prompt as long as the longest context
+
+
+def main(arguments: list[str]) -> None:
+    """Measure, predict, and print a table."""
+    one_core = arguments[0] == "--one-core"
+    arguments = arguments[one_core:]
+    folder = Path(arguments[0])
+    n_pasts = tuple(map(int, arguments[1:])) or N_PASTS
+    paths = {name: make_model(name, folder) for name in SHAPES}
+    with tempfile.TemporaryDirectory() as cache:
+        hardware = _measure_machine(Path(cache))
+    if one_core:
+        hardware = replace(hardware, cpu=replace(hardware.cpu, usable_cores=1))
+    subjects = [_measure_model(name, path, hardware, n_pasts) for name, path in paths.items()]
+    runs = {s.name: calibrate([_observe(s, hardware)]) for s in subjects}
+    print(f"{'model':14}{'n_past':>7}{'measured':>10}{'best':>8}{'predicted':>11}"
+          f"{'after own run':>19}{'after another':>19}")  # fmt: skip
+    for index, subject in enumerate(subjects):
+        other = subjects[index - 1].name
+        _show_prefill(subject, hardware, max(n_pasts))
+        for n_past in n_pasts:
+            _show(subject, hardware, n_past, (runs[subject.name], runs[other]))
+    print("load average", *(f"{load:.1f}" for load in os.getloadavg()))
+
+
+def _measure_machine(cache: Path) -> Hardware:
+    started = time.perf_counter()
+    hardware = without_unusable_amx(cached_hardware(cache))
+    known = with_arithmetic(hardware, cache)
+    took = time.perf_counter() - started
+    assert known.arithmetic is not None, "the engine cannot measure"
+    print(
+        f"measured in {took:.2f} s: memory {(known.memory_bandwidth_bytes_per_s or 0) / 1e9:.1f} "
+        f"GB/s; {known.arithmetic.n_threads} cores do {known.arithmetic.scaling:.0%} of their work "
+        f"together; Q4_K {known.arithmetic.reading['Q4_K'] / 1e9:.1f} GB/s each"
+    )
+    return known
+
+
+def _measure_model(name: str, path: Path, hardware: Hardware, n_pasts: tuple[int, ...]) -> Subject:
+    shape = shape_from_metadata(read_metadata(path))
+    n_threads = hardware.cpu.usable_cores
+    n_ctx = -(-(max(n_pasts) + 64) // 256) * 256
+    config = RuntimeConfig(
+        n_ctx=n_ctx * len(n_pasts), n_parallel=len(n_pasts), n_batch=_CHUNK, n_ubatch=_CHUNK,
+        n_gpu_layers=0, n_threads=n_threads, n_threads_batch=n_threads,
+    )  # fmt: skip
+    command = [sys.executable, __file__, "--decode", str(path), str(n_ctx), str(n_threads)]
+    done = subprocess.run(
+        [*command, *map(str, n_pasts)],
+        env=scrub_environment(os.environ) | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    steps = {int(n_past): times for n_past, times in found["steps"].items()}
+    return Subject(
+        name,
+        shape,
+        config,
+        {n_past: 1 / median(times) for n_past, times in steps.items()},
+        {n_past: 1 / min(times) for n_past, times in steps.items()},
+        found["prefill_tps"],
+    )
+
+
+def _observe(subject: Subject, hardware: Hardware) -> Observation:
+    """Return what the ledger would hold after a bench with the shortest context."""
+    n_past = min(subject.decode_tps)
+    predicted = predict_speed(subject.shape, subject.config, hardware, n_past=n_past)[0].mid
+    return Observation(
+        at=time.time(), machine=hardware.fingerprint, engine="this", model=subject.name,
+        architecture=subject.shape.architecture, quant=subject.shape.quant, device="cpu",
+        quantity="decode_tps", predicted=predicted, actual=subject.decode_tps[n_past],
+        n_past=n_past, n_threads=subject.config.n_threads, source="bench",
+    )  # fmt: skip
+
+
+def _show(
+    subject: Subject, hardware: Hardware, n_past: int, runs: tuple[Calibration, Calibration]
+) -> None:
+    actual = subject.decode_tps[n_past]
+    figures = []
+    for calibration in (NOTHING_KNOWN, *runs):
+        speed, _ = predict_speed(
+            subject.shape, subject.config, hardware, n_past=n_past, calibration=calibration,
+            model=subject.name,
+        )  # fmt: skip
+        mark = " " if speed.low <= actual <= speed.high else "!"
+        figures.append(f"{speed.mid:.1f} ({speed.mid / actual - 1:+.0%}){mark}")
+    first, *rest = figures
+    print(f"{subject.name:14}{n_past:7}{actual:10.1f}{subject.best_tps[n_past]:8.1f}"
+          f"{first:>17}" + "".join(f"{figure:>17}" for figure in rest))  # fmt: skip
+
+
+def _show_prefill(subject: Subject, hardware: Hardware, n_prompt: int) -> None:
+    _, speed = predict_speed(subject.shape, subject.config, hardware, n_past=n_prompt // 2)
+    print(f"{subject.name:14}prefill of {n_prompt}: measured {subject.prefill_tps:.0f}, predicted "
+          f"{speed.mid:.0f} ({speed.mid / subject.prefill_tps - 1:+.0%})")  # fmt: skip
+
+
+def decode(path: str, n_ctx: int, n_threads: int, n_pasts: list[int]) -> dict[str, Any]:
+    """Return the seconds of single decode steps; for a child process, as llama.cpp may abort."""
+    from mlm.engine.llama import Context, LoadLog, Model, SamplerChain
+    from mlm.engine.messages import WorkerConfig
+    from mlm.engine.scheduler import Part
+
+    config = WorkerConfig(
+        n_ctx=n_ctx * len(n_pasts), n_parallel=len(n_pasts), n_batch=_CHUNK, n_ubatch=_CHUNK,
+        n_gpu_layers=0, n_threads=n_threads, n_threads_batch=n_threads,
+    )  # fmt: skip
+    log = LoadLog()
+    model = Model(path, config, lambda _: None, log)
+    context = Context(model, config, log)
+    chain = SamplerChain(model.vocabulary, [("greedy", ())])
+    clock = time.process_time if n_threads == 1 else time.perf_counter
+    filled = {}
+    for slot, n_past in enumerate(n_pasts):
+        started = clock()
+        for at in range(0, n_past, _CHUNK):
+            tokens = [(7919 * n) % 10_000 + 300 for n in range(at, min(at + _CHUNK, n_past))]
+            assert context.decode([Part(slot, at, tokens, wants_logits=True)]) == 0
+        filled[n_past] = n_past / (clock() - started)
+    steps: dict[int, list[float]] = {n_past: [] for n_past in n_pasts}
+    started = time.perf_counter()
+    while time.perf_counter() - started < _SECONDS:
+        for slot, n_past in enumerate(n_pasts):
+            for _ in range(_TURN):
+                before = clock()
+                assert context.decode([Part(slot, n_past, [500], wants_logits=True)]) == 0
+                chain.sample(context, 0)
+                steps[n_past].append(clock() - before)
+                context.forget(slot, n_past)
+    return {"steps": steps, "prefill_tps": filled[max(n_pasts)]}
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--decode"]:
+        file, *numbers = sys.argv[2:]
+        context_size, threads, *pasts = map(int, numbers)
+        print(json.dumps(decode(file, context_size, threads, pasts)))
+    elif len(sys.argv) < 2:
+        raise SystemExit("usage: check_speeds_here.py FOLDER [N_PAST …]")
+    else:
+        main(sys.argv[1:])
