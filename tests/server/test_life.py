@@ -17,6 +17,8 @@ from fakes.processes import are_gone, wait_until
 
 from mlm.server.registry import Registry
 
+TESTS = Path(__file__).parents[1]
+
 
 def workers_of(server: FakeServer) -> list[psutil.Process]:
     return psutil.Process(server.process.pid).children(recursive=True)
@@ -166,7 +168,7 @@ def test_a_private_server_dies_with_a_killed_parent(tmp_path: Path):
         [sys.executable, "-c", script],
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": f"{TESTS.parent}:{TESTS}"},
     )
     assert parent.stdout is not None
     server = psutil.Process(int(parent.stdout.readline()))
