@@ -28,7 +28,6 @@ _UNUSUAL = frozenset((
 ))  # fmt: skip
 # Feed-forward parts of two matrices instead of three.
 _UNGATED = frozenset(("bert", "bloom", "falcon", "gpt2", "gptneox", "mpt", "phi2", "starcoder2"))
-_MLA_K = 576  # DeepSeek 2 and its kin: 512 compressed + 64 rotated elements per token
 _STATE_PER_EMBD = 2 * 128 * 4  # bytes; Mamba 2: inner size 2 x n_embd, state size 128, 32-bit
 
 
@@ -248,8 +247,15 @@ def _layer_weights(entry: "CatalogEntry", base: str, n_bytes: int) -> tuple[Weig
 def _layer_params(facts: "Architecture") -> int:
     """Return the parameters of one layer of a gated transformer of this shape."""
     q, kv = facts.n_head * facts.head_dim, facts.n_head_kv * facts.head_dim
+    if _is_compressed(facts):
+        q = kv = facts.n_embd  # about: all its matrices are narrow at one end
     feed_forward = 3 * facts.n_embd * (facts.n_ff or 4 * facts.n_embd)
     return facts.n_embd * (2 * q + 2 * kv) + feed_forward * (facts.n_expert or 1)
+
+
+def _is_compressed(facts: "Architecture") -> bool:
+    """Whether all heads share one of keys (MLA); files from before April 2025 keep every head."""
+    return facts.name == "deepseek2" and facts.n_head_kv == 1
 
 
 def _stored(type_name: str, elements: int) -> int:
@@ -262,8 +268,8 @@ def _catalog_blocks(
 ) -> tuple[Block, ...]:
     heads = 0 if is_encoder else facts.n_head_kv
     k, v = heads * facts.head_dim, heads * facts.head_dim
-    if facts.name == "deepseek2":
-        k, v = _MLA_K, 0
+    if _is_compressed(facts):
+        v = 0  # it is part of the keys
     kinds = {
         "full": Block(weights, k, v),
         "sliding": Block(weights, k, v, sliding=True),

@@ -9,11 +9,18 @@ from mlm.catalog.files import catalog_files, shipped_dir
 from mlm.catalog.load import load_catalog
 from mlm.catalog.lookup import Catalog
 from mlm.catalog.validate import check_files
-from mlm.planning.sizes import doubt_size
+from mlm.planning.sizes import doubt_size, predict_file_size
 
 USERS_MODELS = (
     "llama-2-7b-chat", "phi-2", "mistral-7b-instruct", "mixtral-8x7b", "mixtral-8x22b",
     "llama-3.1-8b", "gemma-2-2b", "nomic-embed-text-v1.5",
+)  # fmt: skip
+# What machines with 128 GB to 1 TB, or 4 to 8 large cards, are bought for.
+LARGE_MODELS = (
+    "deepseek-r1-0528", "deepseek-v3-0324", "deepseek-v3.1", "devstral-2-123b", "glm-4.5",
+    "glm-4.6", "glm-4.7", "kimi-k2", "kimi-k2.5", "llama-3.1-405b", "llama-4-maverick",
+    "llama-4-scout", "minimax-m2", "minimax-m2.5", "mistral-large-2407",
+    "qwen3-235b-a22b-thinking-2507", "qwen3-coder-480b-a35b", "qwen3.5-397b-a17b",
 )  # fmt: skip
 # Bits per weight of whole files: llama.cpp's tools/quantize/README.md (Llama-3.1-8B), with room
 # for small models, whose embeddings weigh more, are kept at more bits, and are in some files twice.
@@ -58,6 +65,26 @@ def test_what_sees_has_its_projectors_and_shards_their_checksums(catalog: Catalo
 @pytest.mark.parametrize("model_id", USERS_MODELS)
 def test_it_has_the_models_that_users_named(catalog: Catalog, model_id: str):
     assert catalog.find(model_id).model_id == model_id
+
+
+@pytest.mark.parametrize("model_id", LARGE_MODELS)
+def test_it_has_the_large_models_whose_shapes_explain_their_files(catalog: Catalog, model_id: str):
+    large = catalog.find(model_id)
+    assert large.params > 100 * 10**9
+    for quant in large.quants:
+        predicted = predict_file_size(large.architecture, large.params, quant.quant)
+        assert predicted is not None
+        assert predicted.mid == pytest.approx(quant.size_bytes, rel=0.07), quant.quant
+
+
+def test_compressed_attention_has_the_one_wide_head_of_its_files(catalog: Catalog):
+    heads = {
+        e.model_id: (e.architecture.n_head_kv, e.architecture.head_dim)
+        for e in catalog.entries
+        if e.architecture.name == "deepseek2"
+    }
+    assert heads.pop("deepseek-coder-v2-lite") == (16, 192)  # files of 2024
+    assert set(heads.values()) == {(1, 576)}
 
 
 def test_no_name_is_used_twice(catalog: Catalog):

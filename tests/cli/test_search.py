@@ -28,7 +28,7 @@ def test_models_are_found_by_words_and_fit_eighty_columns(mlm):
     result = mlm("search", "qwen3", "coder")
     assert result.exit_code == ExitCode.OK
     lines = result.stdout.splitlines()
-    assert lines[1].split()[0] == "qwen3-coder-30b-a3b"
+    assert lines[1].startswith("qwen3-coder-")
     assert max(len(line) for line in mlm("search", "qwen3").stdout.splitlines()) <= 80
 
 

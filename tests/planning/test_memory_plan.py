@@ -129,10 +129,14 @@ def test_sliding_layers_keep_the_window_unless_told_otherwise():
 
 
 def test_estimates_know_latent_and_recurrent_layers():
-    latent = replace(LLAMA_8B, name="deepseek2")
+    latent = replace(LLAMA_8B, name="deepseek2", n_head_kv=1, head_dim=576)
     shape = shape_from_catalog(entry(architecture=latent), quant())
     plan = plan_memory(shape, config(), machine(16))
     assert plan.devices[0].kv_cache == 32 * 8192 * 576 * 2
+    early = replace(LLAMA_8B, name="deepseek2")  # converted before llama.cpp knew how
+    shape = shape_from_catalog(entry(architecture=early), quant())
+    plan = plan_memory(shape, config(), machine(16))
+    assert plan.devices[0].kv_cache == 32 * 8192 * 2 * 1024 * 2
     hybrid = replace(LLAMA_8B, name="qwen35", n_layer_attention=8)
     shape = shape_from_catalog(entry(architecture=hybrid), quant())
     assert [bool(block.k) for block in shape.blocks[:4]] == [False, False, False, True]
