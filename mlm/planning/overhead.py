@@ -21,8 +21,9 @@ _RUNTIME_BYTES = {
 
 def process_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
     """Return what a warm worker and its sandbox take of main memory."""
+    sandbox = 0 if shape.is_encoder else _SANDBOX_BYTES  # nothing is rendered for an encoder
     grown = _BYTES_PER_TOKEN * shape.n_vocab + _BYTES_PER_LAYER * shape.n_layer
-    return _WORKER_BYTES + _SANDBOX_BYTES + grown + _BYTES_PER_CELL * config.n_ctx
+    return _WORKER_BYTES + sandbox + grown + _BYTES_PER_CELL * config.n_ctx
 
 
 def runtime_bytes(kind: str) -> int:
