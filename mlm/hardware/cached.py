@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mlm.hardware.detect import BANDWIDTH, measure_bandwidth, survey_hardware, with_bandwidth
+from mlm.hardware.strain import read_cpu_pressure
 from mlm.hardware.sysfs import read_text
 from mlm.hardware.types import Hardware
 
@@ -16,6 +17,8 @@ Key = list[str | float | None]
 _CACHE_NAME = "hardware.json"
 _EARLIER = "measured earlier"
 _FRESH_S = 3600.0
+# A figure taken while somebody waited for a CPU for this share of the time is soon taken again.
+_BUSY, _BUSY_FRESH_S = 0.1, 60.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -24,21 +27,24 @@ def cached_hardware(cache_dir: Path, disk_paths: Iterable[Path] = ()) -> Hardwar
 
     All that can be told in milliseconds is asked anew, free memory above all. The measured memory
     bandwidth is kept in ``cache_dir`` until the machine, its usable cores or its boot change. Once
-    an hour it is measured again, and the greater figure stays: a busy machine only looks slower.
+    an hour, or a minute after it was measured beside other work, it is measured again, and the
+    greater figure stays: a busy machine only looks slower.
     """
     found = survey_hardware(disk_paths)
     if found.memory_bandwidth_bytes_per_s is not None:
         return found
     path = cache_dir / _CACHE_NAME
     key = _key(found)
-    known, measured_at = _read_cache(path, key) or (0, 0.0)
-    if 0 <= time.time() - measured_at < _FRESH_S:
+    known, fresh_until = _read_cache(path, key) or (0, 0.0)
+    if 0 <= fresh_until - time.time() <= _FRESH_S:
         return with_bandwidth(found, known, _EARLIER)
+    is_busy = (read_cpu_pressure() or 0.0) > _BUSY
     measured = measure_bandwidth(found)
     fastest = max(measured.memory_bandwidth_bytes_per_s or 0, known)
     if not fastest:
         return measured
-    _write_cache(path, {"key": key, BANDWIDTH: fastest, "measured_at": time.time()})
+    fresh_until = time.time() + (_BUSY_FRESH_S if is_busy else _FRESH_S)
+    _write_cache(path, {"key": key, BANDWIDTH: fastest, "fresh_until": fresh_until})
     return measured if fastest > known else with_bandwidth(found, known, _EARLIER)
 
 
@@ -56,14 +62,14 @@ def _key(found: Hardware) -> Key:
 
 
 def _read_cache(path: Path, key: Key) -> tuple[int, float] | None:
-    """Return the bandwidth that was measured on this very machine, and when (Unix time)."""
+    """Return the bandwidth of this very machine, and until when it will do (Unix time)."""
     try:
         cached = json.loads(path.read_bytes())
-        known, measured_at = cached[BANDWIDTH], float(cached["measured_at"])
+        known, fresh_until = cached[BANDWIDTH], float(cached["fresh_until"])
         usable = cached["key"] == key and isinstance(known, int) and known > 0
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return (known, measured_at) if usable else None
+    return (known, fresh_until) if usable else None
 
 
 def _write_cache(path: Path, document: dict[str, object]) -> None:

@@ -5,10 +5,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from mlm.hardware import cached
 from mlm.hardware.bandwidth import measure_memory_bandwidth
 from mlm.hardware.cached import cached_hardware
 from mlm.hardware.cpu import read_cpu
@@ -60,13 +62,23 @@ def test_an_old_figure_is_measured_again_and_the_greater_one_stays(
     [path] = tmp_path.iterdir()
     old = json.loads(path.read_text())
     path.write_text(
-        json.dumps(old | {"memory_bandwidth_bytes_per_s": kept_bps, "measured_at": 1.0})
+        json.dumps(old | {"memory_bandwidth_bytes_per_s": kept_bps, "fresh_until": 1.0})
     )
 
     found = cached_hardware(tmp_path)
 
     assert (found.memory_bandwidth_bytes_per_s == kept_bps) is stays
-    assert json.loads(path.read_text())["measured_at"] > old["measured_at"]
+    assert json.loads(path.read_text())["fresh_until"] > time.time()
+
+
+@pytest.mark.parametrize(("pressure", "lasts_s"), [(0.0, 3600), (0.5, 60), (None, 3600)])
+def test_what_was_measured_beside_other_work_is_soon_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pressure: float | None, lasts_s: float
+):
+    monkeypatch.setattr(cached, "read_cpu_pressure", lambda: pressure)
+    cached_hardware(tmp_path)
+    kept = json.loads((tmp_path / "hardware.json").read_text())
+    assert lasts_s - 30 < kept["fresh_until"] - time.time() <= lasts_s
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"key": [], "memory": 3}'])
