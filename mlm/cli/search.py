@@ -93,7 +93,7 @@ def _ask(run: Session, query: str) -> "Sequence[RepoSummary]":
 def _installed(run: Session) -> frozenset[str]:
     home = run.settings.home
     if not (home.index_db.exists() or home.receipts.exists()):
-        return frozenset()  # the store would cost half of the time of a search
+        return frozenset()  # nothing was ever brought here: spare the search the store
 
     from mlm.store.store import Store
 

@@ -4,13 +4,16 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlm.store.names import is_sha256, split_shard
-from mlm.store.order import Shipment
 from mlm.store.side_files import side_role
 from mlm.store.survey import survey_cache
 from mlm.store.types import ModelFile, RemoteFile
 from mlm.store.variant import read_quant
+
+if TYPE_CHECKING:
+    from mlm.store.order import Shipment  # it needs the hub, and the store does not
 
 
 def group_shards(files: list[ModelFile]) -> list[ModelFile]:
@@ -70,7 +73,7 @@ def describe_cached(path: Path, repo_id: str, commit: str, filename: str) -> Mod
     )
 
 
-def describe_shipped(shipment: Shipment, file: RemoteFile, path: Path) -> ModelFile:
+def describe_shipped(shipment: "Shipment", file: RemoteFile, path: Path) -> ModelFile:
     """Return what a file of ``shipment`` will be once it is at ``path`` and verified."""
     model, quant, ref = shipment.order.model, shipment.quant, shipment.ref
     if side_role(file.filename):
