@@ -23,6 +23,12 @@ _SLOW_BYTES_PER_S, _SLOW_PRODUCTS = 2 * _GB, 4e9
 # Per head of queries and token in the cache: one element of it takes as long as 0.3 bytes of
 # weights with the kernels of AVX-512, in either type of a cache that is common.
 _BYTES_PER_ELEMENT = 1.5
+# Without flash attention, rows of the cache are multiplied like weights, and between K and V is a
+# softmax: 60 to 80 ns per head and token on a core with AVX-512 for heads of 64 and 128.
+_F16_BYTES, _SOFTMAX_BYTES = 2, 250
+# Of a prompt, attention multiplies a quarter as fast as matrices of F32 are multiplied: so much of
+# the time of 2048 tokens is left for it with each of the models of scripts/bench_models.py.
+_ATTENTION_PREFILL = 0.25
 _STEP_S = 1e-6
 _STEPS_PER_LAYER = 30  # operations between which threads wait for each other (graphs of llama.cpp)
 _MEASURED_SHARE = 2  # heads of queries for one of the cache, where attention was measured
@@ -52,12 +58,12 @@ def time_on_cpu(
     cores = _cores(config.n_threads, known)
     waiting = part.n_layer * _STEPS_PER_LAYER * known.step_s
     decode_s = max(computing / cores, fetching) + attending / cores + waiting
-    # Of a prompt only the last token needs the output; and attention of many tokens at once is a
-    # product of matrices like any other.
+    # Of a prompt only the last token needs the output.
     products = sum(elements(w) * n / _rate(known.multiplying, w.type_name) for w, n in layers)
     for block, count in part.layers:
         seen = seen_tokens(block, shape, config, n_past) if block.k else 0
-        products += count * seen * 2 * shape.n_q / _rate(known.multiplying, "F32")
+        rate = _ATTENTION_PREFILL * _rate(known.multiplying, "F32")
+        products += count * seen * 2 * shape.n_q / rate
     return decode_s, products / _cores(config.n_threads_batch, known)
 
 
@@ -77,12 +83,16 @@ def _attention_s(
     for block, count in part.layers:
         if not block.k:
             continue
-        head = shape.n_q // shape.n_head
+        head = max(shape.n_q // max(shape.n_head, 1), 1)
+        cells = seen_tokens(block, shape, config, n_past)
+        if config.flash_attn == "off":
+            n_bytes = 2 * head * _F16_BYTES + _SOFTMAX_BYTES
+            total += count * cells * shape.n_head * n_bytes / _rate(known.reading, "F16")
+            continue
         n_head_kv = max(block.k // head, 1)
         near, far = _attending(known, config.type_k.upper(), head)
         # What is read of the cache serves all heads of queries that belong to it.
-        fetching = (far - near) * _MEASURED_SHARE * n_head_kv / shape.n_head
-        cells = seen_tokens(block, shape, config, n_past)
+        fetching = (far - near) * _MEASURED_SHARE * n_head_kv / max(shape.n_head, 1)
         total += count * cells * shape.n_head * (near + max(fetching, 0.0))
     return total
 
@@ -90,7 +100,8 @@ def _attention_s(
 def _attending(known: Arithmetic, type_name: str, head: int) -> tuple[float, float]:
     """Return the figures for a cache: of the nearest type and size that were measured."""
     names = {name.split()[0] for name in known.attending}
-    type_name = type_name if type_name in names else "Q8_0" if "Q8_0" in names else "F16"
+    kin = "F16" if type_name in ("F32", "BF16") or "Q8_0" not in names else "Q8_0"
+    type_name = type_name if type_name in names else kin
     sizes = [int(name.split()[1]) for name in known.attending if name.startswith(f"{type_name} ")]
     size = min(sizes, key=lambda each: (abs(each - head), head % each))
     near, far = known.attending[f"{type_name} {size}"]

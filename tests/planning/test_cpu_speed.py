@@ -65,6 +65,14 @@ def test_attention_takes_longer_with_every_token_and_depends_on_the_cache():
     assert some - none == pytest.approx(32 * 32 * 1000 * (30e-9 + 100e-9 * 2 / 4) / 4)
 
 
+def test_attention_without_flash_attention_is_not_what_was_measured_with_it():
+    def growth(**changes: Any) -> float:
+        machine = measured(attending={"F16 128": (1e-6, 1e-6)})
+        return decode_s(machine, n_past=2000, **changes) - decode_s(machine, **changes)
+
+    assert 0 < growth(flash_attn="off") < growth() / 3
+
+
 def test_heads_that_were_not_measured_are_like_the_nearest():
     wide = shape(n_head=16, head_dim=256, n_head_kv=4)
     tall = shape(n_head=32, head_dim=128, n_head_kv=8)

@@ -128,3 +128,11 @@ def test_runs_on_the_cpu_say_nothing_of_a_gpu_or_of_a_mixture():
     for n_gpu_layers in (16, 33):
         arguments = shape(), config(n_gpu_layers=n_gpu_layers), machine(32, gpu(24))
         assert predict_speed(*arguments, calibration=calibrate([run])) == predict_speed(*arguments)
+
+
+def test_a_model_without_anything_to_compute_has_a_speed_all_the_same():
+    empty = replace(shape(), blocks=(), output=(), params=0, params_active=0)
+    for machine_of in (machine(32), machine(32, gpu(24))):
+        decode, prefill = predict_speed(empty, config(n_gpu_layers=1), machine_of)
+        assert 0 < decode.low < decode.high
+        assert 0 < prefill.low < prefill.high
