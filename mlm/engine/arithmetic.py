@@ -71,7 +71,7 @@ def _measure_together(
 ) -> dict[str, Any]:
     """Return what ``n_threads`` cores do together."""
     ggml.use_threads(n_threads)
-    watch = _Watch(time.perf_counter, seconds=0.1)
+    watch = _Watch(time.perf_counter, seconds=0.06)
     typical, light = (
         _measure_reading(ggml, places[name], name, watch) for name in (_TYPICAL, _LIGHT)
     )
