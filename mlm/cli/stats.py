@@ -23,7 +23,7 @@ def stats(ctx: typer.Context, since: SinceOpt = None, as_json: JsonOpt = False) 
 
     For example: mlm stats --since 7d
     """
-    from mlm.server.cache import read_cache
+    from mlm.server.cache_file import read_cache
     from mlm.stats.history import read_history
     from mlm.stats.summary import summarise_cache, summarise_models
 

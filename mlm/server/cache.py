@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,35 +17,12 @@ from typing import Any
 import msgspec
 
 from mlm.engine.messages import AnswerForm
-from mlm.errors import ConflictError
-from mlm.stats.database import Schema, Writer, is_broken, open_database
+from mlm.server.cache_file import SCHEMA, CacheLimits, clear, prune
+from mlm.stats.database import Writer, is_broken
 
 READ_TIMEOUT_S = 0.5  # a disk slower than this is no faster than most answers
 _CLOCK_SLACK_S = 60.0  # an entry from further in the future was written by another clock
 _STORES_BETWEEN_PRUNES = 32
-
-SCHEMA = Schema(
-    version=2,
-    script="""
-    CREATE TABLE IF NOT EXISTS answers (
-        key BLOB PRIMARY KEY, model TEXT NOT NULL, created_at REAL NOT NULL, used_at REAL NOT NULL,
-        expires_at REAL NOT NULL, size INTEGER NOT NULL, answer TEXT NOT NULL
-    ) WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS answers_by_use ON answers (used_at, size);
-    CREATE TABLE IF NOT EXISTS templates (
-        model_identity TEXT PRIMARY KEY, sha256 TEXT NOT NULL, uses_date INTEGER NOT NULL
-    );
-    """,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class CacheLimits:
-    """What the cache may hold; the least recently used answers go first."""
-
-    max_entries: int = 10_000
-    max_bytes: int = 256 * 1024**2
-    max_entry_bytes: int = 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,30 +169,6 @@ class ResponseCache:
             return None
 
 
-def prune(connection: sqlite3.Connection, limits: CacheLimits) -> int:
-    """Delete what is too old or over the limits; return how many answers went."""
-    now = time.time()
-    gone = connection.execute("DELETE FROM answers WHERE expires_at < ?", (now,)).rowcount
-    gone += connection.execute(
-        """
-        DELETE FROM answers WHERE key IN (
-            SELECT key FROM (
-                SELECT key, row_number() OVER newest_first AS place,
-                       sum(size) OVER newest_first AS bytes
-                FROM answers WINDOW newest_first AS (ORDER BY used_at DESC, key)
-            ) WHERE place > ? OR bytes > ?
-        )
-        """,
-        (limits.max_entries, limits.max_bytes),
-    ).rowcount
-    return gone
-
-
-def clear(connection: sqlite3.Connection) -> int:
-    """Delete all answers; return how many there were."""
-    return connection.execute("DELETE FROM answers").rowcount
-
-
 def _check(connection: sqlite3.Connection) -> None:
     """Fail in the way that has the writer put a damaged file aside."""
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -223,32 +176,3 @@ def _check(connection: sqlite3.Connection) -> None:
         damage = sqlite3.DatabaseError(verdict)
         damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         raise damage
-
-
-def read_cache(path: Path) -> list[dict[str, Any]]:
-    """Return model, entries, bytes and times of what is stored, the largest model first."""
-    if not path.exists():
-        return []
-    with closing(open_database(path, SCHEMA)) as connection:
-        rows = connection.execute(
-            "SELECT model, count(*), sum(size), min(created_at), max(used_at) FROM answers "
-            "WHERE expires_at >= ? GROUP BY model ORDER BY sum(size) DESC, model",
-            (time.time(),),
-        ).fetchall()
-    names = ("model", "entries", "bytes", "oldest_at", "last_used_at")
-    return [dict(zip(names, row, strict=True)) for row in rows]
-
-
-def edit_cache(path: Path, edit: Callable[[sqlite3.Connection], int]) -> int:
-    """Return what ``edit`` returns; without a cache there is nothing to do.
-
-    Raises:
-        ConflictError: another process keeps the file locked, or it cannot be written.
-    """
-    if not path.exists():
-        return 0
-    try:
-        with closing(open_database(path, SCHEMA)) as connection:
-            return edit(connection)
-    except (OSError, sqlite3.Error) as error:
-        raise ConflictError(f"{path} cannot be changed: {error}", remedy="mlm ps") from error

@@ -35,8 +35,8 @@ def test_a_local_file_that_never_ran(mlm, model: Path):
     assert (document["installed"], document["server"], document["quant"]) == (True, None, None)
     assert (document["model"], document["placement"]) == ("small model", "cpu")
     first = document["findings"][0]
-    assert (first["name"], first["what"]) == ("speed", "Nothing measured here yet")
-    assert first["fix"] == f"mlm bench '{model}'"
+    assert first["name"] == "speed" and "Too small for predictions" in first["what"]
+    assert first["fix"] is None
     assert all(parses(f["fix"]) for f in document["findings"] if (f["fix"] or "").startswith("mlm"))
 
 

@@ -14,15 +14,8 @@ from fakes.fake_server import FakeServer, serving
 from fakes.processes import wait_until
 
 from mlm.errors import ConflictError
-from mlm.server.cache import (
-    CacheLimits,
-    ResponseCache,
-    StoredAnswer,
-    Template,
-    clear,
-    edit_cache,
-    read_cache,
-)
+from mlm.server.cache import ResponseCache, StoredAnswer, Template
+from mlm.server.cache_file import CacheLimits, clear, edit_cache, read_cache
 
 ANSWER = StoredAnswer(("Hel", "lo"), "stop", 7, 2, "fake")
 TTL_S = 86_400.0

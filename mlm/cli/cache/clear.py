@@ -11,7 +11,7 @@ def clear(ctx: typer.Context, as_json: JsonOpt = False) -> None:
 
     For example: mlm cache clear
     """
-    from mlm.server.cache import clear, edit_cache
+    from mlm.server.cache_file import clear, edit_cache
 
     cleared = edit_cache(session(ctx).settings.home.response_cache_db, clear)
     session(ctx).emit(

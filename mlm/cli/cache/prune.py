@@ -11,7 +11,7 @@ def prune(ctx: typer.Context, as_json: JsonOpt = False) -> None:
 
     Servers do this by themselves. For example: mlm cache prune
     """
-    from mlm.server.cache import CacheLimits, edit_cache, prune
+    from mlm.server.cache_file import CacheLimits, edit_cache, prune
 
     database = session(ctx).settings.home.response_cache_db
     pruned = edit_cache(database, lambda connection: prune(connection, CacheLimits()))

@@ -16,7 +16,7 @@ def stats(ctx: typer.Context, as_json: JsonOpt = False) -> None:
 
     For example: mlm cache stats
     """
-    from mlm.server.cache import read_cache
+    from mlm.server.cache_file import read_cache
     from mlm.stats.history import read_history
     from mlm.stats.summary import summarise_cache
 
