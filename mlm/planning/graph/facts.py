@@ -1,8 +1,10 @@
 """From a header to what the graph of its model depends on."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mlm.gguf.keys import Keys
+from mlm.planning.graph.allocator import Dims
 from mlm.planning.graph.layers import GraphFacts
 from mlm.planning.graph.parts import Batch, LayerFacts
 from mlm.planning.graph.whole import graph_bytes
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
 # Queries and keys keep no position: the models have other means, or none.
 _NO_TURNS = frozenset((
-    "bert", "bloom", "gpt2", "granitehybrid", "jais", "jamba", "jina-bert-v2", "kimi-linear", "mpt",
+    "bert", "bloom", "gpt2", "jais", "jamba", "jina-bert-v2", "kimi-linear", "mpt",
     "nemotron_h", "nemotron_h_moe", "refact", "starcoder",
 ))  # fmt: skip
 _BAICHUAN_13B_LAYERS = 40  # that model has ALiBi, the smaller one turns
@@ -47,13 +49,45 @@ _TRIAL = Batch(
 
 
 # No model routes to more experts per token (LLAMA_MAX_EXPERTS is 512).
+# Matrices of which the graph need not ask: their size is that of others, or follows from keys.
+_TOLD_BY_OTHERS = frozenset((
+    "altup_correct_coef.weight", "altup_predict_coef.weight", "altup_router.weight",
+    "attn_gate.weight", "attn_k.weight", "attn_qkv.weight", "attn_v.weight",
+    "ffn_down_chexps.weight", "ffn_gate_chexps.weight", "ffn_up_chexps.weight",
+    "ffn_up_exps.weight", "proj.weight", "shortconv.conv.weight", "ssm_alpha.weight",
+    "ssm_conv1d.weight", "ssm_conv1d_k.weight", "ssm_conv1d_v.weight", "ssm_f_b.weight",
+    "ssm_g_b.weight", "time_mix_lerp_fused.weight", "time_mix_v1.weight", "time_mix_v2.weight",
+    "time_mix_w2.weight",
+))  # fmt: skip
 _MAX_EXPERTS_USED = 64
+
+
+class _Noted(dict[str, Dims]):
+    """The shapes of a layer's tensors, and which of them the graph asked for."""
+
+    def __init__(self, shapes: Mapping[str, Dims]) -> None:
+        super().__init__(shapes)
+        self.asked: set[str] = set()
+
+    def __contains__(self, name: object) -> bool:
+        self.asked.add(str(name))
+        return super().__contains__(name)
+
+    def __getitem__(self, name: str) -> Dims:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+    def is_used_up(self) -> bool:
+        """Return whether no matrix is left of which the graph does not know."""
+        matrices = {name for name, dims in self.items() if len(dims) > 1}
+        left = matrices - self.asked - _TOLD_BY_OTHERS
+        return not any(name.endswith(".weight") and not name.startswith("vis_") for name in left)
 
 
 def graph_facts(metadata: "GGUFMetadata") -> GraphFacts | None:
     """Return the facts of the model that ``metadata`` describes.
 
-    None if its tensors are not what the graphs here are made of: found by trying it once.
+    None if its layers are not made of what the graphs here are made of: found by trying it once.
     """
     if metadata.n_expert_used > _MAX_EXPERTS_USED:
         return None
@@ -62,7 +96,10 @@ def graph_facts(metadata: "GGUFMetadata") -> GraphFacts | None:
         graph_bytes(facts, _TRIAL)
     except (LookupError, ArithmeticError, ValueError):
         return None
-    return facts
+    is_whole = all(
+        each.tensors.is_used_up() for each in facts.layers if isinstance(each.tensors, _Noted)
+    )
+    return facts if is_whole else None
 
 
 def _facts(metadata: "GGUFMetadata") -> GraphFacts:
@@ -101,7 +138,7 @@ def _per_layer_width(metadata: "GGUFMetadata") -> int:
 
 def _layers(metadata: "GGUFMetadata") -> tuple[LayerFacts, ...]:
     count = metadata.n_layer - metadata.n_layer_nextn
-    shapes: list[dict[str, tuple[int, ...]]] = [{} for _ in range(count)]
+    shapes: list[dict[str, Dims]] = [{} for _ in range(count)]
     for tensor in metadata.tensors:
         parts = tensor.name.split(".", 2)
         if len(parts) == 3 and parts[0] == "blk" and parts[1].isdecimal():
@@ -122,13 +159,15 @@ def _is_turned(metadata: "GGUFMetadata", i: int) -> bool:
     name = metadata.architecture
     if name in _NO_TURNS or (name == "baichuan" and metadata.n_layer == _BAICHUAN_13B_LAYERS):
         return False
+    if name == "granitehybrid":  # which uses this key as a switch
+        return metadata.values.get(f"{name}.rope.scaling.finetuned") is not False
     return metadata.is_sliding[i] or name not in _TURNS_SLIDING_ONLY
 
 
-def _layer(metadata: "GGUFMetadata", i: int, tensors: dict[str, tuple[int, ...]]) -> LayerFacts:
+def _layer(metadata: "GGUFMetadata", i: int, tensors: dict[str, Dims]) -> LayerFacts:
     name, sliding = metadata.architecture, metadata.is_sliding[i]
     return LayerFacts(
-        tensors=tensors,
+        tensors=_Noted(tensors),
         n_head=metadata.n_head[i],
         n_head_kv=metadata.n_head_kv[i],
         head_k=metadata.head_dim_k_swa if sliding else metadata.head_dim_k,

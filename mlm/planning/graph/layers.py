@@ -9,7 +9,7 @@ from mlm.planning.graph.recurrent import recurrent
 
 # A norm follows each sum, instead of standing before each part.
 NORM_LAST = frozenset(("bert", "jina-bert-v2", "jina-bert-v3", "nomic-bert", "nomic-bert-moe"))
-_RESIDUAL_FIRST = frozenset(("jamba", "lfm2", "lfm2moe"))
+_RESIDUAL_FIRST = frozenset(("jamba", "lfm2", "lfm2moe", "openelm"))
 _NORM_AT_ONCE = frozenset(("kimi-linear", "qwen35", "qwen35moe", "qwen3next"))
 
 
