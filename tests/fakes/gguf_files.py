@@ -91,6 +91,15 @@ class GGUFFile:
         path.write_bytes(self.encode())
         return path
 
+    def write_hole(self, path: Path) -> Path:
+        """Write the header, and a hole as long as the weights; it takes no disk space."""
+        size = sum(tensor.n_bytes + -tensor.n_bytes % self.alignment for tensor in self.tensors)
+        self.data = b""
+        self.write(path)
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size + size)
+        return path
+
 
 def text(value: str | bytes) -> bytes:
     """Return a GGUF string."""

@@ -42,13 +42,7 @@ def architecture_of(name: str) -> str:
 
 def write_published(name: str, folder: Path) -> Path:
     """Write the header of a model, and a hole as long as its weights; it takes no disk space."""
-    made = published_header(name)
-    size = sum(tensor.n_bytes + -tensor.n_bytes % made.alignment for tensor in made.tensors)
-    made.data = b""
-    path = made.write(folder / f"{name}.gguf")
-    with path.open("r+b") as file:
-        file.truncate(path.stat().st_size + size)
-    return path
+    return published_header(name).write_hole(folder / f"{name}.gguf")
 
 
 def published_header(name: str) -> GGUFFile:

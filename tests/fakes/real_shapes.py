@@ -305,10 +305,4 @@ HARD_SHAPES: dict[str, Callable[[], GGUFFile]] = {
 
 def write_hole(name: str, folder: Path) -> Path:
     """Write the header of a shape, and a hole as long as its weights; it takes no disk space."""
-    made = (SHAPES | HARD_SHAPES)[name]()
-    size = sum(tensor.n_bytes + -tensor.n_bytes % made.alignment for tensor in made.tensors)
-    made.data = b""
-    path = made.write(folder / f"{name}.gguf")
-    with path.open("r+b") as file:
-        file.truncate(path.stat().st_size + size)
-    return path
+    return (SHAPES | HARD_SHAPES)[name]().write_hole(folder / f"{name}.gguf")

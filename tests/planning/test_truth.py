@@ -19,7 +19,7 @@ from mlm.gguf.reader import read_metadata
 from mlm.hardware.detect import survey_hardware
 from mlm.planning.memory import plan_memory
 from mlm.planning.shape import shape_from_metadata
-from mlm.planning.types import RuntimeConfig
+from mlm.planning.types import ModelShape, RuntimeConfig
 
 # One of each kind of graph: plain, experts beside a shared one, compressed keys, parallel parts,
 # sliding windows with shared caches, hybrids, recurrent ones, encoders.
@@ -91,17 +91,11 @@ def renamed(name: str, architecture: str) -> GGUFFile:
         (key.replace(old, architecture) if str(key).startswith(old) else key, kind, value)
         for key, kind, value in made.pairs
     ]
-    made.data = b"\0" * 1024
     return made.set("general.architecture", 8, architecture)
 
 
-def shape_of(made: GGUFFile, path: Path) -> Any:
-    size = sum(tensor.n_bytes + -tensor.n_bytes % made.alignment for tensor in made.tensors)
-    made.data = b""
-    made.write(path)
-    with path.open("r+b") as file:
-        file.truncate(path.stat().st_size + size)
-    return shape_from_metadata(read_metadata(path))
+def shape_of(made: GGUFFile, path: Path) -> ModelShape:
+    return shape_from_metadata(read_metadata(made.write_hole(path)))
 
 
 def test_a_plan_of_an_unknown_architecture_is_called_an_estimate(tmp_path: Path):
