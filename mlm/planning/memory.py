@@ -145,12 +145,12 @@ def _mapped_bytes(shape: ModelShape, part: Part, plain: Sequence[Weight]) -> int
     Where places are not known, all weights of the device: embeddings stand at one end and norms
     in every layer, so that little is left out.
     """
-    used = (*shape.input, *plain)
-    ends = [weight.start + weight.n_bytes for weight in used if weight.start is not None]
-    if len(ends) == len(used):
-        starts = [weight.start for weight in used if weight.start is not None]
-        return max(ends, default=0) - min(starts, default=0)
-    held = sum(count * _bytes(weights) for weights, count in part.weights())
+    groups = [(shape.input, 1), *part.weights()]
+    if all(weight.start is not None for weights, _ in groups for weight in weights):
+        spans = [(weight.start or 0, weight.n_bytes) for weight in (*shape.input, *plain)]
+        end = max((start + size for start, size in spans), default=0)
+        return end - min((start for start, _ in spans), default=0)
+    held = sum(count * _bytes(weights) for weights, count in groups[1:])
     return min(_bytes(shape.input) + held, shape.disk_bytes)
 
 

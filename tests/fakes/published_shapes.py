@@ -17,7 +17,8 @@ from fakes.gguf_files import ARRAY, BOOL, F32, I32, STRING, U32, GGUFFile, Tenso
 _TABLE = Path(__file__).with_suffix(".txt")
 # llama-quantize leaves these as they are: small, or never multiplied with.
 _UNTOUCHED = (
-    "norm", "ffn_gate_inp", "conv", "ssm_a", "ssm_d.", "altup", "token_types", "position_embd",
+    "norm", "ffn_gate_inp", "conv1d", "shortconv.conv", "_conv.weight", "ssm_a", "ssm_d.",
+    "altup", "token_types", "position_embd",
     "time_mix_lerp", "time_mix_first", "time_mix_decay_w", "time_mix_w", "time_mix_a", "time_mix_v",
     "time_mix_g",
 )  # fmt: skip
@@ -60,7 +61,13 @@ def published_header(name: str) -> GGUFFile:
     is_tied = not any(line.startswith("output.weight ") for line in rest)
     for line in rest:
         made.tensors += _tensors(line, settings["block_count"], is_tied=is_tied)
+    made.tensors.sort(key=_layer_of)  # as in real files; what stands outside comes first
     return made
+
+
+def _layer_of(tensor: Tensor) -> int:
+    parts = tensor.name.split(".")
+    return int(parts[1]) if parts[0] == "blk" else -1
 
 
 def _typed(value: Any) -> tuple[int, Any]:

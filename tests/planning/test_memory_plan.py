@@ -144,6 +144,22 @@ def test_estimates_know_latent_and_recurrent_layers():
     assert shape.blocks[0].state > 0
 
 
+def test_estimates_know_layers_that_see_only_a_window():
+    windowed = replace(LLAMA_8B, name="gemma2", n_layer_attention=16, sliding_window=1024)
+    shape = shape_from_catalog(entry(architecture=windowed), quant())
+    plan = plan_memory(shape, config(), machine(16))
+    assert plan.devices[0].kv_cache == 16 * (8192 + 1024 + 512) * 4096
+    assert not any(block.state for block in shape.blocks)
+
+
+def test_a_mapped_file_stays_mapped_though_all_its_layers_are_copied():
+    tied = entry(params=7_500_000_000)
+    plan = plan_memory(shape_from_catalog(tied, quant("Q4_0")), config(), machine(16))
+    (cpu,) = plan.devices
+    assert cpu.repack > 0.5 * quant().size_bytes
+    assert cpu.weights > 0.9 * quant().size_bytes
+
+
 def test_experts_are_told_from_what_every_token_uses():
     size = 26_441_533_376
     made = entry("mixtral", quant("Q4_K_M", size), architecture=MIXTRAL, params=46_703_000_000,
