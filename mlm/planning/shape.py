@@ -28,8 +28,8 @@ _UNUSUAL = frozenset((
 ))  # fmt: skip
 # Feed-forward parts of two matrices instead of three.
 _UNGATED = frozenset(("bert", "bloom", "falcon", "gpt2", "gptneox", "mpt", "phi2", "starcoder2"))
-# Totals beside those computed from headers, for 32 models of the catalog at three contexts each: 3 %
-# off in the median, within 5 % in 77 of 96; 17 % and more where the catalog lacks a fact (the
+# Totals beside those computed from headers, for 32 models of the catalog at three contexts each:
+# 3 % off in the median, within 5 % in 77 of 96; 17 % and more where the catalog lacks a fact (the
 # window of OLMo 3, how old files of DeepSeek V2 keep keys).
 _TRUST = "estimated from the catalog's facts: mostly within 5 %, at times 15 %"
 _ROUGH_SIZE = "the size of the file is known only roughly"
