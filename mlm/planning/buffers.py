@@ -16,10 +16,13 @@ whose layers are not understood, it is estimated. In 32-bit elements per token o
 - or the logits of n_outputs tokens, if that is more.
 """
 
+from typing import TYPE_CHECKING
+
 from mlm.gguf.ggml_types import TYPES_BY_NAME
-from mlm.planning.graph.parts import Batch
-from mlm.planning.graph.whole import graph_bytes
 from mlm.planning.types import Block, ModelShape, RuntimeConfig
+
+if TYPE_CHECKING:
+    from mlm.planning.graph.parts import Batch
 
 _F32 = 4
 _CELLS_PAD = 256  # llama.cpp pads contexts and the cache of sliding layers to it
@@ -60,6 +63,9 @@ def output_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
 def compute_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
     """Return the compute buffer of the device that holds the model."""
     if shape.graph is not None:
+        # Loaded here: advice from the catalog needs none of it and has to start fast.
+        from mlm.planning.graph.whole import graph_bytes
+
         return graph_bytes(shape.graph, batch_of(shape, config))
     tokens = min(config.n_ubatch, config.n_batch, config.n_ctx)
     inputs = tokens * _INPUT_BYTES_PER_TOKEN + mask_bytes(shape, config)
@@ -70,8 +76,10 @@ def compute_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
     return inputs + max(layer, logits)
 
 
-def batch_of(shape: ModelShape, config: RuntimeConfig) -> Batch:
+def batch_of(shape: ModelShape, config: RuntimeConfig) -> "Batch":
     """Return the batch for which llama.cpp reserves its compute buffer."""
+    from mlm.planning.graph.parts import Batch
+
     tokens = min(config.n_ubatch, config.n_batch, config.n_ctx)
     slots = config.n_parallel
     tokens = -(-tokens // slots) * slots

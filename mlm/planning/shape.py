@@ -8,7 +8,6 @@ from mlm.gguf.architectures import ARCHITECTURES
 from mlm.gguf.ggml_types import TYPES_BY_NAME
 from mlm.gguf.keys import Keys
 from mlm.gguf.layers import ENCODERS, describe_layers
-from mlm.planning.graph.facts import graph_facts
 from mlm.planning.quants import base_type
 from mlm.planning.types import Block, ModelShape, Role, Weight
 
@@ -38,6 +37,8 @@ _STATE_PER_EMBD = 2 * 128 * 4  # bytes; Mamba 2: inner size 2 x n_embd, state si
 
 def shape_from_metadata(metadata: "GGUFMetadata") -> ModelShape:
     """Return the shape of the model that ``metadata`` describes; plans from it are `computed`."""
+    from mlm.planning.graph.facts import graph_facts  # not needed for advice from the catalog
+
     n_layer = metadata.n_layer
     layers: list[list[Weight]] = [[] for _ in range(n_layer)]
     first: list[Weight] = []
