@@ -4,7 +4,8 @@ A process of its own, for a bad argument aborts it: ``python -m mlm.engine.arith
 N_THREADS`` prints the fields of `mlm.hardware.types.Arithmetic` as JSON, in less than a second.
 ggml itself does the work, in the layouts that llama.cpp would choose, on matrices and caches larger
 than those of a CPU. One core is timed by the time it was ours, so that other work on the machine
-hardly matters; how well cores work together by the clock, the best of many rounds.
+hardly matters; how well cores work together by the clock, the best of many rounds. Attention waits
+for memory most of its time, and no two rounds are alike: the middle one counts.
 """
 
 import json
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from mlm.engine.graph import Ggml, Graph, Pool
@@ -91,14 +93,21 @@ class _Watch:
 
     def best(self, run: Callable[[int], Callable[[], None]]) -> float:
         """Return the seconds of the shortest of many rounds; ``run`` makes one ready."""
-        best, rounds, started = float("inf"), 0, time.perf_counter()
-        while rounds < _MIN_ROUNDS or time.perf_counter() - started < self._seconds:
-            compute = run(rounds)
+        return min(self._time(run))
+
+    def middle(self, run: Callable[[int], Callable[[], None]]) -> float:
+        """Return the seconds of the middle one of many rounds."""
+        return median(self._time(run))
+
+    def _time(self, run: Callable[[int], Callable[[], None]]) -> list[float]:
+        taken: list[float] = []
+        started = time.perf_counter()
+        while len(taken) < _MIN_ROUNDS or time.perf_counter() - started < self._seconds:
+            compute = run(len(taken))
             before = self._clock()
             compute()
-            best = min(best, self._clock() - before)
-            rounds += 1
-        return best
+            taken.append(self._clock() - before)
+        return taken
 
 
 def _multiplies(ggml: Ggml, pool: Pool, name: str) -> bool:
@@ -155,8 +164,8 @@ def _measure_attention(
         near = graph.part([graph.attend(q, k, v, graph.tensor("F16", _NEAR, 1))])
         graph.settle()
         return (
-            watch.best(lambda _: near) / (_N_HEAD * _NEAR),
-            watch.best(lambda n: layers[n % len(layers)]) / (_N_HEAD * _CELLS),
+            watch.middle(lambda _: near) / (_N_HEAD * _NEAR),
+            watch.middle(lambda n: layers[n % len(layers)]) / (_N_HEAD * _CELLS),
         )
 
 

@@ -48,7 +48,7 @@ def test_another_model_on_the_machine_profits_but_is_trusted_less():
     calibration = calibrate(runs(70.0))
     same, other = found(calibration, "tiny:Q4_K_M"), found(calibration, "large:Q8_0")
     assert 0.7 < same.factor < other.factor < 0.8
-    assert other.spread > 2 * same.spread
+    assert other.spread > 1.8 * same.spread
     assert other == found(calibration)
 
 
