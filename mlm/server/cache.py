@@ -59,6 +59,8 @@ class ResponseCache:
 
     async def find(self, key: bytes, ttl_s: float) -> StoredAnswer | None:
         """Return the answer stored under ``key``, unless it is older than ``ttl_s``."""
+        if ttl_s <= 0:  # nothing is kept, whatever the clock says: it may step back
+            return None
         row = await self._read("SELECT created_at, answer FROM answers WHERE key = ?", key)
         now = time.time()
         if row is None or not -_CLOCK_SLACK_S <= now - row[0] <= ttl_s:
@@ -96,7 +98,8 @@ class ResponseCache:
             if self._stores % _STORES_BETWEEN_PRUNES == 0:
                 prune(connection, self._limits)
 
-        if size > self._limits.max_entry_bytes or not self._writer.submit(write, then):
+        is_kept = ttl_s > 0 and size <= self._limits.max_entry_bytes
+        if not is_kept or not self._writer.submit(write, then):
             then()
 
     async def template(self, model_identity: str) -> Template | None:

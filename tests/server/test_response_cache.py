@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sqlite3
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -300,6 +301,22 @@ def test_the_config_of_a_model_says_how_long_its_answers_are_kept(tmp_path: Path
             body = {"model": name, "prompt": "again", "temperature": 0}
             replies = [own.ask("POST", "/v1/completions", body) for _ in range(2)]
             assert replies[1].headers["X-Mlm-Cache"] == expected
+
+
+def test_what_is_to_be_kept_for_no_time_is_not_kept_even_if_the_clock_steps_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def story(cache: ResponseCache) -> None:
+        stored = asyncio.Event()
+        cache.store(b"never", "alpha", ANSWER, 0.0, then=stored.set)
+        assert stored.is_set()  # at once: nothing is written
+        await store(cache, b"kept")
+        earlier = time.time() - 5
+        monkeypatch.setattr("mlm.server.cache.time.time", lambda: earlier)
+        assert await cache.find(b"kept", 0.0) is None
+        assert await cache.find(b"kept", TTL_S) == ANSWER
+
+    in_cache(path, story)
 
 
 def test_a_hit_replays_as_a_stream_in_the_same_pieces(server: FakeServer):
