@@ -1,5 +1,6 @@
 """Where mlm keeps what it writes of its own. Model files live in the Hugging Face cache instead."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,6 +101,13 @@ def default_hub_cache(environ: Mapping[str, str] = os.environ) -> Path:
         return Path(home).expanduser() / "hub"
     base = environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "huggingface" / "hub"
+
+
+def keep_text(path: Path, text: str) -> None:
+    """Write ``path`` and its folder if they can be written: what is lost can be had again."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, text)
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -1,8 +1,6 @@
 """The machine that a command plans for: this one, or a pretended one."""
 
 from dataclasses import replace
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,12 +36,11 @@ def without_unusable_amx(hardware: "Hardware") -> "Hardware":
     it: llama.cpp then keeps away from it, and repacks other weights."""
     if _AMX not in hardware.cpu.isa:
         return hardware
-    engine = find_spec("llama_cpp")
-    if engine is None or engine.origin is None:
-        return hardware
     from mlm.engine.amx import is_miscompiled
+    from mlm.engine.rate import find_libraries
 
-    libraries = (Path(engine.origin).parent / "lib").glob("libggml-cpu*")
+    folder = find_libraries()
+    libraries = folder.glob("libggml-cpu*") if folder else ()
     if not any(is_miscompiled(library.read_bytes()) for library in libraries):
         return hardware
     isa = tuple(name for name in hardware.cpu.isa if not name.startswith("amx"))

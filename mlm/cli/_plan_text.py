@@ -8,6 +8,7 @@ from mlm.units import format_size
 if TYPE_CHECKING:
     from mlm.planning.types import DevicePlan
 
+VERDICTS = {"fits": "fits", "tight": "only just fits", "does_not_fit": "does not fit"}
 _PARTS = (
     ("weights", "weights"),
     ("repack", "repacked weights"),

@@ -124,9 +124,6 @@ def _document(
     }
 
 
-_VERDICTS = {"fits": "fits", "tight": "only just fits", "does_not_fit": "does not fit"}
-
-
 def _text(
     subject: "Subject",
     config: "RuntimeConfig",
@@ -134,7 +131,7 @@ def _text(
     speeds: "tuple[SpeedInterval, SpeedInterval]",
 ) -> str:
     from mlm.cli._columns import align, wrap
-    from mlm.cli._plan_text import device_rows
+    from mlm.cli._plan_text import VERDICTS, device_rows
     from mlm.planning.reasons import describe_slots
     from mlm.units import format_size
 
@@ -152,7 +149,7 @@ def _text(
     ]
     devices = device_rows(planned.devices)
     right = range(1, len(devices[0]))
-    verdict = [f"{subject.ref} {_VERDICTS[planned.verdict]}"]
+    verdict = [f"{subject.ref} {VERDICTS[planned.verdict]}"]
     verdict += [wrap(reason, indent="- ") for reason in planned.reasons]
     return "\n".join([align(facts), "", align(devices, right=tuple(right)), "", *verdict])
 

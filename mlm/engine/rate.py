@@ -1,6 +1,5 @@
 """What the engine makes of this CPU: measured once by a child process, then kept in a file."""
 
-import contextlib
 import json
 import math
 import os
@@ -14,12 +13,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from mlm.engine.spawn import scrub_environment
-from mlm.hardware.sysfs import read_text
+from mlm.hardware.sysfs import BOOT_ID, read_text
 from mlm.hardware.types import Arithmetic, Hardware
+from mlm.paths import keep_text
 from mlm.units import GIB
 
 _CACHE_NAME = "arithmetic.json"
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _LIMIT_S = 20.0  # on a machine that is busy with something else; alone it takes less than one
 _LEAST_BYTES = GIB  # that are free; it uses some 300 MB
 # Cores that get a smaller share done together than their memory allows were kept from it by other
@@ -34,7 +33,7 @@ Key = list[str | int | None]
 def with_arithmetic(hardware: Hardware, cache_dir: Path) -> Hardware:
     """Return ``hardware`` with what the installed engine makes of its CPU; about a second the first
     time. Unchanged without an engine that can tell."""
-    folder = _libraries()
+    folder = find_libraries()
     if folder is None or hardware.memory.usable < _LEAST_BYTES:
         return hardware
     path, key = cache_dir / _CACHE_NAME, _key(hardware, folder)
@@ -43,13 +42,13 @@ def with_arithmetic(hardware: Hardware, cache_dir: Path) -> Hardware:
     if known is None or (is_old and known != _undisturbed(known, hardware)):
         known = _better(known, _measure(folder, hardware.cpu.usable_cores))
         if known is not None:
-            _write_cache(path, {"key": key, "at": time.time(), **asdict(known)})
+            keep_text(path, json.dumps({"key": key, "at": time.time(), **asdict(known)}))
     return replace(hardware, arithmetic=known and _undisturbed(known, hardware))
 
 
 def recall_arithmetic(hardware: Hardware, cache_dir: Path) -> Hardware:
     """Return ``hardware`` with what was measured earlier, if it was."""
-    folder = _libraries()
+    folder = find_libraries()
     if folder is None:
         return hardware
     known = _read_cache(cache_dir / _CACHE_NAME, _key(hardware, folder))
@@ -73,7 +72,7 @@ def _undisturbed(measured: Arithmetic, hardware: Hardware) -> Arithmetic:
     )
 
 
-def _libraries() -> Path | None:
+def find_libraries() -> Path | None:
     """Return the folder of the installed engine's libraries."""
     engine = find_spec("llama_cpp")
     if engine is None or engine.origin is None:
@@ -86,7 +85,7 @@ def _key(hardware: Hardware, folder: Path) -> Key:
     builds = sorted(folder.glob("*ggml-cpu*"))
     build = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in builds if p.is_file()]
     cores = hardware.cpu.usable_cores
-    return [hardware.fingerprint, cores, read_text(_BOOT_ID), f"{folder} {build}"]
+    return [hardware.fingerprint, cores, read_text(BOOT_ID), f"{folder} {build}"]
 
 
 def _measure(folder: Path, n_threads: int) -> Arithmetic | None:
@@ -144,11 +143,3 @@ def _read_cache(path: Path, key: Key) -> tuple[Arithmetic, float] | None:
         return (_read(document), _figure(document["at"])) if document["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _write_cache(path: Path, document: dict[str, object]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):  # a home that cannot be written costs a second, nothing else
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(document), encoding="utf-8")
-        temporary.replace(path)

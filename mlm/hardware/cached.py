@@ -1,16 +1,15 @@
 """This machine in milliseconds: live figures, and the one measurement from a small file."""
 
-import contextlib
 import json
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from mlm.hardware.detect import BANDWIDTH, measure_bandwidth, survey_hardware, with_bandwidth
 from mlm.hardware.strain import read_cpu_pressure
-from mlm.hardware.sysfs import read_text
+from mlm.hardware.sysfs import BOOT_ID, read_text
 from mlm.hardware.types import Hardware
+from mlm.paths import keep_text
 
 Key = list[str | float | None]
 
@@ -19,7 +18,6 @@ _EARLIER = "measured earlier"
 _FRESH_S = 3600.0
 # A figure taken while somebody waited for a CPU for this share of the time is soon taken again.
 _BUSY, _BUSY_FRESH_S = 0.1, 60.0
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def cached_hardware(cache_dir: Path, disk_paths: Iterable[Path] = ()) -> Hardware:
@@ -44,7 +42,7 @@ def cached_hardware(cache_dir: Path, disk_paths: Iterable[Path] = ()) -> Hardwar
     if not fastest:
         return measured
     fresh_until = time.time() + (_BUSY_FRESH_S if is_busy else _FRESH_S)
-    _write_cache(path, {"key": key, BANDWIDTH: fastest, "fresh_until": fresh_until})
+    keep_text(path, json.dumps({"key": key, BANDWIDTH: fastest, "fresh_until": fresh_until}))
     return measured if fastest > known else with_bandwidth(found, known, _EARLIER)
 
 
@@ -58,7 +56,7 @@ def recall_hardware(cache_dir: Path, disk_paths: Iterable[Path] = ()) -> Hardwar
 
 
 def _key(found: Hardware) -> Key:
-    return [found.fingerprint, found.cpu.usable_cores, found.cpu.quota, read_text(_BOOT_ID)]
+    return [found.fingerprint, found.cpu.usable_cores, found.cpu.quota, read_text(BOOT_ID)]
 
 
 def _read_cache(path: Path, key: Key) -> tuple[int, float] | None:
@@ -70,11 +68,3 @@ def _read_cache(path: Path, key: Key) -> tuple[int, float] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return (known, fresh_until) if usable else None
-
-
-def _write_cache(path: Path, document: dict[str, object]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):  # a home that cannot be written costs 0.2 s, nothing else
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(document), encoding="utf-8")
-        temporary.replace(path)

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # another one after each start
 _CPU_SPAN = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 
 

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
+from mlm.hardware.sysfs import BOOT_ID
 from mlm.store.names import is_strong_etag
 from mlm.store.ranges import Ranges
 
@@ -176,7 +177,7 @@ def _synced(text: bytes) -> int:
 def _boot_id() -> str:
     """Return what changes when the machine starts anew."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
         pass
     import psutil  # 50 ms that Linux does not need

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlm.cli._options import JsonOpt, RefArg
+from mlm.cli._plan_text import VERDICTS
 from mlm.cli._session import print_document, print_error, print_text, session
 from mlm.errors import ConflictError, UsageError
 
@@ -69,10 +70,7 @@ def edit(
         print_document("config", {**document, "changed": is_changed})
     else:
         print_text(f"wrote {path}" if is_changed else "nothing changed")
-    run.note("\n".join([f"{ref}: {_VERDICTS[planned.verdict]}", *planned.reasons]))
-
-
-_VERDICTS = {"fits": "fits", "tight": "only just fits", "does_not_fit": "does not fit"}
+    run.note("\n".join([f"{ref}: {VERDICTS[planned.verdict]}", *planned.reasons]))
 
 
 def _read(path: "Path") -> str | None:
