@@ -157,7 +157,10 @@ def _show_prefill(subject: Subject, hardware: Hardware, n_prompt: int) -> None:
 
 def decode(path: str, n_ctx: int, n_threads: int, n_pasts: list[int]) -> dict[str, Any]:
     """Return the seconds of single decode steps; for a child process, as llama.cpp may abort."""
-    from mlm.engine.llama import Context, LoadLog, Model, SamplerChain
+    from mlm.engine.llama.context import Context
+    from mlm.engine.llama.log import LoadLog
+    from mlm.engine.llama.model import Model
+    from mlm.engine.llama.samplers import SamplerChain
     from mlm.engine.messages import WorkerConfig
     from mlm.engine.scheduler import Part
 

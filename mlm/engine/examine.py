@@ -11,16 +11,11 @@ from typing import Any
 
 from mlm.engine.amx import describe_amx, name_compiler
 from mlm.engine.ggml import Registry
-from mlm.engine.llama import (
-    LIBRARIES,
-    VERSION,
-    Context,
-    LoadLog,
-    Model,
-    SamplerChain,
-    can_offload,
-    system_info,
-)
+from mlm.engine.llama.context import Context
+from mlm.engine.llama.library import LIBRARIES, VERSION, can_offload, system_info
+from mlm.engine.llama.log import LoadLog
+from mlm.engine.llama.model import Model
+from mlm.engine.llama.samplers import SamplerChain
 from mlm.engine.messages import WorkerConfig
 from mlm.engine.scheduler import Part
 from mlm.engine.template import ChatTemplate

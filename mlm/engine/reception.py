@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from mlm.engine.constraint import Constraint, after_thoughts
 from mlm.engine.dialect import CALL_ID_MARK, markers_of, read_dialect
-from mlm.engine.llama import Context, Model
+from mlm.engine.llama.context import Context
+from mlm.engine.llama.model import Model
 from mlm.engine.messages import (
     Accepted,
     AnswerForm,

@@ -29,7 +29,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _rehearse(path: str, config: str) -> dict[str, Any]:
-    from mlm.engine.llama import LoadError, LoadLog, rehearse
+    from mlm.engine.llama.context import rehearse
+    from mlm.engine.llama.log import LoadError, LoadLog
     from mlm.engine.messages import WorkerConfig
 
     log = LoadLog()

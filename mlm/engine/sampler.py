@@ -4,7 +4,9 @@ import time
 from collections.abc import Sequence
 
 from mlm.engine.constraint import Constraint
-from mlm.engine.llama import Candidates, Context, Grammar, SamplerChain, Vocabulary
+from mlm.engine.llama.context import Context
+from mlm.engine.llama.samplers import Candidates, Grammar, SamplerChain
+from mlm.engine.llama.vocabulary import Vocabulary
 from mlm.engine.messages import AnswerForm, SamplingParams
 from mlm.engine.request import SamplingError
 from mlm.engine.sampling import check_ranges, forbids_end, plan_stages, remembered_tokens

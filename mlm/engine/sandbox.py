@@ -201,7 +201,7 @@ class _Desk:
     def answer(self, task: Task) -> Done | Refused:
         """Return what became of a task; when it takes too long, this process ends instead."""
         if not isinstance(task, Render):
-            import mlm.engine.llama  # noqa: F401  # slow, so only here, and before the timer runs
+            import mlm.engine.llama.samplers  # noqa: F401  # slow, so only here, and before the timer runs
         signal.setitimer(signal.ITIMER_REAL, self._preparation.time_limit_s)
         try:
             if isinstance(task, CheckGrammar):
@@ -242,9 +242,9 @@ def _constrain(task: Constrain) -> Constraint | None:
 
 def _compile(grammar: str) -> None:
     """Raise ValueError if llama.cpp does not take ``grammar``."""
-    import mlm.engine.llama
+    from mlm.engine.llama.samplers import Grammar
 
-    mlm.engine.llama.Grammar(None, grammar).close()
+    Grammar(None, grammar).close()
 
 
 def _limit_resources() -> None:

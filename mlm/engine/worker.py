@@ -17,7 +17,10 @@ from pathlib import Path
 
 from mlm.engine.frames import FrameDecoder, FrameError, FrameWriter
 from mlm.engine.hygiene import settle_in
-from mlm.engine.llama import ENGINE, Context, LoadError, LoadLog, Model
+from mlm.engine.llama.context import Context
+from mlm.engine.llama.library import ENGINE
+from mlm.engine.llama.log import LoadError, LoadLog
+from mlm.engine.llama.model import Model
 from mlm.engine.messages import (
     Alive,
     Cancel,

@@ -38,7 +38,9 @@ def measure(path: str, wishes: Sequence[dict[str, Any]]) -> list[dict[str, int]]
     """Return what each context took, and the weights, which are the same for all."""
     from llama_cpp import llama_cpp as C
 
-    from mlm.engine.llama import Context, LoadLog, Model
+    from mlm.engine.llama.context import Context
+    from mlm.engine.llama.log import LoadLog
+    from mlm.engine.llama.model import Model
     from mlm.engine.messages import WorkerConfig
 
     log = LoadLog()

@@ -1,0 +1,149 @@
+"""The KV cache and the computation over it."""
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from llama_cpp import llama_cpp as C
+
+from mlm.engine.llama.log import LoadError, LoadLog
+from mlm.engine.llama.model import Model, load_model, model_params
+from mlm.engine.messages import WorkerConfig
+from mlm.engine.scheduler import Part
+
+_FLASH_ATTN = {
+    "auto": C.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    "on": C.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    "off": C.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
+
+
+class Context:
+    """The KV cache and the computation over it; one sequence per slot."""
+
+    def __init__(self, model: Model, config: WorkerConfig, log: LoadLog) -> None:
+        params = _context_params(config)
+        self.handle = C.llama_init_from_model(model.handle, params)
+        if not self.handle:
+            raise LoadError(log.reason)
+        self.n_ctx = int(C.llama_n_ctx(self.handle))
+        # A unified cache lets one sequence take it all; an equal share cannot run out beneath it.
+        share = self.n_ctx // config.n_parallel
+        self.n_ctx_slot = min(share, int(C.llama_n_ctx_seq(self.handle)))
+        self.n_slots = config.n_parallel
+        self.generates = not config.embedding
+        self.n_batch = int(C.llama_n_batch(self.handle))
+        self.n_ubatch = int(C.llama_n_ubatch(self.handle))
+        self._n_swa = 0 if config.swa_full else int(C.llama_model_n_swa(model.handle))
+        self._memory = C.llama_get_memory(self.handle)
+        self._batch = _Batch(self.n_batch)
+        self._vocabulary = model.vocabulary
+
+    def decode(self, parts: Sequence[Part]) -> int:
+        """Compute ``parts``, in ascending order of their ``seq_id``; return llama.cpp's code.
+
+        0 is success, 1 means no room in the KV cache (nothing was changed), -1 invalid input
+        (nothing was changed), less than that a failure with unknown state.
+        """
+        return int(C.llama_decode(self.handle, self._batch.fill(parts)))
+
+    def forget(self, seq_id: int, keep: int) -> bool:
+        """Drop a sequence's positions from ``keep`` on; False when that cannot be done.
+
+        Recurrent state cannot be rolled back, and of a sliding window only the last part exists:
+        then the caller starts the sequence again with ``keep=0``, which always works.
+        """
+        if keep > 0 and self._n_swa:
+            oldest = C.llama_memory_seq_pos_min(self._memory, seq_id)
+            if oldest > max(0, keep - self._n_swa):
+                return False
+        return bool(C.llama_memory_seq_rm(self._memory, seq_id, keep if keep > 0 else -1, -1))
+
+    def logits(self, row: int) -> np.ndarray[Any, Any]:
+        """Return the logits of the batch's token ``row``, valid until the next decode."""
+        pointer = C.llama_get_logits_ith(self.handle, row)
+        return np.ctypeslib.as_array(pointer, shape=(self._vocabulary.n_tokens,))
+
+
+def _context_params(config: WorkerConfig) -> Any:
+    """Return what llama.cpp shall make a context with; a worker and a rehearsal use the same."""
+    if config.n_batch < config.n_parallel:
+        raise LoadError("n_batch must be at least the number of slots")
+    params = C.llama_context_default_params()
+    params.n_ctx = config.n_ctx
+    params.n_batch = config.n_batch
+    params.n_ubatch = config.n_batch if config.embedding else config.n_ubatch
+    params.n_seq_max = config.n_parallel
+    # One row of logits per slot and step; the default reserves one per token of a ubatch,
+    # which for a vocabulary of 150,000 is 300 MiB instead of 36.
+    params.n_outputs_max = 0 if config.embedding else config.n_parallel
+    params.n_threads = config.n_threads
+    params.n_threads_batch = config.n_threads_batch
+    params.flash_attn_type = _FLASH_ATTN[config.flash_attn]
+    params.type_k = _cache_type(config.type_k)
+    params.type_v = _cache_type(config.type_v)
+    params.embeddings = config.embedding
+    params.kv_unified = config.kv_unified
+    params.swa_full = config.swa_full
+    return params
+
+
+class _Batch:
+    """The arrays of a llama_batch, allocated once."""
+
+    def __init__(self, size: int) -> None:
+        self._token = np.zeros(size, np.int32)
+        self._pos = np.zeros(size, np.int32)
+        self._n_seq_id = np.ones(size, np.int32)
+        self._seq_id = np.zeros(size, np.int32)
+        addresses = self._seq_id.ctypes.data + 4 * np.arange(size, dtype=np.uintp)
+        self._seq_id_addresses = addresses.astype(np.uintp)
+        self._output = np.zeros(size, np.int8)
+        int32_p, int8_p = ctypes.POINTER(ctypes.c_int32), ctypes.POINTER(ctypes.c_int8)
+        self._batch = C.llama_batch(
+            n_tokens=0,
+            token=self._token.ctypes.data_as(int32_p),
+            embd=None,
+            pos=self._pos.ctypes.data_as(int32_p),
+            n_seq_id=self._n_seq_id.ctypes.data_as(int32_p),
+            seq_id=self._seq_id_addresses.ctypes.data_as(ctypes.POINTER(int32_p)),
+            logits=self._output.ctypes.data_as(int8_p),
+        )
+
+    def fill(self, parts: Sequence[Part]) -> object:
+        start = 0
+        for part in parts:
+            end = start + len(part.tokens)
+            self._token[start:end] = part.tokens
+            self._pos[start:end] = range(part.start, part.start + len(part.tokens))
+            self._seq_id[start:end] = part.seq_id
+            self._output[start:end] = 0
+            self._output[end - 1] = part.wants_logits
+            start = end
+        self._batch.n_tokens = start
+        return self._batch
+
+
+def rehearse(path: str, config: WorkerConfig, log: LoadLog) -> None:
+    """Let ``log`` hear what buffers a load would take, without taking them; for a process that
+    ends then.
+
+    Of the file only the header is read. llama.cpp still takes recurrent state for real.
+
+    Raises:
+        LoadError: llama.cpp refuses the model or the context.
+    """
+    params, _kept_alive = model_params(config)
+    params.no_alloc, params.load_mode = True, C.LLAMA_LOAD_MODE_NONE  # mapping asserts here
+    model = load_model(path, params, log)
+    if not C.llama_init_from_model(model, _context_params(config)):
+        raise LoadError(log.reason)
+
+
+def _cache_type(name: str) -> int:
+    """Return ggml's number for a KV cache type: ``f16``, ``q8_0`` …"""
+    number = getattr(C, f"GGML_TYPE_{name.upper()}", None)
+    if number is None:
+        raise LoadError(f"there is no KV cache type '{name}'")
+    return int(number)
