@@ -157,12 +157,12 @@ def _show_prefill(subject: Subject, hardware: Hardware, n_prompt: int) -> None:
 
 def decode(path: str, n_ctx: int, n_threads: int, n_pasts: list[int]) -> dict[str, Any]:
     """Return the seconds of single decode steps; for a child process, as llama.cpp may abort."""
+    from mlm.engine.computer import Part
     from mlm.engine.llama.context import Context
     from mlm.engine.llama.log import LoadLog
     from mlm.engine.llama.model import Model
     from mlm.engine.llama.samplers import SamplerChain
     from mlm.engine.messages import WorkerConfig
-    from mlm.engine.scheduler import Part
 
     config = WorkerConfig(
         n_ctx=n_ctx * len(n_pasts), n_parallel=len(n_pasts), n_batch=_CHUNK, n_ubatch=_CHUNK,

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from mlm.engine.amx import describe_amx, name_compiler
+from mlm.engine.computer import Part
 from mlm.engine.ggml import Registry
 from mlm.engine.llama.context import Context
 from mlm.engine.llama.library import LIBRARIES, VERSION, can_offload, system_info
@@ -17,7 +18,6 @@ from mlm.engine.llama.log import LoadLog
 from mlm.engine.llama.model import Model
 from mlm.engine.llama.samplers import SamplerChain
 from mlm.engine.messages import WorkerConfig
-from mlm.engine.scheduler import Part
 from mlm.engine.template import ChatTemplate
 
 MAX_TOKENS = 64

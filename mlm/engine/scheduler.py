@@ -6,52 +6,15 @@ Everything here runs on the one thread that owns the context.
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from mlm.engine.computer import NO_ROOM, Computer, Part, Speller
 from mlm.engine.messages import Failed, Finished, FinishReason, Message, Step, TokenOut
 from mlm.engine.pace import Pace
 from mlm.engine.request import Request, SamplingError
 from mlm.engine.slots import Slot, choose_slot
-
-NO_ROOM = 1  # llama_decode: no place in the KV cache; nothing was changed
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Tokens of one sequence in one batch; ``start`` is the position of the first."""
-
-    seq_id: int
-    start: int
-    tokens: Sequence[int]
-    wants_logits: bool  # of its last token
-
-
-class Computer(Protocol):
-    """What the scheduler asks of a context; see `mlm.engine.llama.Context`."""
-
-    n_slots: int
-    n_ctx_slot: int
-    n_batch: int
-    n_ubatch: int
-
-    def decode(self, parts: Sequence[Part]) -> int:
-        """Compute the parts; 0 is success."""
-
-    def forget(self, seq_id: int, keep: int) -> bool:
-        """Drop all positions from ``keep`` on; False when only all of them can be dropped."""
-
-
-class Speller(Protocol):
-    """What the scheduler asks of a vocabulary."""
-
-    @property
-    def end_tokens(self) -> Collection[int]:
-        """Tokens that end an answer."""
-
-    def piece(self, token: int) -> bytes:
-        """Return the bytes that a token adds to the text."""
+from mlm.engine.step import plan_step
 
 
 class Scheduler:
@@ -265,32 +228,3 @@ class Scheduler:
         for ending in self._endings:
             self._emit(ending)
         self._endings = []
-
-
-def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Part]:
-    """Return the next batch, in ascending order of ``seq_id``.
-
-    One token for every running answer; the rest of the room goes to prompts, first come, first
-    served: beside running answers as much as `Pace` allows, otherwise up to ``n_ubatch``, so that
-    a cancel is noticed soon.
-    """
-    decoding = [slot for slot in slots if slot.is_decoding]
-    room = pace.choose_chunk() if decoding else computer.n_ubatch
-    room = min(room, computer.n_batch - len(decoding))
-    parts = [_take(slot, 1) for slot in decoding]
-    prefilling = [slot for slot in slots if slot.is_prefilling]
-    for slot in sorted(prefilling, key=_arrival):
-        if room > 0:
-            parts.append(_take(slot, room))
-            room -= len(parts[-1].tokens)
-    return sorted(parts, key=lambda part: part.seq_id)
-
-
-def _take(slot: Slot, limit: int) -> Part:
-    tokens = slot.tokens[slot.n_held : slot.n_held + limit]
-    return Part(slot.seq_id, slot.n_held, tokens, wants_logits=len(tokens) == slot.n_todo)
-
-
-def _arrival(slot: Slot) -> tuple[float, int]:
-    assert slot.request is not None
-    return (slot.request.admitted_s or 0.0, slot.request.request_id)

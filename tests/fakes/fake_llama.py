@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlm.engine.computer import Part
 from mlm.engine.messages import Failed, Finished, Step
 from mlm.engine.request import AnswerText, Request
-from mlm.engine.scheduler import Part, Scheduler
+from mlm.engine.scheduler import Scheduler
 
 END = 0  # the token that ends an answer
 PREFILL_S, DECODE_S = 0.005, 0.02  # per token of a prompt; per step that decodes

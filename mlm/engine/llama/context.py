@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from llama_cpp import llama_cpp as C
 
+from mlm.engine.computer import Part
 from mlm.engine.llama.log import LoadError, LoadLog
 from mlm.engine.llama.model import Model, load_model, model_params
 from mlm.engine.messages import WorkerConfig
-from mlm.engine.scheduler import Part
 
 _FLASH_ATTN = {
     "auto": C.LLAMA_FLASH_ATTN_TYPE_AUTO,

@@ -1,0 +1,36 @@
+"""What the next step computes."""
+
+from collections.abc import Sequence
+
+from mlm.engine.computer import Computer, Part
+from mlm.engine.pace import Pace
+from mlm.engine.slots import Slot
+
+
+def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Part]:
+    """Return the next batch, in ascending order of ``seq_id``.
+
+    One token for every running answer; the rest of the room goes to prompts, first come, first
+    served: beside running answers as much as `Pace` allows, otherwise up to ``n_ubatch``, so that
+    a cancel is noticed soon.
+    """
+    decoding = [slot for slot in slots if slot.is_decoding]
+    room = pace.choose_chunk() if decoding else computer.n_ubatch
+    room = min(room, computer.n_batch - len(decoding))
+    parts = [_take(slot, 1) for slot in decoding]
+    prefilling = [slot for slot in slots if slot.is_prefilling]
+    for slot in sorted(prefilling, key=_arrival):
+        if room > 0:
+            parts.append(_take(slot, room))
+            room -= len(parts[-1].tokens)
+    return sorted(parts, key=lambda part: part.seq_id)
+
+
+def _take(slot: Slot, limit: int) -> Part:
+    tokens = slot.tokens[slot.n_held : slot.n_held + limit]
+    return Part(slot.seq_id, slot.n_held, tokens, wants_logits=len(tokens) == slot.n_todo)
+
+
+def _arrival(slot: Slot) -> tuple[float, int]:
+    assert slot.request is not None
+    return (slot.request.admitted_s or 0.0, slot.request.request_id)
