@@ -1,16 +1,9 @@
-"""The worker's front desk: turns a `Generate` into a `Request` that is known to fit, or refuses.
+"""Where text is asked for: turns a `Generate` into a `Request` that is known to fit, or refuses."""
 
-Rendering, tokenising and compiling happen on a thread of their own, so that a long prompt or a
-slow template never holds up a decode step.
-"""
-
-import queue
-import threading
-import time
-import traceback
 from collections.abc import Callable
 
 from mlm.engine.constraint import Constraint, after_thoughts
+from mlm.engine.desk import Desk, Refusal
 from mlm.engine.dialect import CALL_ID_MARK, markers_of, read_dialect
 from mlm.engine.llama.context import Context
 from mlm.engine.llama.model import Model
@@ -18,8 +11,6 @@ from mlm.engine.messages import (
     Accepted,
     AnswerForm,
     Cancel,
-    Failed,
-    Finished,
     Generate,
     Message,
     Step,
@@ -35,24 +26,8 @@ MAX_GRAMMAR_CHARS = 256 * 1024  # of one that a client wrote
 MAX_CONSTRAINT_CHARS = 2 * 1024**2  # of one made of schemas
 
 
-class Refusal(Exception):
-    """The request cannot be served. ``code`` and the rest are for `Failed`."""
-
-    def __init__(
-        self,
-        code: str,
-        reason: str,
-        *,
-        needed: int | None = None,
-        available: int | None = None,
-        param: str | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.code, self.needed, self.available, self.param = code, needed, available, param
-
-
-class Reception:
-    """Takes requests in the order of their arrival and hands them on, ready to run."""
+class Reception(Desk[Generate, Request]):
+    """The desk of a model that writes text."""
 
     def __init__(
         self,
@@ -61,82 +36,25 @@ class Reception:
         send: Callable[[Message], None],
         hand_on: Callable[[Request | Cancel], None],
     ) -> None:
+        super().__init__(send, hand_on)
         self._vocabulary = model.vocabulary
         self._n_ctx_slot = context.n_ctx_slot
         self._max_prompt_bytes = context.n_ctx_slot * model.vocabulary.longest_piece_bytes()
         self._generates = context.generates
-        self._send = send
-        self._hand_on = hand_on
         source, self._template_stops = choose_template(model)
         self._dialect = read_dialect(source)
         self._has_call_ids = CALL_ID_MARK in source
         self._sandbox = Sandbox(
             source, bos_text=self._vocabulary.bos_text, eos_text=self._vocabulary.eos_text
         )
-        self._inbox: queue.SimpleQueue[tuple[Generate, float]] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._here: set[int] = set()  # requests that are here and have not been cancelled
 
-    @property
-    def n_waiting(self) -> int:
-        """Requests that have not been handed on yet."""
-        return len(self._here)
-
-    def start(self) -> None:
-        """Begin to work, on a thread of its own."""
-        threading.Thread(target=self._work, name="reception", daemon=True).start()
-
-    def receive(self, generate: Generate) -> None:
-        """Queue a request. Called by the thread that reads the socket, like `cancel`."""
-        self._here.add(generate.request_id)
-        self._inbox.put((generate, time.monotonic()))
-
-    def cancel(self, cancel: Cancel) -> None:
-        """Cancel a request: here while it is here, otherwise wherever it went."""
-        with self._lock:
-            if cancel.request_id in self._here:
-                self._here.discard(cancel.request_id)
-            else:
-                self._hand_on(cancel)
-
-    def _work(self) -> None:
+    def _open(self) -> None:
         self._sandbox.start()
-        while True:
-            generate, received_s = self._inbox.get()
-            if generate.request_id not in self._here:
-                self._confirm_cancel(generate.request_id, 0, received_s)
-                continue
-            try:
-                request = self._prepare(generate, received_s)
-            except Refusal as no:
-                self._here.discard(generate.request_id)
-                failed = Failed(
-                    generate.request_id, no.code, str(no), no.needed, no.available, no.param
-                )
-                self._send(failed)
-            except Exception as bug:  # one request must not end the service of all others
-                traceback.print_exc()
-                self._here.discard(generate.request_id)
-                self._send(Failed(generate.request_id, "engine_error", f"internal error: {bug!r}"))
-            else:
-                self._pass_on(request, generate)
 
-    def _pass_on(self, request: Request, generate: Generate) -> None:
-        """Announce a request and hand it on, unless it has been cancelled meanwhile."""
-        with self._lock:
-            if request.request_id in self._here:
-                self._here.discard(request.request_id)
-                self._send(Accepted(request.request_id, len(request.tokens), request.form))
-                if generate.echo and generate.prompt:
-                    self._send(Step([TokenOut(request.request_id, generate.prompt, 0)]))
-                self._hand_on(request)
-                return
-        request.sampler.close()
-        self._confirm_cancel(request.request_id, len(request.tokens), request.received_s)
-
-    def _confirm_cancel(self, request_id: int, prompt_tokens: int, received_s: float) -> None:
-        waited = time.monotonic() - received_s
-        self._send(Finished(request_id, "cancelled", prompt_tokens, 0, 0, waited, 0.0, 0.0))
+    def _announce(self, request: Request, generate: Generate) -> None:
+        self._send(Accepted(request.request_id, request.prompt_tokens, request.form))
+        if generate.echo and generate.prompt:
+            self._send(Step([TokenOut(request.request_id, generate.prompt, 0)]))
 
     def _prepare(self, generate: Generate, received_s: float) -> Request:
         if not self._generates:

@@ -63,3 +63,12 @@ class Request:
     cached_tokens: int = 0
     n_generated: int = 0
     n_unsent: int = 0  # tokens chosen since text was last sent
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens to read."""
+        return len(self.tokens)
+
+    def close(self) -> None:
+        """Free the sampler."""
+        self.sampler.close()

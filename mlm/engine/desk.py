@@ -1,0 +1,144 @@
+"""A worker's front desk: takes requests in the order of their arrival and prepares them.
+
+That happens on a thread of its own, so that nothing slow holds up a decode step.
+"""
+
+import queue
+import threading
+import time
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from mlm.engine.messages import Cancel, Failed, Finished, Message
+
+
+class Refusal(Exception):
+    """The request cannot be served. ``code`` and the rest are for `Failed`."""
+
+    def __init__(
+        self,
+        code: str,
+        reason: str,
+        *,
+        needed: int | None = None,
+        available: int | None = None,
+        param: str | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.code, self.needed, self.available, self.param = code, needed, available, param
+
+
+class Asked(Protocol):
+    """What a message from the gateway has."""
+
+    @property
+    def request_id(self) -> int:
+        """Names the request in all that is said of it."""
+
+
+class Prepared(Protocol):
+    """What a request has that is ready to run."""
+
+    request_id: int
+    received_s: float
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens to read."""
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+A = TypeVar("A", bound=Asked)
+P = TypeVar("P", bound=Prepared)
+
+
+class Desk(ABC, Generic[A, P]):
+    """Takes requests, and hands them on when they are ready to run."""
+
+    def __init__(
+        self, send: Callable[[Message], None], hand_on: Callable[[P | Cancel], None]
+    ) -> None:
+        self._send = send
+        self._hand_on = hand_on
+        self._inbox: queue.SimpleQueue[tuple[A, float]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._here: set[int] = set()  # requests that are here and have not been cancelled
+
+    @property
+    def n_waiting(self) -> int:
+        """Requests that have not been handed on yet."""
+        return len(self._here)
+
+    def start(self) -> None:
+        """Begin to work, on a thread of its own."""
+        threading.Thread(target=self._work, name="reception", daemon=True).start()
+
+    def receive(self, asked: A) -> None:
+        """Queue a request. Called by the thread that reads the socket, like `cancel`."""
+        self._here.add(asked.request_id)
+        self._inbox.put((asked, time.monotonic()))
+
+    def cancel(self, cancel: Cancel) -> None:
+        """Cancel a request: here while it is here, otherwise wherever it went."""
+        with self._lock:
+            if cancel.request_id in self._here:
+                self._here.discard(cancel.request_id)
+            else:
+                self._hand_on(cancel)
+
+    @abstractmethod
+    def _prepare(self, asked: A, received_s: float) -> P:
+        """Return the request, known to fit.
+
+        Raises:
+            Refusal: it cannot be served.
+        """
+
+    @abstractmethod
+    def _announce(self, request: P, asked: A) -> None:
+        """Say that the request will run."""
+
+    def _open(self) -> None:
+        """Get ready, before the first request."""
+        return
+
+    def _work(self) -> None:
+        self._open()
+        while True:
+            asked, received_s = self._inbox.get()
+            if asked.request_id not in self._here:
+                self._confirm_cancel(asked.request_id, 0, received_s)
+                continue
+            try:
+                request = self._prepare(asked, received_s)
+            except Refusal as no:
+                self._here.discard(asked.request_id)
+                failed = Failed(
+                    asked.request_id, no.code, str(no), no.needed, no.available, no.param
+                )
+                self._send(failed)
+            except Exception as bug:  # one request must not end the service of all others
+                traceback.print_exc()
+                self._here.discard(asked.request_id)
+                self._send(Failed(asked.request_id, "engine_error", f"internal error: {bug!r}"))
+            else:
+                self._pass_on(request, asked)
+
+    def _pass_on(self, request: P, asked: A) -> None:
+        """Announce a request and hand it on, unless it has been cancelled meanwhile."""
+        with self._lock:
+            if request.request_id in self._here:
+                self._here.discard(request.request_id)
+                self._announce(request, asked)
+                self._hand_on(request)
+                return
+        request.close()
+        self._confirm_cancel(request.request_id, request.prompt_tokens, request.received_s)
+
+    def _confirm_cancel(self, request_id: int, prompt_tokens: int, received_s: float) -> None:
+        waited = time.monotonic() - received_s
+        self._send(Finished(request_id, "cancelled", prompt_tokens, 0, 0, waited, 0.0, 0.0))
