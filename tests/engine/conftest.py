@@ -10,12 +10,12 @@ import mlm.demo
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return the path of a tiny model of an architecture, written when first asked for."""
+    """Return the path of a tiny model of a kind, written when first asked for."""
     folder = tmp_path_factory.mktemp("models")
 
     @cache
-    def path(architecture: str) -> Path:
-        return write_tiny_model(folder / f"tiny-{architecture}.gguf", architecture)
+    def path(kind: str) -> Path:
+        return write_tiny_model(folder / f"tiny-{kind}.gguf", kind)
 
     return path
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from fakes.real_worker import CONFIG, ask, request, working
-from fakes.tiny_models import CHAT_TEMPLATE, SLIDING_WINDOW, write_tiny_model
+from fakes.tiny_layers import SLIDING_WINDOW
+from fakes.tiny_models import CHAT_TEMPLATE, write_tiny_model
 
 from mlm.engine.messages import Accepted, Failed, Finished, TokenOut
 from mlm.engine.process import Worker
