@@ -6,8 +6,7 @@ from typing import Literal
 
 from mlm.hardware.strain import Strain
 from mlm.hardware.types import Hardware
-from mlm.planning.placement import devices_of, place_layers
-from mlm.planning.speed import device_kind
+from mlm.planning.placement import placement_of, split_model
 from mlm.planning.types import ModelShape, RuntimeConfig, SpeedInterval
 from mlm.stats.types import DeviceKind
 from mlm.units import MIB
@@ -80,11 +79,7 @@ class Evidence:
     @property
     def placement(self) -> DeviceKind:
         """Where the layers are."""
-        if self.config.n_cpu_moe and self.shape.n_expert:
-            return "mixed" if self.config.n_gpu_layers else "cpu"
-        devices = devices_of(self.hardware)
-        layers = place_layers(self.shape.n_layer, self.config.n_gpu_layers, devices)
-        return device_kind(devices, layers)
+        return placement_of(split_model(self.shape, self.config, self.hardware))
 
     @property
     def uses_cpu(self) -> bool:

@@ -7,7 +7,7 @@ from mlm.hardware.types import Hardware
 from mlm.planning.buffers import compute_bytes, kv_bytes, mask_bytes, output_bytes
 from mlm.planning.copies import copied_bytes
 from mlm.planning.overhead import process_bytes, runtime_bytes
-from mlm.planning.placement import Device, Groups, Part, split_model
+from mlm.planning.placement import Device, Groups, Part, device_at, split_model
 from mlm.planning.repack import split_repacked
 from mlm.planning.types import (
     ContextBuffers,
@@ -23,7 +23,6 @@ from mlm.units import format_size
 # For these a real load makes the compute buffer once more, for a single request, which can need
 # more than several: sched_reserve in src/llama-context.cpp. A dry run tells of the first time.
 _RESERVED_AGAIN = frozenset({"kimi-linear", "minimax-01"})
-_DEVICES = {"metal": "metal0", "mtl0": "metal0"}  # llama.cpp's name: ours, where they differ
 
 
 def plan_memory(
@@ -192,12 +191,10 @@ def _not_asked(plans: Sequence[DevicePlan], buffers: ContextBuffers) -> list[str
 
 
 def _compute_by_device(buffers: ContextBuffers) -> dict[str, int]:
-    """Return the compute buffers by our names; memory pinned for a device is main memory."""
+    """Return the compute buffers by our names of devices."""
     found: dict[str, int] = {}
     for place, size in buffers.compute.items():
-        device = place.lower()
-        device = "cpu" if device.endswith("_host") else _DEVICES.get(device, device)
-        found[device] = found.get(device, 0) + size
+        found[device_at(place)] = found.get(device_at(place), 0) + size
     return found
 
 

@@ -1,13 +1,21 @@
 """Which device holds which layer, by llama.cpp's own rule."""
 
+import re
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
+from typing import get_args
 
 from mlm.hardware.types import Accelerator, Hardware
 from mlm.planning.types import Block, ModelShape, RuntimeConfig, Weight, count_blocks
+from mlm.stats.types import DeviceKind
+
+# llama.cpp's names of places on an accelerator; CUDA_Host and its like are main memory, MTL0_Mapped
+# is not.
+_ON_ACCELERATOR = re.compile(r"(cuda|rocm|vulkan|sycl|mtl|metal)(?!_host)(\d*)", re.IGNORECASE)
+_OUR_KINDS = {"mtl": "metal"}  # where they differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +30,22 @@ class Device:
     def unified(self) -> bool:
         """Whether it is an accelerator that shares main memory."""
         return self.accelerator is not None and self.accelerator.unified
+
+
+def device_at(place: str) -> str:
+    """Return our name of the device that llama.cpp means: "metal0" for ``MTL0_Mapped``, "cpu" for
+    ``CPU_REPACK`` and ``CUDA_Host``."""
+    found = _ON_ACCELERATOR.match(place)
+    if found is None:
+        return "cpu"
+    kind = found[1].lower()
+    return f"{_OUR_KINDS.get(kind, kind)}{found[2] or 0}"
+
+
+def kind_of(device: str) -> DeviceKind:
+    """Return what kind of device has this name: "cuda" for "cuda0"."""
+    kinds: tuple[DeviceKind, ...] = get_args(DeviceKind)
+    return next((kind for kind in kinds if device.rstrip("0123456789") == kind), "cpu")
 
 
 def devices_of(hardware: Hardware) -> list[Device]:
@@ -116,6 +140,16 @@ def split_model(shape: ModelShape, config: RuntimeConfig, hardware: Hardware) ->
         parts[i] = replace(parts[i], layers=[*stripped, *kept])
     parts[0] = replace(parts[0], experts=away)
     return parts
+
+
+def placement_of(parts: Iterable[Part]) -> DeviceKind:
+    """Return where the layers are, under the name that the ledger has for it."""
+    kinds: set[DeviceKind] = {
+        part.device.accelerator.kind if part.device.accelerator else "cpu"
+        for part in parts
+        if part.n_layer or part.output
+    }
+    return kinds.pop() if len(kinds) == 1 else "mixed"
 
 
 def _part_of(shape: ModelShape, device: Device, layers: range) -> Part:

@@ -5,15 +5,14 @@ takes its time for its layers, one device after the other. `mlm.planning.cpu_spe
 `mlm.planning.gpu_speed` say how much.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from mlm.hardware.types import Hardware
 from mlm.planning.calibration import NOTHING_KNOWN, Calibration, Correction, variant_name
 from mlm.planning.cpu_speed import time_on_cpu
 from mlm.planning.gpu_speed import time_on_accelerator
-from mlm.planning.placement import Device, Part, split_model
+from mlm.planning.placement import Part, placement_of, split_model
 from mlm.planning.types import ModelShape, RuntimeConfig, SpeedInterval
-from mlm.stats.types import DeviceKind
 
 TYPICAL_TOKENS = 1024  # in the context, where nobody says how many
 # Of the published results nine of ten lie in the first, which is for accelerators whose bandwidth
@@ -50,7 +49,7 @@ def predict_speed(
             decoding, filling = time_on_accelerator(part, shape, config, n_past)
         decode_s += decoding
         prefill_s += filling
-    kind = _kind_of(part.device for part in parts)
+    kind = placement_of(parts)
     name = None if model is None else variant_name(model, shape.quant)
     prefill = _interval(1 / max(prefill_s, _LEAST_S), *_PREFILL)
     prefill = _correct(prefill, calibration.find(kind, "prefill_tps", name))
@@ -59,18 +58,6 @@ def predict_speed(
     certainty = _certainty(parts, hardware) if shape.is_known else _ASSUMED
     decode = _interval(1 / max(decode_s, _LEAST_S), *certainty)
     return _correct(decode, calibration.find(kind, "decode_tps", name)), prefill
-
-
-def device_kind(devices: Sequence[Device], placed: Sequence[range]) -> DeviceKind:
-    """Return where the layers are, as the ledger puts it; "mixed" is partly on the CPU."""
-    return _kind_of(device for device, layers in zip(devices, placed, strict=True) if layers)
-
-
-def _kind_of(devices: Iterable[Device]) -> DeviceKind:
-    kinds: set[DeviceKind] = {
-        device.accelerator.kind if device.accelerator else "cpu" for device in devices
-    }
-    return kinds.pop() if len(kinds) == 1 else "mixed"
 
 
 def _correct(speed: SpeedInterval, correction: Correction | None) -> SpeedInterval:

@@ -4,7 +4,6 @@ Observations go to the ledger (`mlm.stats.ledger`). Nothing here may fail or del
 """
 
 import asyncio
-import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,8 +16,8 @@ from mlm.engine.process import Worker
 from mlm.hardware.process_memory import read_gpu_memory, read_peak_rss
 from mlm.hardware.strain import read_cpu_pressure
 from mlm.planning.evidence import MIN_MODEL_BYTES
-from mlm.planning.placement import devices_of, place_layers
-from mlm.planning.speed import device_kind, predict_speed
+from mlm.planning.placement import device_at, kind_of, placement_of, split_model
+from mlm.planning.speed import predict_speed
 from mlm.server.model import Premises, ServedModel
 from mlm.stats.types import DeviceKind, Observation, Quantity, Source
 
@@ -29,12 +28,6 @@ MIN_DECODED, MIN_PREFILLED = 32, 128
 MAX_PRESSURE = 0.25
 GATHER_S = 120.0  # of the speeds of this time, the middle one is remembered
 _MAX_GATHERED = 1000
-# llama.cpp's names of places on a GPU; CUDA_Host and its like are main memory.
-_ON_GPU = re.compile(r"(CUDA|ROCm|Vulkan|SYCL|MTL|Metal)(?!_Host)")
-_GPU_KINDS: dict[str, DeviceKind] = {
-    "CUDA": "cuda", "ROCm": "rocm", "Vulkan": "vulkan", "SYCL": "sycl", "MTL": "metal",
-    "Metal": "metal",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +41,8 @@ class _Subject:
     @property
     def placement(self) -> DeviceKind:
         """Where its layers are."""
-        devices = devices_of(self.premises.hardware)
-        n_layer, n_gpu_layers = self.premises.shape.n_layer, self.model.config.n_gpu_layers
-        return device_kind(devices, place_layers(n_layer, n_gpu_layers, devices))
+        premises = self.premises
+        return placement_of(split_model(premises.shape, self.model.config, premises.hardware))
 
     def observe(
         self,
@@ -108,10 +100,10 @@ class Observer:
         planned: Counter[tuple[DeviceKind, BufferKind]] = Counter()
         for device in model.memory.devices:
             for kind in get_args(BufferKind):
-                planned[plan_kind(device.device), kind] += getattr(device, kind)
+                planned[kind_of(device.device), kind] += getattr(device, kind)
         taken: Counter[tuple[DeviceKind, BufferKind]] = Counter()
         for buffer in worker.ready.buffers:
-            taken[place_kind(buffer.place), buffer.kind] += buffer.n_bytes
+            taken[kind_of(device_at(buffer.place)), buffer.kind] += buffer.n_bytes
         for what, n_bytes in taken.items():
             self._note(subject.observe("load", what, (planned[what], n_bytes)))
 
@@ -181,7 +173,7 @@ class Observer:
         on_cpu = sum(device.total for device in devices if device.device == "cpu")
         if rss := read_peak_rss(subject.worker.pid):
             self._note(subject.observe("serve", (subject.placement, "rss"), (on_cpu, rss)))
-        on_cuda = sum(d.total for d in devices if plan_kind(d.device) == "cuda")
+        on_cuda = sum(d.total for d in devices if kind_of(d.device) == "cuda")
         if on_cuda:  # NVML takes its time
             loop = asyncio.get_running_loop()
             loop.run_in_executor(None, self._weigh_on_gpu, subject, on_cuda)
@@ -196,15 +188,3 @@ def _find_subject(model: ServedModel, worker: Worker) -> _Subject | None:
     if model.premises is None or model.premises.shape.disk_bytes < MIN_MODEL_BYTES:
         return None
     return _Subject(model, model.premises, worker)
-
-
-def plan_kind(device: str) -> DeviceKind:
-    """Return what a device of a plan is: ``cuda`` for ``cuda0``."""
-    kind = device.rstrip("0123456789")
-    return next((known for known in _GPU_KINDS.values() if known == kind), "cpu")
-
-
-def place_kind(place: str) -> DeviceKind:
-    """Return what kind of memory llama.cpp means: ``CUDA0``, ``CPU_Mapped``, ``CUDA_Host``."""
-    found = _ON_GPU.match(place)
-    return _GPU_KINDS[found[1]] if found else "cpu"

@@ -8,7 +8,14 @@ from fakes.facts import MIXTRAL, entry, gpu, machine, quant
 
 from mlm.hardware.types import Hardware
 from mlm.planning.memory import plan_memory
-from mlm.planning.placement import devices_of, place_layers, split_model
+from mlm.planning.placement import (
+    device_at,
+    devices_of,
+    kind_of,
+    place_layers,
+    placement_of,
+    split_model,
+)
 from mlm.planning.shape import shape_from_catalog
 from mlm.planning.types import ModelShape, RuntimeConfig
 from mlm.units import GIB
@@ -44,6 +51,39 @@ def test_an_integrated_gpu_is_left_alone_beside_a_real_one():
     assert [device.name for device in devices_of(both)] == ["cpu", "cuda1"]
     alone = machine(16, gpu(12, "vulkan", unified=True))
     assert [device.name for device in devices_of(alone)] == ["cpu", "vulkan0"]
+
+
+@pytest.mark.parametrize(
+    ("place", "device"),
+    [
+        ("CPU", "cpu"), ("CPU_Mapped", "cpu"), ("CPU_REPACK", "cpu"), ("AMX", "cpu"),
+        ("BLAS", "cpu"), ("CUDA0", "cuda0"), ("CUDA12", "cuda12"), ("CUDA_Host", "cpu"),
+        ("ROCm1", "rocm1"), ("ROCm_Host", "cpu"), ("Vulkan0", "vulkan0"), ("SYCL0", "sycl0"),
+        ("MTL0", "metal0"), ("MTL0_Mapped", "metal0"), ("Metal", "metal0"), ("cuda1", "cuda1"),
+    ],
+)  # fmt: skip
+def test_places_are_known_by_the_names_that_llama_cpp_gives_them(place: str, device: str):
+    assert device_at(place) == device
+    assert kind_of(device) == device.rstrip("0123456789")
+
+
+def test_a_device_that_nobody_knows_is_the_cpu():
+    assert kind_of("tpu0") == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("fields", "placement"),
+    [
+        ({"n_gpu_layers": 0}, "cpu"),
+        ({"n_gpu_layers": 9}, "mixed"),
+        ({"n_gpu_layers": 33}, "cuda"),
+        ({"n_gpu_layers": 33, "n_cpu_moe": 1}, "mixed"),
+        ({"n_gpu_layers": 0, "n_cpu_moe": 9}, "cpu"),
+    ],
+)
+def test_layers_are_on_one_kind_of_device_or_on_several(fields: dict[str, int], placement: str):
+    box = machine(64, gpu(48), gpu(48))
+    assert placement_of(split_model(mixtral(), config(**fields), box)) == placement
 
 
 def test_the_first_layers_stay_on_the_cpu():

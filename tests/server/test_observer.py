@@ -11,13 +11,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from fakes.facts import GB, entry, gpu, machine
+from fakes.facts import GB, MIXTRAL, entry, gpu, machine, quant
 from fakes.fake_gateway import FAKE_WORKER, fake_model
 from fakes.mlm_serve import DEMO_MODEL
 from fakes.real_worker import working
 
 from mlm.engine.messages import Buffer, Finished, Generate, JsonFormat, SamplingParams
 from mlm.gguf.reader import read_metadata
+from mlm.planning.calibration import calibrate
 from mlm.planning.memory import plan_memory
 from mlm.planning.runtime import plan_runtime
 from mlm.planning.shape import shape_from_catalog, shape_from_metadata
@@ -27,7 +28,7 @@ from mlm.server import observer
 from mlm.server.answers import Answers
 from mlm.server.cache import ResponseCache
 from mlm.server.model import Premises, ServedModel, worker_config
-from mlm.server.observer import Observer, place_kind
+from mlm.server.observer import Observer
 from mlm.server.pool import Pool, PoolOptions
 from mlm.stats.types import Observation
 from mlm.units import MIB
@@ -121,18 +122,6 @@ def test_what_is_on_a_gpu_is_told_from_what_is_not():
     assert found["cpu", "compute"][1] == 20 * MIB
 
 
-@pytest.mark.parametrize(
-    ("place", "kind"),
-    [
-        ("CPU", "cpu"), ("CPU_Mapped", "cpu"), ("AMX", "cpu"), ("CUDA0", "cuda"),
-        ("CUDA_Host", "cpu"), ("ROCm1", "rocm"), ("ROCm_Host", "cpu"), ("Vulkan0", "vulkan"),
-        ("SYCL0", "sycl"), ("MTL0", "metal"), ("MTL0_Mapped", "metal"), ("BLAS", "cpu"),
-    ],
-)  # fmt: skip
-def test_places_are_known_by_the_names_that_llama_cpp_gives_them(place: str, kind: str):
-    assert place_kind(place) == kind
-
-
 def test_speeds_are_compared_with_what_was_predicted_for_as_many_tokens():
     model = llama_8b()
     noted = observe(
@@ -158,6 +147,21 @@ def test_a_model_that_is_partly_on_a_gpu_is_mixed():
             )
         )
         assert {one.device for one in noted} == {kind}
+
+
+def test_what_was_learnt_of_experts_on_the_cpu_is_used_where_they_are_there_again():
+    made = entry("mixtral", quant("Q4_K_M", 26_441_533_376), architecture=MIXTRAL,
+                 params=46_703_000_000, params_active=12_900_000_000)  # fmt: skip
+    model, shape = llama_8b(gpu(24), layers=33), shape_from_catalog(made, made.quants[0])
+    assert model.premises is not None
+    config = replace(model.config, n_cpu_moe=20)
+    model = replace(model, config=config, premises=replace(model.premises, shape=shape))
+    noted = observe(lambda w: w.note_answer(model, ReadyWorker(), finished(), "bench"))
+    assert {one.device for one in noted} == {"mixed"}
+    known = calibrate(noted)
+    arguments = shape, config, model.premises.hardware
+    plain, corrected = predict_speed(*arguments)[0], predict_speed(*arguments, calibration=known)[0]
+    assert plain != corrected
 
 
 @pytest.mark.parametrize(
