@@ -114,6 +114,7 @@ class Generate(Message, frozen=True):
     stop: list[str] = []
     tenant: str = ""
     cache_prompt: bool = True
+    deterministic: bool = False  # the same text whatever runs beside it; slower
     echo: bool = False
 
 

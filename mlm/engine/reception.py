@@ -71,7 +71,8 @@ class Reception(Desk[Generate, Request]):
             form=form,
             markers=self._vocabulary.markers(markers_of(form)),
             tenant=generate.tenant,
-            reuses_prefix=generate.cache_prompt,
+            reuses_prefix=generate.cache_prompt and not generate.deterministic,
+            is_deterministic=generate.deterministic,
             received_s=received_s,
         )
 

@@ -56,7 +56,8 @@ class Request:
     form: AnswerForm = field(default_factory=AnswerForm)
     markers: Mapping[int, bytes] = field(default_factory=dict)  # control tokens to spell out
     tenant: str = ""
-    reuses_prefix: bool = True
+    reuses_prefix: bool = True  # uses what others computed, and leaves what it computed to them
+    is_deterministic: bool = False  # computed in batches of its own, in equal chunks
     received_s: float = 0.0
     admitted_s: float | None = None
     first_token_s: float | None = None

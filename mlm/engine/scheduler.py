@@ -14,7 +14,7 @@ from mlm.engine.messages import Failed, Finished, FinishReason, Message, Step, T
 from mlm.engine.pace import Pace
 from mlm.engine.request import Request, SamplingError
 from mlm.engine.slots import Slot, choose_slot
-from mlm.engine.step import plan_step
+from mlm.engine.step import plan_alone, plan_step
 
 
 class Scheduler:
@@ -79,6 +79,8 @@ class Scheduler:
             started = self._clock()
             self._compute(parts)
             self._pace.note(prefill, decoding, self._clock() - started)
+        for part in plan_alone(self._slots, self._computer):
+            self._compute([part])
         self._send()
 
     def _admit(self) -> None:

@@ -40,6 +40,11 @@ class Slot:
         return self.request is not None and self.request.n_generated > 0 and self.n_todo == 1
 
     @property
+    def is_deterministic(self) -> bool:
+        """Whether its request is computed in batches of its own."""
+        return self.request is not None and self.request.is_deterministic
+
+    @property
     def is_prefilling(self) -> bool:
         """Whether a prompt (or, after a failure, prompt and answer) is still being computed."""
         return self.request is not None and not self.is_decoding

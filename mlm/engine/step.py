@@ -6,14 +6,19 @@ from mlm.engine.computer import Computer, Part
 from mlm.engine.pace import Pace
 from mlm.engine.slots import Slot
 
+# Of the prompt of a deterministic request. Always the same, whatever runs beside it; so small that
+# it does not hold up running streams for long.
+FIXED_CHUNK = 64
+
 
 def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Part]:
-    """Return the next batch, in ascending order of ``seq_id``.
+    """Return the batch that all requests share, in ascending order of ``seq_id``.
 
     One token for every running answer; the rest of the room goes to prompts, first come, first
     served: beside running answers as much as `Pace` allows, otherwise up to ``n_ubatch``, so that
     a cancel is noticed soon.
     """
+    slots = [slot for slot in slots if not slot.is_deterministic]
     decoding = [slot for slot in slots if slot.is_decoding]
     room = pace.choose_chunk() if decoding else computer.n_ubatch
     room = min(room, computer.n_batch - len(decoding))
@@ -24,6 +29,15 @@ def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Par
             parts.append(_take(slot, room))
             room -= len(parts[-1].tokens)
     return sorted(parts, key=lambda part: part.seq_id)
+
+
+def plan_alone(slots: Sequence[Slot], computer: Computer) -> list[Part]:
+    """Return the parts of deterministic requests, each of which is a batch of its own.
+
+    The last bits of a result depend on what else is in the batch, and on how long it is.
+    """
+    chunk = min(FIXED_CHUNK, computer.n_ubatch)
+    return [_take(slot, chunk) for slot in slots if slot.is_deterministic]
 
 
 def _take(slot: Slot, limit: int) -> Part:

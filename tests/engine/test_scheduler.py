@@ -288,6 +288,32 @@ def test_a_sampler_without_a_choice_ends_only_its_own_request():
     assert office.text(1) == "abc"
 
 
+def test_a_deterministic_request_is_computed_the_same_way_whatever_runs_beside_it():
+    def batches_of(office: Office, seq_id: int) -> list[tuple[int, int]]:
+        batches = [b for b in office.llama.batches if any(p.seq_id == seq_id for p in b)]
+        assert all(len(batch) == 1 for batch in batches)
+        return [(batch[0].start, len(batch[0].tokens)) for batch in batches]
+
+    alone = Office()
+    alone.submit(1, 150, "abc", deterministic=True)
+    alone.run()
+
+    busy = Office()
+    for number in (5, 6):
+        busy.submit(number, 150, "a" * 40)
+    for _ in range(4):
+        busy.scheduler.step()
+    busy.submit(1, 150, "abc", deterministic=True)
+    busy.submit(7, 150, "a" * 40)
+    busy.run()
+
+    assert busy.text(1) == alone.text(1) == "abc"
+    assert busy.ending(1).cached_tokens == 0
+    assert batches_of(busy, 2) == batches_of(alone, 0) == [
+        (0, 64), (64, 64), (128, 22), (150, 1), (151, 1), (152, 1),
+    ]  # fmt: skip
+
+
 def test_steps_that_only_decode_take_what_decoding_takes():
     office = Office()
     office.submit(1, 8, "abc")

@@ -106,7 +106,8 @@ class Office:
     ) -> Request:
         """Submit a request; ``prompt`` is its tokens, or how many distinct ones.
 
-        ``more``: ``max_new`` tokens, ``stop`` strings, ``tenant``, ``reuse`` of prefixes.
+        ``more``: ``max_new`` tokens, ``stop`` strings, ``tenant``, ``reuse`` of prefixes,
+        ``deterministic``.
         """
         tokens = list(range(10_000, 10_000 + prompt)) if isinstance(prompt, int) else list(prompt)
         spoken = [ord(letter) for letter in says] if isinstance(says, str) else says
@@ -118,7 +119,8 @@ class Office:
             sampler,
             text=AnswerText(more.get("stop", ())),
             tenant=more.get("tenant", ""),
-            reuses_prefix=more.get("reuse", True),
+            reuses_prefix=more.get("reuse", True) and not more.get("deterministic", False),
+            is_deterministic=more.get("deterministic", False),
             received_s=self.llama.clock(),
         )
         self.scheduler.submit(request)
