@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 import pytest
 from fakes.real_worker import CONFIG, ask, request, working
-from fakes.tiny_layers import SLIDING_WINDOW
 from fakes.tiny_models import CHAT_TEMPLATE, write_tiny_model
 
 from mlm.engine.messages import Accepted, Failed, Finished, TokenOut
@@ -71,28 +70,6 @@ def test_experts_that_stay_in_main_memory_change_no_answer(tiny_model: TinyModel
     assert kept == plain != ""
     assert "tensor overrides to CPU" in kept_log  # llama.cpp says so of the first that matches
     assert "tensor overrides" not in plain_log
-
-
-@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gemma2", "mamba"])
-def test_a_reused_prefix_changes_nothing_but_the_work(architecture: str, tiny_model: TinyModel):
-    """Also where the KV cache has lost its old part, and where it cannot go back."""
-    first = "hello world " * 2 * SLIDING_WINDOW
-
-    async def story():
-        async with working(tiny_model(architecture), n_parallel=1, **EXACT) as worker:
-            turn = await ask(worker, first, max_tokens=20)
-            turns = [first + turn.text + " and you", first + " the system"]
-            warm = [await ask(worker, text, max_tokens=20) for text in turns]
-            cold = [await ask(worker, text, max_tokens=20, cache_prompt=False) for text in turns]
-        return warm, cold
-
-    warm, cold = asyncio.run(story())
-    assert [answer.text for answer in warm] == [answer.text for answer in cold]
-    assert [answer.ending.cached_tokens for answer in cold] == [0, 0]
-    if architecture in ("llama", "qwen2"):
-        assert all(answer.ending.cached_tokens > 100 for answer in warm)
-    if architecture == "mamba":
-        assert warm[1].ending.cached_tokens == 0
 
 
 @pytest.mark.parametrize("kv_unified", [False, True])

@@ -122,12 +122,9 @@ def _add_qwen3(weights: Weights) -> None:
 
 
 def _add_qwen3moe(weights: Weights) -> None:
-    _describe_attention(weights.writer)
-    _describe_experts(weights.writer)
+    _add_mixtral(weights)
     for layer in _layers():
-        _add_attention(weights, layer)
         _add_head_norms(weights, layer)
-        _add_experts(weights, layer)
 
 
 def _add_gemma2(weights: Weights) -> None:

@@ -26,7 +26,8 @@ CHAT_TEMPLATE = (
 )
 
 _NORMAL, _UNKNOWN, _CONTROL, _BYTE = 1, 2, 3, 6  # llama_token_type
-_WORDS = ("the", "and", "you", "is", "of", "to", "system", "user", "assistant", "hello", "world")
+_LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
+WORDS = ("the", "and", "you", "is", "of", "to", "system", "user", "assistant", "hello", "world")
 
 
 def write_tiny_model(
@@ -72,13 +73,15 @@ def _ordinary_tokens() -> list[tuple[str, int]]:
     tokens += [(f"<0x{byte:02X}>", _BYTE) for byte in range(256)]
     letters = [chr(code) for code in range(33, 127)] + ["\u2581", "é", "\u4f60", "\u597d"]
     tokens += [(letter, _NORMAL) for letter in letters]
-    tokens += [("\u2581" + word, _NORMAL) for word in _WORDS]
-    for word in _WORDS:  # SentencePiece joins pairs, so every step on the way must be a token
+    tokens += [("\u2581" + word, _NORMAL) for word in WORDS]
+    for word in WORDS:  # SentencePiece joins pairs, so every step on the way must be a token
         tokens += [(f"\u2581{word[:n]}", _NORMAL) for n in range(1, len(word))]
     return list(dict.fromkeys(tokens))
 
 
 FIRST_CONTROL_TOKEN = len(_ordinary_tokens())
+# Tokens that stay themselves when their text is read again: no two of them join.
+LETTERS = {text: token for token, (text, _) in enumerate(_ordinary_tokens()) if text in _LETTERS}
 
 
 def _add_vocabulary(writer: gguf.GGUFWriter, control_tokens: Sequence[str]) -> int:
@@ -100,7 +103,7 @@ def _add_word_pieces(writer: gguf.GGUFWriter) -> int:
     """Add the vocabulary of an encoder, of letters and words, and return its size."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
-    tokens = [*special, *("\u2581" + text for text in (*letters, *_WORDS)), *letters]
+    tokens = [*special, *("\u2581" + text for text in (*letters, *WORDS)), *letters]
     writer.add_tokenizer_model("bert")
     writer.add_token_list(tokens)
     writer.add_token_types([_CONTROL] * len(special) + [_NORMAL] * (len(tokens) - len(special)))
