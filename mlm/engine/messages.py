@@ -43,7 +43,8 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     """How to choose the next token. The defaults are those of llama.cpp's own server.
 
     They suit small quantized models better than sampling from the whole vocabulary. Values that
-    switch a sampler off: ``top_k=0``, ``top_p=1``, ``min_p=0``, ``repeat_penalty=1``.
+    switch a sampler off: ``top_k=0``, ``top_p=1``, ``min_p=0``, ``repeat_penalty=1``,
+    ``top_n_sigma=-1``, ``dynatemp_range=0``.
     """
 
     temperature: float = 0.8  # 0 = greedy
@@ -69,6 +70,10 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     grammar: str | None = None  # GBNF
     ignore_eos: bool = False
     min_tokens: int = 0
+    top_n_sigma: float = -1.0
+    dynatemp_range: float = 0.0  # the temperature moves so far up and down with the entropy
+    dynatemp_exponent: float = 1.0
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")  # repetition ends at these
 
 
 class JsonFormat(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -100,7 +105,7 @@ class AnswerForm(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Generate(Message, frozen=True):
-    """A request for text. Exactly one of ``messages`` and ``prompt`` is given."""
+    """A request for text. Exactly one of ``messages``, ``prompt``, ``prompt_tokens`` is given."""
 
     request_id: int
     messages: list[dict[str, object]] | None = None  # OpenAI's chat messages, unchanged
@@ -116,6 +121,9 @@ class Generate(Message, frozen=True):
     cache_prompt: bool = True
     deterministic: bool = False  # the same text whatever runs beside it; slower
     echo: bool = False
+    prompt_tokens: list[int] | None = None  # as they are, nothing added
+    logprobs: int | None = None  # so many of the likeliest tokens for each; None = nothing at all
+    deterministic: bool = False  # computed apart from others, so that they change nothing
 
 
 class Cancel(Message, frozen=True):
@@ -187,12 +195,36 @@ class Accepted(Message, frozen=True):
     form: AnswerForm = AnswerForm()
 
 
+class TokenProb(msgspec.Struct, frozen=True, array_like=True):
+    """A token that could come next, and the natural logarithm of its probability."""
+
+    token: int
+    spelling: bytes
+    logprob: float
+
+
+class ChosenToken(msgspec.Struct, frozen=True, array_like=True):
+    """A token of an answer. What it added is the answer's text from ``start`` to ``end``.
+
+    The two are equal for the first bytes of a character that the next token completes.
+    """
+
+    chosen: TokenProb
+    likeliest: list[TokenProb]
+    start: int  # in characters
+    end: int
+
+
 class TokenOut(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Text that became final in this step: whole characters, never part of a stop string."""
+    """Text that became final in this step: whole characters, never part of a stop string.
+
+    If the request wants ``logprobs``, they come with the first of the text of their token.
+    """
 
     request_id: int
     text: str
     n_tokens: int = 1  # tokens decoded since the last TokenOut of this request
+    logprobs: list[ChosenToken] = []
 
 
 class Step(Message, frozen=True):

@@ -268,7 +268,8 @@ class _Mailbox:
         last = self._events[-1] if len(self._events) >= _UNMERGED else None
         if isinstance(last, TokenOut) and isinstance(event, TokenOut):
             n_tokens = last.n_tokens + event.n_tokens
-            event = TokenOut(event.request_id, last.text + event.text, n_tokens)
+            logprobs = [*last.logprobs, *event.logprobs]
+            event = TokenOut(event.request_id, last.text + event.text, n_tokens, logprobs)
             self._events.pop()
         self._events.append(event)
         self._arrived.set()

@@ -7,6 +7,7 @@ from mlm.engine.desk import Desk, Refusal
 from mlm.engine.dialect import CALL_ID_MARK, markers_of, read_dialect
 from mlm.engine.llama.context import Context
 from mlm.engine.llama.model import Model
+from mlm.engine.logprobs import Logprobs
 from mlm.engine.messages import (
     Accepted,
     AnswerForm,
@@ -53,21 +54,25 @@ class Reception(Desk[Generate, Request]):
 
     def _announce(self, request: Request, generate: Generate) -> None:
         self._send(Accepted(request.request_id, request.prompt_tokens, request.form))
-        if generate.echo and generate.prompt:
-            self._send(Step([TokenOut(request.request_id, generate.prompt, 0)]))
+        if generate.echo:
+            prompt = generate.prompt
+            text = self._spell(request.tokens) if prompt is None else prompt
+            self._send(Step([TokenOut(request.request_id, text, 0)]))
 
     def _prepare(self, generate: Generate, received_s: float) -> Request:
         if not self._generates:
             raise Refusal("invalid_request_error", "this model makes embeddings, not text")
-        text, stops, form = self._read_prompt(generate)
-        tokens = self._tokenize(text)
+        tokens, stops, form = self._read_prompt(generate)
         room = self._n_ctx_slot - len(tokens)
+        sampler, logprobs = self._make_sampler(generate, tokens, form), None
+        if generate.logprobs is not None:
+            logprobs = sampler.logprobs = Logprobs(generate.logprobs, self._vocabulary.spelling)
         return Request(
             request_id=generate.request_id,
             tokens=tokens,
             max_new_tokens=room if generate.max_tokens is None else min(generate.max_tokens, room),
-            sampler=self._make_sampler(generate, tokens, form),
-            text=AnswerText([*generate.stop, *stops]),
+            sampler=sampler,
+            text=AnswerText([*generate.stop, *stops], logprobs),
             form=form,
             markers=self._vocabulary.markers(markers_of(form)),
             tenant=generate.tenant,
@@ -76,12 +81,15 @@ class Reception(Desk[Generate, Request]):
             received_s=received_s,
         )
 
-    def _read_prompt(self, generate: Generate) -> tuple[str, tuple[str, ...], AnswerForm]:
-        """Return the text to continue, the stop strings of its form, and the answer's form."""
-        if (generate.messages is None) == (generate.prompt is None):
-            raise Refusal("invalid_request_error", "give either messages or a prompt")
+    def _read_prompt(self, generate: Generate) -> tuple[list[int], tuple[str, ...], AnswerForm]:
+        """Return the tokens to continue, the stop strings of their form, and the answer's form."""
+        given = (generate.messages, generate.prompt, generate.prompt_tokens)
+        if sum(prompt is not None for prompt in given) != 1:
+            raise Refusal("invalid_request_error", "give messages, a prompt, or its tokens")
+        if generate.prompt_tokens is not None:
+            return self._check_tokens(generate.prompt_tokens), (), AnswerForm()
         if generate.prompt is not None:
-            return generate.prompt, (), AnswerForm()
+            return self._tokenize(generate.prompt), (), AnswerForm()
         assert generate.messages is not None
         messages, tools = generate.messages, generate.tools
         if tools or has_tools(messages):
@@ -93,18 +101,31 @@ class Reception(Desk[Generate, Request]):
         if self._vocabulary.adds_bos and self._vocabulary.bos_text:
             text = text.removeprefix(self._vocabulary.bos_text)  # tokenising adds it
         form = self._dialect.form_of(text, with_tools=bool(generate.tools))
-        return text, self._template_stops, form
+        return self._tokenize(text), self._template_stops, form
+
+    def _check_tokens(self, tokens: list[int]) -> list[int]:
+        n_tokens = self._vocabulary.n_tokens
+        unknown = next((token for token in tokens if not 0 <= token < n_tokens), None)
+        if unknown is not None:
+            reason = f"there is no token {unknown}; this model has {n_tokens}"
+            raise Refusal("invalid_request_error", reason, param="prompt")
+        return self._fit(tokens)
 
     def _tokenize(self, text: str) -> list[int]:
         n_bytes = len(text.encode())
         if n_bytes > self._max_prompt_bytes:  # so long that counting its tokens is a waste
             self._refuse_length(n_bytes * self._n_ctx_slot // self._max_prompt_bytes)
-        tokens = self._vocabulary.tokenize(text)
+        return self._fit(self._vocabulary.tokenize(text))
+
+    def _fit(self, tokens: list[int]) -> list[int]:
         if not tokens:
             raise Refusal("invalid_request_error", "the prompt is empty")
         if len(tokens) >= self._n_ctx_slot:
             self._refuse_length(len(tokens))
         return tokens
+
+    def _spell(self, tokens: list[int]) -> str:
+        return b"".join(map(self._vocabulary.spelling, tokens)).decode("utf-8", "replace")
 
     def _refuse_length(self, n_tokens: int) -> None:
         raise Refusal(

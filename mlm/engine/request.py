@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mlm.engine.detokenize import Utf8Stream
-from mlm.engine.messages import AnswerForm
+from mlm.engine.logprobs import Logprobs
+from mlm.engine.messages import AnswerForm, ChosenToken
 from mlm.engine.stop import StopStrings
 
 
@@ -26,9 +27,10 @@ class SamplingError(Exception):
 class AnswerText:
     """Tokens of one answer to text that may be sent: whole characters, no stop string."""
 
-    def __init__(self, stops: Iterable[str] = ()) -> None:
+    def __init__(self, stops: Iterable[str] = (), logprobs: Logprobs | None = None) -> None:
         self._characters = Utf8Stream()
         self._stops = StopStrings(stops)
+        self._logprobs = logprobs
 
     @property
     def is_stopped(self) -> bool:
@@ -37,11 +39,18 @@ class AnswerText:
 
     def push(self, piece: bytes) -> str:
         """Return the text that is safe to send after one more token."""
-        return self._stops.push(self._characters.push(piece))
+        characters = self._characters.push(piece)
+        if self._logprobs is not None:
+            self._logprobs.place(piece, len(characters))
+        return self._stops.push(characters)
 
     def flush(self) -> str:
         """Return the rest, when the answer has ended without a stop string."""
         return self._stops.push(self._characters.flush()) + self._stops.flush()
+
+    def take_logprobs(self, text: str) -> list[ChosenToken]:
+        """Return what is to be told with ``text``, which is sent now, if that is wanted."""
+        return self._logprobs.take(len(text)) if self._logprobs is not None else []
 
 
 @dataclass(slots=True)

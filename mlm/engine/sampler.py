@@ -7,6 +7,7 @@ from mlm.engine.constraint import Constraint
 from mlm.engine.llama.context import Context
 from mlm.engine.llama.samplers import Candidates, Grammar, SamplerChain
 from mlm.engine.llama.vocabulary import Vocabulary
+from mlm.engine.logprobs import Logprobs
 from mlm.engine.messages import AnswerForm, SamplingParams
 from mlm.engine.request import SamplingError
 from mlm.engine.sampling import check_ranges, forbids_end, plan_stages, remembered_tokens
@@ -48,6 +49,7 @@ class Sampler:
         # Tokens until the ban on ending, the first stage, is lifted; 0 = never.
         lifted = forbids_end(params) and not params.ignore_eos
         self._n_banned = params.min_tokens if lifted else 0
+        self.logprobs: Logprobs | None = None  # told of each choice, if somebody wants to know
 
     def hold_to(self, constraint: Constraint, form: AnswerForm) -> None:
         """Allow only what ``constraint`` allows.
@@ -81,6 +83,8 @@ class Sampler:
             self._n_banned -= 1
             if self._n_banned == 0:
                 self._chain.drop_first()
+        if self.logprobs is not None:
+            self.logprobs.note(context.logits(row), token)
         return token
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from mlm.engine.messages import SamplingParams
@@ -11,7 +11,9 @@ Stage = tuple[str, tuple[Any, ...]]  # a sampler's name in llama.cpp, and its ar
 
 _INT_MAX = 2**31 - 1
 _MIROSTAT_V1_TOKENS = 100  # how many tokens the paper's estimate looks at (llama.cpp's default)
-_DRY_BREAKERS = ("\n", ":", '"', "*")  # llama.cpp's default: repetition does not run across these
+MAX_BREAKERS, MAX_BREAKER_BYTES = 16, 40  # each is looked for in the whole vocabulary; cut at 40
+# llama.cpp's typical sampling computes with NaN when a candidate has no probability at all.
+_ALMOST_NOTHING = 1e-30
 # Allow-list: what llama.cpp computes sensibly with. Beyond these it may divide by zero, allocate
 # by the gigabyte, or abort.
 _RANGES: dict[str, tuple[float, float]] = {
@@ -34,6 +36,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "mirostat_tau": (0, 100),
     "mirostat_eta": (0, 10),
     "min_tokens": (0, _INT_MAX),
+    "top_n_sigma": (-1, 100),
+    "dynatemp_range": (0, 100),
+    "dynatemp_exponent": (0, 100),
 }
 
 
@@ -52,6 +57,23 @@ def check_ranges(params: SamplingParams, n_vocab: int) -> None:
             raise ValueError(f"logit_bias: there is no token {token}; this model has {n_vocab}")
         if not math.isfinite(bias):
             raise ValueError(f"logit_bias of token {token} must be a finite number")
+    check_breakers(params.dry_sequence_breakers)
+
+
+def check_breakers(breakers: Sequence[str]) -> None:
+    """Return if llama.cpp can look for ``breakers`` as they are.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    sizes = [len(text.encode("utf-8", "replace")) for text in breakers]
+    if len(sizes) > MAX_BREAKERS or not all(0 < size <= MAX_BREAKER_BYTES for size in sizes):
+        raise ValueError(
+            f"dry_sequence_breakers must be at most {MAX_BREAKERS} strings "
+            f"of 1 to {MAX_BREAKER_BYTES} bytes"
+        )
+    if any("\0" in text for text in breakers):
+        raise ValueError("dry_sequence_breakers hold a NUL, where llama.cpp would stop reading")
 
 
 def plan_stages(
@@ -125,7 +147,7 @@ def _penalties(params: SamplingParams, n_ctx_slot: int) -> list[Stage]:
     if params.dry_multiplier:
         last_n = _span(params.dry_penalty_last_n, n_ctx_slot)
         numbers = (params.dry_multiplier, params.dry_base, params.dry_allowed_length, last_n)
-        stages.append(("dry", (*numbers, _DRY_BREAKERS)))
+        stages.append(("dry", (*numbers, params.dry_sequence_breakers)))
     return stages
 
 
@@ -133,9 +155,12 @@ def _filters(params: SamplingParams, seed: int) -> list[Stage]:
     """Return the samplers that narrow the choice; each keeps at least one token."""
     is_greedy = params.temperature == 0  # then those that always keep the likeliest do nothing
     stages: list[Stage] = []
+    if params.top_n_sigma > 0 and not is_greedy:
+        stages.append(("top_n_sigma", (params.top_n_sigma,)))
     if params.top_k > 0 and not is_greedy:
         stages.append(("top_k", (params.top_k,)))
     if params.typical_p < 1:
+        stages.append(("min_p", (_ALMOST_NOTHING, 1)))
         stages.append(("typical", (params.typical_p, 1)))
     if params.top_p < 1 and not is_greedy:
         stages.append(("top_p", (params.top_p, 1)))
@@ -149,6 +174,9 @@ def _filters(params: SamplingParams, seed: int) -> list[Stage]:
 def _choice(params: SamplingParams, seed: int) -> list[Stage]:
     if params.temperature == 0:
         return [("greedy", ())]
+    if params.dynatemp_range > 0:
+        span = (params.dynatemp_range, params.dynatemp_exponent)
+        return [("temp_ext", (params.temperature, *span)), ("dist", (seed,))]
     return [("temp", (params.temperature,)), ("dist", (seed,))]
 
 

@@ -181,7 +181,8 @@ class Scheduler:
 
     def _say(self, request: Request, text: str) -> None:
         if text:
-            self._tokens.append(TokenOut(request.request_id, text, request.n_unsent))
+            logprobs = request.text.take_logprobs(text)
+            self._tokens.append(TokenOut(request.request_id, text, request.n_unsent, logprobs))
             request.n_unsent = 0
 
     def _finish(self, slot: Slot, reason: FinishReason) -> None:

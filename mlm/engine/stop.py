@@ -6,7 +6,8 @@ from collections.abc import Iterable
 class StopStrings:
     """Passes text through until it contains a stop string.
 
-    Text that might be the beginning of one is held back until the next text decides.
+    Text that might be the beginning of one is held back until the next text decides. Of several
+    stop strings the one that is complete first counts, and of those the longest.
     """
 
     def __init__(self, stops: Iterable[str]) -> None:
@@ -19,10 +20,12 @@ class StopStrings:
         if self.matched or not self._stops:
             return "" if self.matched else text
         text = self._held + text
-        starts = [start for stop in self._stops if (start := text.find(stop)) >= 0]
-        if starts:
+        found = [
+            (text.find(stop) + len(stop), text.find(stop)) for stop in self._stops if stop in text
+        ]
+        if found:  # the one that is complete first, wherever tokens cut the text
             self.matched, self._held = True, ""
-            return text[: min(starts)]
+            return text[: min(found)[1]]
         held = max(_overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]

@@ -8,6 +8,7 @@ from mlm.engine.sampling import check_ranges, choose_seed, plan_stages, remember
 EVERYTHING = SamplingParams(
     temperature=0.7, top_k=40, top_p=0.9, min_p=0.05, typical_p=0.9, repeat_penalty=1.1,
     dry_multiplier=0.8, xtc_probability=0.5, logit_bias={5: 2.0}, min_tokens=3, seed=1,
+    top_n_sigma=1.5, dynatemp_range=0.3,
 )  # fmt: skip
 
 
@@ -29,8 +30,8 @@ def test_what_is_switched_off_is_not_in_the_chain():
 
 def test_the_order_is_llama_cpps():
     assert [name for name, _ in stages(EVERYTHING)] == [
-        "logit_bias", "logit_bias", "penalties", "dry", "top_k", "typical", "top_p", "min_p",
-        "xtc", "temp", "dist",
+        "logit_bias", "logit_bias", "penalties", "dry", "top_n_sigma", "top_k", "min_p", "typical",
+        "top_p", "min_p", "xtc", "temp_ext", "dist",
     ]  # fmt: skip
 
 
@@ -56,6 +57,18 @@ def test_looking_back_forever_means_the_whole_slot():
     assert remembered_tokens(SamplingParams(), 100) == 0
 
 
+def test_a_temperature_that_moves_has_its_span_and_shape():
+    moving = SamplingParams(dynatemp_range=0.5, dynatemp_exponent=2, seed=5)
+    assert stages(moving)[-2:] == [("temp_ext", (0.8, 0.5, 2)), ("dist", (5,))]
+    assert stages(SamplingParams(temperature=0, dynatemp_range=0.5)) == [("greedy", ())]
+
+
+def test_repetition_ends_at_the_breakers_that_were_asked_for():
+    dry = SamplingParams(dry_multiplier=1, dry_sequence_breakers=("|", "é"))
+    assert stages(dry)[0][1][-1] == ("|", "é")
+    assert stages(SamplingParams(dry_multiplier=1))[0][1][-1] == ("\n", ":", '"', "*")
+
+
 def test_every_seed_is_kept_and_none_means_random_to_llama_cpp():
     assert choose_seed(42) == 42
     assert all(0 <= choose_seed(seed) < 2**32 - 1 for seed in (None, -1, 2**32 - 1, 2**63, 0))
@@ -75,10 +88,16 @@ def test_every_seed_is_kept_and_none_means_random_to_llama_cpp():
         SamplingParams(logit_bias={-1: 1.0}),
         SamplingParams(logit_bias={50: 1.0}),
         SamplingParams(logit_bias={1: math.nan}),
+        SamplingParams(top_n_sigma=-2),
+        SamplingParams(dynatemp_exponent=math.nan),
+        SamplingParams(dry_sequence_breakers=("x",) * 17),
+        SamplingParams(dry_sequence_breakers=("é" * 21,)),
+        SamplingParams(dry_sequence_breakers=("",)),
+        SamplingParams(dry_sequence_breakers=("a\0b",)),
     ],
 )
 def test_a_parameter_out_of_range_is_refused_by_name(params: SamplingParams):
-    with pytest.raises(ValueError, match=r"between|there is no token|finite"):
+    with pytest.raises(ValueError, match=r"between|there is no token|finite|at most 16|NUL"):
         check_ranges(params, n_vocab=50)
 
 

@@ -1,4 +1,8 @@
+from itertools import pairwise
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mlm.engine.stop import StopStrings
 
@@ -36,6 +40,35 @@ def test_a_stop_string_that_overlaps_itself_is_found():
 
 def test_the_earliest_of_several_stop_strings_wins():
     assert feed(["world", "lo"], ["hello world"])[0] == "hel"
+
+
+def test_the_stop_string_that_is_complete_first_wins_also_within_a_longer_one():
+    assert feed(["abcd", "bc"], ["abcd"])[0] == feed(["abcd", "bc"], list("abcd"))[0] == "a"
+
+
+def test_of_stop_strings_that_end_together_the_longest_wins():
+    assert feed(["cd", "abcd"], ["abcd"])[0] == feed(["cd", "abcd"], list("abcd"))[0] == ""
+
+
+@given(
+    st.text("ab", max_size=30),
+    st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3),
+    st.lists(st.integers(0, 30), max_size=8),
+)
+def test_however_tokens_cut_a_text_it_ends_at_the_same_place(
+    text: str, stops: list[str], cuts: list[int]
+):
+    pieces = [text[a:b] for a, b in pairwise([0, *sorted(cuts), len(text)])]
+    whole, sent, matched = feed(stops, pieces)
+    assert whole == feed(stops, [text])[0]
+    assert matched == any(stop in text for stop in stops)
+    assert text.startswith(whole) and not any(stop in whole for stop in stops)
+    for end in range(len(sent)):  # what has been sent is never taken back, nor ends in a stop
+        so_far, seen = "".join(sent[:end]), "".join(pieces[:end])
+        assert whole.startswith(so_far)
+        if not any(stop in seen for stop in stops):
+            held = seen.removeprefix(so_far)
+            assert not held or any(stop.startswith(held) for stop in stops)
 
 
 def test_after_the_end_nothing_more_comes():

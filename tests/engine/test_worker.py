@@ -145,6 +145,7 @@ def test_sampling_parameters_reach_llama_cpp(tiny_model: TinyModel):
         "temperature": 0.8, "top_k": 20, "top_p": 0.9, "min_p": 0.01, "typical_p": 0.95,
         "repeat_penalty": 1.2, "frequency_penalty": 0.1, "presence_penalty": 0.1,
         "dry_multiplier": 0.8, "xtc_probability": 0.5, "logit_bias": {300: -5.0}, "min_tokens": 9,
+        "top_n_sigma": 2.0, "dynatemp_range": 0.4, "dry_sequence_breakers": ("é", "x"),
     }  # fmt: skip
 
     async def story():
@@ -161,6 +162,20 @@ def test_sampling_parameters_reach_llama_cpp(tiny_model: TinyModel):
             assert bad.ending.code == "invalid_request_error" and "top_p" in bad.ending.message
 
     asyncio.run(story())
+
+
+def test_a_forbidden_token_does_not_make_typical_sampling_another_kind(tiny_model: TinyModel):
+    one = {"typical_p": 0.01, "top_k": 0, "temperature": 1.0, "max_tokens": 1, "seed": 1}
+
+    async def story():
+        async with working(tiny_model("llama")) as worker:
+            typical = await ask(worker, "hello", **one)
+            banned = await ask(worker, "hello", **one, ignore_eos=True)
+            likeliest = await ask(worker, "hello", max_tokens=1, ignore_eos=True)
+        return typical.text, banned.text, likeliest.text
+
+    typical, banned, likeliest = asyncio.run(story())
+    assert banned == typical != likeliest
 
 
 def test_min_tokens_delays_the_end_and_ignore_eos_forbids_it(demo_model: Path):
