@@ -69,11 +69,10 @@ def check_breakers(breakers: Sequence[str]) -> None:
     sizes = [len(text.encode("utf-8", "replace")) for text in breakers]
     if len(sizes) > MAX_BREAKERS or not all(0 < size <= MAX_BREAKER_BYTES for size in sizes):
         raise ValueError(
-            f"dry_sequence_breakers must be at most {MAX_BREAKERS} strings "
-            f"of 1 to {MAX_BREAKER_BYTES} bytes"
+            f"there may be {MAX_BREAKERS} sequence breakers of 1 to {MAX_BREAKER_BYTES} bytes"
         )
     if any("\0" in text for text in breakers):
-        raise ValueError("dry_sequence_breakers hold a NUL, where llama.cpp would stop reading")
+        raise ValueError("a sequence breaker holds a NUL, where llama.cpp would stop reading")
 
 
 def plan_stages(

@@ -54,10 +54,14 @@ def test_every_sampling_field_reaches_the_engine():
         "grammar": 'root ::= "a"',
         "ignore_eos": True,
         "min_tokens": 4,
+        "top_n_sigma": 1.5,
+        "dynatemp_range": 0.5,
+        "dynatemp_exponent": 2.0,
+        "dry_sequence_breakers": ["|", "é"],
     }
     assert set(fields) == set(SamplingParams.__struct_fields__)
     request = chat(**fields)
-    wanted = fields | {"logit_bias": {42: -100.0}}
+    wanted = fields | {"logit_bias": {42: -100.0}, "dry_sequence_breakers": ("|", "é")}
     assert request.generate.sampling == SamplingParams(**wanted)
     assert request.ignored == ()
 
@@ -105,7 +109,24 @@ def test_null_means_not_given():
         ("logit_bias", {"1": 101}),
         ("logit_bias", {"1": "a"}),
         ("logit_bias", {str(i): 1 for i in range(1025)}),
-        ("logit_bias", []),
+        ("logit_bias", "42"),
+        ("logit_bias", [42]),
+        ("logit_bias", [[42]]),
+        ("logit_bias", [["hello", 1]]),
+        ("logit_bias", [[True, 1]]),
+        ("logit_bias", [[-1, 1]]),
+        ("logit_bias", [[1, True]]),
+        ("logit_bias", {"1": None}),
+        ("top_n_sigma", -1.5),
+        ("dynatemp_range", 3),
+        ("dynatemp_exponent", -1),
+        ("dry_sequence_breakers", "x"),
+        ("dry_sequence_breakers", [1]),
+        ("dry_sequence_breakers", [""]),
+        ("dry_sequence_breakers", ["x"] * 17),
+        ("dry_sequence_breakers", ["é" * 21]),
+        ("dry_sequence_breakers", ["a\0"]),
+        ("deterministic", "yes"),
         ("grammar", "x" * 70_000),
         ("grammar", 5),
         ("logprobs", True),
@@ -130,6 +151,16 @@ def test_a_known_field_out_of_range_is_refused_and_named(field: str, value: obje
         chat(**{field: value})
     assert caught.value.status == 400
     assert caught.value.param == field
+    assert f"'{field}" in caught.value.message
+
+
+def test_a_number_out_of_range_is_told_the_range():
+    for fields, range_ in (
+        ({"temperature": 9}, "from 0 to 2"),
+        ({"top_k": -1}, "from 0 to 214748"),
+    ):
+        with pytest.raises(ApiError, match=range_):
+            chat(**fields)
 
 
 def test_stream_options_are_checked():
@@ -211,6 +242,17 @@ def test_tools_are_fine_when_they_must_not_be_used():
 )
 def test_any_seed_becomes_one_that_llama_cpp_takes_literally(given: int, used: int | None):
     assert chat(seed=given).generate.sampling.seed == used
+
+
+def test_biases_may_come_as_llama_cpp_has_them():
+    given = chat(logit_bias=[[42, 1.5], ["7", -2], [9, False]]).generate.sampling.logit_bias
+    assert given == {42: 1.5, 7: -2.0, 9: -100.0}
+    assert chat(logit_bias={"9": False}).generate.sampling.logit_bias == {9: -100.0}
+
+
+def test_a_deterministic_answer_is_asked_of_the_engine():
+    assert chat(deterministic=True).generate.deterministic
+    assert not chat().generate.deterministic
 
 
 def test_the_newer_name_of_the_length_limit_wins():
