@@ -123,7 +123,6 @@ class Generate(Message, frozen=True):
     echo: bool = False
     prompt_tokens: list[int] | None = None  # as they are, nothing added
     logprobs: int | None = None  # so many of the likeliest tokens for each; None = nothing at all
-    deterministic: bool = False  # computed apart from others, so that they change nothing
 
 
 class Cancel(Message, frozen=True):
