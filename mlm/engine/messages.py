@@ -179,11 +179,36 @@ class LoadFailed(Message, frozen=True):
     remedy: str | None = None  # what to type next
 
 
+# Bounds of the classes in `Work.steps`, in seconds: a step of exactly a bound is still below it.
+STEP_BOUNDS_S = tuple(0.001 * 2**power for power in range(15))  # 1 ms, 2 ms … 16.4 s
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What a worker has done since its model was loaded.
+
+    Sums that only grow: whoever misses some of them loses nothing, and the difference of two is
+    what happened between them. Times are seconds.
+    """
+
+    steps: list[int]  # by how long they took, see `STEP_BOUNDS_S`; the last class has no bound
+    step_s: float  # in steps, and of that …
+    computing_s: float  # … in llama.cpp's computation
+    choosing_s: float  # … in choosing tokens; the rest is the worker's own work
+    idle_s: float  # with nothing to do
+    sequences: int  # that steps computed a part of: divided by steps, how full a batch was
+    prefill_tokens: int  # of prompts, computed
+    decode_tokens: int  # of answers, computed
+    reused_tokens: int  # of prompts, not computed because they were there
+    admitted: int  # requests that were given a slot
+    queue_s: float  # that they had waited for it, from their arrival
+
+
 class Alive(Message, frozen=True):
-    """Heartbeat."""
+    """Heartbeat, with what has been done since the model was loaded."""
 
     n_active: int
     n_waiting: int
+    work: Work | None = None  # None until then
 
 
 class Accepted(Message, frozen=True):

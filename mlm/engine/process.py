@@ -17,6 +17,7 @@ from mlm.engine.extra import require_engine
 from mlm.engine.frames import FrameDecoder, FrameError, encode_frame
 from mlm.engine.messages import (
     Accepted,
+    Alive,
     Cancel,
     Failed,
     Finished,
@@ -72,6 +73,7 @@ class Worker:
         self._log_path = log_path
         self._loaded: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         self._requests: dict[int, _Mailbox] = {}
+        self._last_sign: Alive | None = None
         self._hung = False
         self._death: WorkerDied | None = None
         self._dead = asyncio.Event()
@@ -128,6 +130,11 @@ class Worker:
     def alive(self) -> bool:
         """Whether it can still take requests, as far as is known now."""
         return self._death is None
+
+    @property
+    def last_sign(self) -> Alive | None:
+        """What it last said of itself, about a second ago; None when it has said nothing yet."""
+        return self._last_sign
 
     @property
     def busy(self) -> bool:
@@ -205,15 +212,14 @@ class Worker:
             await self._bury()
 
     def _receive(self, message: FromWorker) -> None:
-        """Pass a message on. `Alive` needs nothing: that it came was the message."""
+        """Pass a message on."""
         match message:
             case Step():
-                for token in message.tokens:
-                    if mailbox := self._requests.get(token.request_id):
-                        mailbox.put(token)
+                self._deliver(message.tokens)
             case Accepted() | Finished() | Failed():
-                if mailbox := self._requests.get(message.request_id):
-                    mailbox.put(message)
+                self._deliver([message])
+            case Alive():
+                self._last_sign = message
             case Loading():
                 if self._on_progress is not None:
                     self._on_progress(message.progress)
@@ -221,6 +227,11 @@ class Worker:
                 self._loaded.set_result(message)
             case LoadFailed():
                 self._fail_load(message.message, remedy=message.remedy)
+
+    def _deliver(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if mailbox := self._requests.get(event.request_id):
+                mailbox.put(event)
 
     def _fail_load(self, message: str, *, remedy: str | None) -> None:
         if not self._loaded.done():

@@ -11,6 +11,7 @@ from typing import Any
 
 from mlm.engine.computer import NO_ROOM, Computer, Part, Speller
 from mlm.engine.messages import Failed, Finished, FinishReason, Message, Step, TokenOut
+from mlm.engine.meter import Meter
 from mlm.engine.pace import Pace
 from mlm.engine.request import Request, SamplingError
 from mlm.engine.slots import Slot, choose_slot
@@ -34,6 +35,7 @@ class Scheduler:
         self._slots = [Slot(seq_id) for seq_id in range(computer.n_slots)]
         self._waiting: deque[Request] = deque()
         self._pace = Pace()
+        self.meter = Meter(clock)
         self._tokens: list[TokenOut] = []  # what this step sends
         self._endings: list[Message] = []  # and what follows it
         self.choosing: tuple[int, float] | None = None  # request whose token is chosen, since when
@@ -71,17 +73,19 @@ class Scheduler:
 
     def step(self) -> None:
         """Move every active request forward once and send what came of it."""
+        began = self._clock()
         self._admit()
         parts = plan_step(self._slots, self._computer, self._pace)
+        decoding = sum(self._slots[part.seq_id].is_decoding for part in parts)
+        prefill = sum(len(part.tokens) for part in parts) - decoding
         if parts:
-            decoding = sum(self._slots[part.seq_id].is_decoding for part in parts)
-            prefill = sum(len(part.tokens) for part in parts) - decoding
             started = self._clock()
             self._compute(parts)
             self._pace.note(prefill, decoding, self._clock() - started)
         for part in plan_alone(self._slots, self._computer):
             self._compute([part])
         self._send()
+        self.meter.note_step(self._clock() - began, prefill, decoding, len(parts))
 
     def _admit(self) -> None:
         while self._waiting:
@@ -97,10 +101,13 @@ class Scheduler:
             slot.tokens, slot.n_held = list(request.tokens), keep
             request.cached_tokens = keep
             request.admitted_s = self._clock()
+            self.meter.note_admission(request.admitted_s - request.received_s, keep)
 
     def _compute(self, parts: Sequence[Part]) -> None:
         """Compute a batch and take its tokens; when that fails, find out whose fault it is."""
+        started = self._clock()
         code = self._computer.decode(parts)
+        self.meter.note_computing(self._clock() - started)
         if code == 0:
             for part in parts:
                 self._slots[part.seq_id].n_held = part.start + len(part.tokens)
@@ -152,15 +159,21 @@ class Scheduler:
             if slot.request.max_new_tokens == 0:
                 self._finish(slot, "length")
                 continue
-            self.choosing = (slot.request.request_id, self._clock())
             try:
-                token = slot.request.sampler.sample(self._computer, row)
+                token = self._choose(slot.request, row)
             except SamplingError as error:
                 self._fail(slot, "invalid_request_error", str(error))
             else:
                 self._append(slot, slot.request, token)
-            finally:
-                self.choosing = None
+
+    def _choose(self, request: Request, row: int) -> int:
+        started = self._clock()
+        self.choosing = (request.request_id, started)
+        try:
+            return request.sampler.sample(self._computer, row)
+        finally:
+            self.choosing = None
+            self.meter.note_choosing(self._clock() - started)
 
     def _append(self, slot: Slot, request: Request, token: int) -> None:
         """Take one more token into an answer, and end the answer if that is its last."""

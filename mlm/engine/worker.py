@@ -120,12 +120,14 @@ class _Worker:
         scheduler = self._scheduler
         assert scheduler is not None
         while True:
+            scheduler.meter.rest()
             while scheduler.is_idle or not self._inbox.empty():
                 item = self._inbox.get()
                 if isinstance(item, Cancel):
                     scheduler.cancel(item.request_id)
                 else:
                     scheduler.submit(item)
+            scheduler.meter.wake()
             scheduler.step()
 
     def _read(self) -> None:
@@ -148,13 +150,17 @@ class _Worker:
 
     def _beat(self) -> None:
         while True:
-            scheduler, reception = self._scheduler, self._reception
-            n_active = scheduler.n_active if scheduler else 0
-            waiting = (scheduler.n_waiting if scheduler else 0) + self._inbox.qsize()
-            self._send(Alive(n_active, waiting + (reception.n_waiting if reception else 0)))
-            if scheduler and scheduler.choosing:
-                self._end_endless_choice(*scheduler.choosing)
+            self._send(self._describe_work())
+            if self._scheduler and self._scheduler.choosing:
+                self._end_endless_choice(*self._scheduler.choosing)
             time.sleep(HEARTBEAT_S)
+
+    def _describe_work(self) -> Alive:
+        scheduler, reception = self._scheduler, self._reception
+        if scheduler is None or reception is None:
+            return Alive(n_active=0, n_waiting=0)
+        n_waiting = scheduler.n_waiting + self._inbox.qsize() + reception.n_waiting
+        return Alive(scheduler.n_active, n_waiting, scheduler.meter.read())
 
     def _end_endless_choice(self, request_id: int, started: float) -> None:
         """Blame the request that keeps all others waiting, so that nobody repeats it, and exit."""

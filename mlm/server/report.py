@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 import mlm
-from mlm.engine.messages import Ready
+from mlm.engine.messages import STEP_BOUNDS_S, Ready
+from mlm.engine.process import Worker
 from mlm.server.errors import ApiError
 from mlm.server.model import worker_config
 from mlm.server.resident import Resident
@@ -62,7 +63,10 @@ class Report:
                 "models": models,
                 "response_cache": await services.cache.count() | summarise_cache(requests),
                 "system": self._system(),
-                "resident": [describe(resident) for resident in services.pool.residents],
+                "resident": [
+                    describe(resident) | {"work": _describe_work(resident.worker)}
+                    for resident in services.pool.residents
+                ],
             }
         )
 
@@ -112,6 +116,14 @@ def describe(resident: Resident) -> dict[str, Any]:
         "crashes": resident.crashes,
         "trouble": resident.setbacks.reason or None,
     }
+
+
+def _describe_work(worker: Worker | None) -> dict[str, Any] | None:
+    """Return what a worker has done since it loaded its model, as of its last heartbeat."""
+    if worker is None or worker.last_sign is None or worker.last_sign.work is None:
+        return None
+    figures: dict[str, Any] = msgspec.to_builtins(worker.last_sign.work)
+    return figures | {"step_bounds_s": STEP_BOUNDS_S}
 
 
 def _meta(ready: Ready) -> dict[str, Any]:

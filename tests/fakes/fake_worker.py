@@ -37,6 +37,7 @@ from mlm.engine.messages import (
     TokenOut,
     ToWorker,
 )
+from mlm.engine.meter import Meter
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class FakeWorker:
         self._reader, self._writer = reader, writer
         self._requests: dict[int, asyncio.Task[None]] = {}
         self._model = Model()
+        self._meter = Meter()
 
     async def run(self) -> None:
         """Serve until told to stop, or until the gateway is gone."""
@@ -139,8 +141,8 @@ class FakeWorker:
 
     async def _beat(self) -> None:
         while True:
+            self.send(Alive(len(self._requests), n_waiting=0, work=self._meter.read()))
             await asyncio.sleep(1)
-            self.send(Alive(n_active=len(self._requests), n_waiting=0))
 
     async def _answer(self, request: Generate) -> None:
         wish = read_wish(request)
@@ -167,6 +169,7 @@ class FakeWorker:
                         await asyncio.sleep(3600)
                     token = TokenOut(request_id=request.request_id, text=text)
                     self.send(Step(tokens=[token]))
+                    self._meter.note_step(wish.pace, prefill=0, decode=1, sequences=1)
                     await asyncio.sleep(wish.pace)
             cut = request.max_tokens is not None and sent + 1 == request.max_tokens
             self._finish(request, wish, "length" if cut else "stop", sent + 1)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 from fakes.fake_server import FakeServer
+from fakes.processes import wait_until
 
 Diary = Callable[[], list[str]]
 
@@ -230,6 +231,17 @@ def test_stats_count_what_was_asked(server: FakeServer):
     document = server.stats()
     assert document["schema"] == "mlm.stats/1"
     assert set(document) >= {"since", "models", "response_cache", "system", "resident"}
+
+
+def test_stats_show_what_the_worker_has_done(server: FakeServer):
+    def decoded() -> int:
+        return int(server.resident()["work"]["decode_tokens"])
+
+    before = decoded()
+    server.chat("n=4 worked")
+    wait_until(lambda: decoded() >= before + 4)  # it comes with the next heartbeat
+    work = server.resident()["work"]
+    assert len(work["steps"]) == len(work["step_bounds_s"]) + 1
 
 
 def test_many_clients_at_once_all_get_their_own_answer(server: FakeServer):
