@@ -113,7 +113,10 @@ def _traits(results: Sequence[Result]) -> "np.ndarray":
     ]
     return np.array(
         [
-            [time_on_accelerator(r.part, r.shape, r.config, r.n_past, probe)[0] for probe in probes]
+            [
+                time_on_accelerator(r.part, r.shape, r.config, r.n_past, probe)[0].total
+                for probe in probes
+            ]
             for r in results
         ]
     )

@@ -1,12 +1,13 @@
-"""How well decode speeds are predicted on this machine, before and after one run of each model.
+"""How well decode speeds are predicted on this machine, before and after one bench of each model.
 
     PYTHONPATH=. python scripts/check_speeds_here.py [--one-core] FOLDER [N_PAST …]
 
 Makes the models of bench_models.py in FOLDER, measures memory and arithmetic as `mlm plan` does,
 and decodes with the engine, one token after the other, with so many tokens in the context (128,
-1024 and 4096). The contexts take turns, so that other work on the machine hits all of them alike;
-a speed is that of the middle step. Then every figure is predicted again with the run at the
-shortest context as the only one in the ledger: of the same model, and of another one.
+1024 and 4096), and with as many as the prompts of `mlm bench` have. The contexts take turns, so
+that other work on the machine hits all of them alike; a speed is that of the middle step. Then
+every figure is predicted again with runs in the ledger: the shortest prompt of a bench, or the
+whole bench, of the same model or of another one.
 
 On a machine that is busy with other things, ``--one-core`` uses one thread and counts only the time
 that it was given.
@@ -33,11 +34,12 @@ from mlm.hardware.cached import cached_hardware
 from mlm.hardware.types import Hardware
 from mlm.planning.calibration import NOTHING_KNOWN, Calibration, calibrate
 from mlm.planning.shape import shape_from_metadata
-from mlm.planning.speed import predict_speed
+from mlm.planning.speed import predict_speed, time_token
 from mlm.planning.types import ModelShape, RuntimeConfig
 from mlm.stats.types import Observation
 
 N_PASTS = (128, 1024, 4096)
+BENCH_N_PASTS = (80, 300, 1070)  # in the middle of the answers to its prompts
 _SECONDS = 20.0  # of decoding, per model
 _TURN = 5  # steps with one context before it is the next one's turn
 _CHUNK = 512
@@ -66,15 +68,19 @@ def main(arguments: list[str]) -> None:
         hardware = _measure_machine(Path(cache))
     if one_core:
         hardware = replace(hardware, cpu=replace(hardware.cpu, usable_cores=1))
-    subjects = [_measure_model(name, path, hardware, n_pasts) for name, path in paths.items()]
-    runs = {s.name: calibrate([_observe(s, hardware)]) for s in subjects}
-    print(f"{'model':14}{'n_past':>7}{'measured':>10}{'best':>8}{'predicted':>11}"
-          f"{'after own run':>19}{'after another':>19}")  # fmt: skip
+    measured = tuple(sorted({*n_pasts, *BENCH_N_PASTS}))
+    subjects = [_measure_model(name, path, hardware, measured) for name, path in paths.items()]
+    short = {s.name: calibrate(_observe(s, hardware, BENCH_N_PASTS[:1])) for s in subjects}
+    bench = {s.name: calibrate(_observe(s, hardware, BENCH_N_PASTS)) for s in subjects}
+    columns = ("predicted", "own short run", "of another", "own bench", "of another")
+    print(f"{'model':14}{'n_past':>7}{'measured':>10}{'best':>8}"
+          + "".join(f"{column:>17}" for column in columns))  # fmt: skip
     for index, subject in enumerate(subjects):
-        other = subjects[index - 1].name
+        names = (subject.name, subjects[index - 1].name)
         _show_prefill(subject, hardware, max(n_pasts))
-        for n_past in n_pasts:
-            _show(subject, hardware, n_past, (runs[subject.name], runs[other]))
+        for n_past in measured:
+            known = [runs[name] for runs in (short, bench) for name in names]
+            _show(subject, hardware, n_past, [NOTHING_KNOWN, *known])
     print("load average", *(f"{load:.1f}" for load in os.getloadavg()))
 
 
@@ -120,33 +126,35 @@ def _measure_model(name: str, path: Path, hardware: Hardware, n_pasts: tuple[int
     )
 
 
-def _observe(subject: Subject, hardware: Hardware) -> Observation:
-    """Return what the ledger would hold after a bench with the shortest context."""
-    n_past = min(subject.decode_tps)
-    predicted = predict_speed(subject.shape, subject.config, hardware, n_past=n_past)[0].mid
-    return Observation(
-        at=time.time(), machine=hardware.fingerprint, engine="this", model=subject.name,
-        architecture=subject.shape.architecture, quant=subject.shape.quant, device="cpu",
-        quantity="decode_tps", predicted=predicted, actual=subject.decode_tps[n_past],
-        n_past=n_past, n_threads=subject.config.n_threads, source="bench",
-    )  # fmt: skip
+def _observe(subject: Subject, hardware: Hardware, n_pasts: tuple[int, ...]) -> list[Observation]:
+    """Return what the ledger would hold after a bench with these contexts."""
+    found = []
+    for n_past in n_pasts:
+        decode, _ = time_token(subject.shape, subject.config, hardware, n_past=n_past)
+        found.append(Observation(
+            at=time.time(), machine=hardware.fingerprint, engine="this", model=subject.name,
+            architecture=subject.shape.architecture, quant=subject.shape.quant, device="cpu",
+            quantity="decode_tps", predicted=1 / decode.total, actual=subject.decode_tps[n_past],
+            n_past=n_past, attention_share=decode.attention_share,
+            n_threads=subject.config.n_threads, source="bench",
+        ))  # fmt: skip
+    return found
 
 
 def _show(
-    subject: Subject, hardware: Hardware, n_past: int, runs: tuple[Calibration, Calibration]
+    subject: Subject, hardware: Hardware, n_past: int, calibrations: list[Calibration]
 ) -> None:
     actual = subject.decode_tps[n_past]
     figures = []
-    for calibration in (NOTHING_KNOWN, *runs):
+    for calibration in calibrations:
         speed, _ = predict_speed(
             subject.shape, subject.config, hardware, n_past=n_past, calibration=calibration,
             model=subject.name,
         )  # fmt: skip
         mark = " " if speed.low <= actual <= speed.high else "!"
         figures.append(f"{speed.mid:.1f} ({speed.mid / actual - 1:+.0%}){mark}")
-    first, *rest = figures
     print(f"{subject.name:14}{n_past:7}{actual:10.1f}{subject.best_tps[n_past]:8.1f}"
-          f"{first:>17}" + "".join(f"{figure:>17}" for figure in rest))  # fmt: skip
+          + "".join(f"{figure:>17}" for figure in figures))  # fmt: skip
 
 
 def _show_prefill(subject: Subject, hardware: Hardware, n_prompt: int) -> None:

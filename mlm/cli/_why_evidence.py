@@ -99,9 +99,11 @@ def gather(
     from mlm.hardware.strain import read_gpu_strain, read_strain
     from mlm.planning.speed import TYPICAL_TOKENS, predict_speed
     from mlm.stats.ledger import read_ledger
+    from mlm.stats.types import variant_name
 
     observations = read_ledger(session.settings.home.ledger_db, hardware.fingerprint)
-    measured = find_measured(observations, subject.model_id) or _from_answers(resident)
+    names = {subject.model_id, variant_name(subject.model_id, subject.shape.quant)}
+    measured = find_measured(observations, names) or _from_answers(resident)
     config = _config_of(session, subject, hardware, resident)
     n_past = measured.n_past if measured is not None else TYPICAL_TOKENS
     evidence = Evidence(
@@ -128,9 +130,9 @@ def gather(
     )
 
 
-def find_measured(observations: "list[Observation]", model_id: str) -> Measured | None:
-    """Return the speed of the last answers of a model."""
-    own = [one for one in observations if one.model == model_id]
+def find_measured(observations: "list[Observation]", names: set[str]) -> Measured | None:
+    """Return the speed of the last answers of a model, by whichever of its names it was served."""
+    own = [one for one in observations if not names.isdisjoint((one.model, one.variant))]
     decode = [one for one in own if one.quantity == "decode_tps"][-_LATEST:]
     prefill = [one for one in own if one.quantity == "prefill_tps"][-_LATEST:]
     if not decode:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from mlm.hardware.types import Arithmetic, Hardware
 from mlm.planning.placement import Part
-from mlm.planning.traffic import elements, seen_tokens, used_share
+from mlm.planning.traffic import Seconds, elements, seen_tokens, used_share
 from mlm.planning.types import ModelShape, RuntimeConfig
 
 _GB = 1_000_000_000
@@ -43,8 +43,8 @@ _USUAL = "Q4_K"
 
 def time_on_cpu(
     part: Part, shape: ModelShape, config: RuntimeConfig, hardware: Hardware, n_past: int
-) -> tuple[float, float]:
-    """Return the seconds for one token of (decode, prefill), with ``n_past`` tokens before it."""
+) -> tuple[Seconds, Seconds]:
+    """Return the time for one token of (decode, prefill), with ``n_past`` tokens before it."""
     known = hardware.arithmetic or _assume(hardware)
     layers = [
         (weight, count * used_share(weight, shape))
@@ -57,14 +57,17 @@ def time_on_cpu(
     attending = _attention_s(part, shape, config, known, n_past)
     cores = _cores(config.n_threads, known)
     waiting = part.n_layer * _STEPS_PER_LAYER * known.step_s
-    decode_s = max(computing / cores, fetching) + attending / cores + waiting
+    decode = Seconds(max(computing / cores, fetching) + waiting, attending / cores)
     # Of a prompt only the last token needs the output.
     products = sum(elements(w) * n / _rate(known.multiplying, w.type_name) for w, n in layers)
-    for block, count in part.layers:
-        seen = seen_tokens(block, shape, config, n_past) if block.k else 0
-        rate = _ATTENTION_PREFILL * _rate(known.multiplying, "F32")
-        products += count * seen * 2 * shape.n_q / rate
-    return decode_s, products / _cores(config.n_threads_batch, known)
+    rate = _ATTENTION_PREFILL * _rate(known.multiplying, "F32")
+    scores = sum(
+        count * seen_tokens(block, shape, config, n_past) * 2 * shape.n_q / rate
+        for block, count in part.layers
+        if block.k
+    )
+    cores = _cores(config.n_threads_batch, known)
+    return decode, Seconds(products / cores, scores / cores)
 
 
 def _cores(n_threads: int, known: Arithmetic) -> float:

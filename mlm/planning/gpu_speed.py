@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mlm.hardware.types import Accelerator, AcceleratorKind
 from mlm.planning.placement import Part
-from mlm.planning.traffic import cache_bytes, elements, seen_tokens, used_share
+from mlm.planning.traffic import Seconds, cache_bytes, elements, seen_tokens, used_share
 from mlm.planning.types import ModelShape, RuntimeConfig
 
 _GB = 1_000_000_000
@@ -57,15 +57,15 @@ def time_on_accelerator(
     config: RuntimeConfig,
     n_past: int,
     engine: Engine | None = None,
-) -> tuple[float, float]:
-    """Return the seconds for one token of (decode, prefill), with ``n_past`` tokens before it."""
+) -> tuple[Seconds, Seconds]:
+    """Return the time for one token of (decode, prefill), with ``n_past`` tokens before it."""
     accelerator = part.device.accelerator
     assert accelerator is not None
     engine = engine or ENGINES[accelerator.kind]
     peak = accelerator.bandwidth_bytes_per_s or engine.typical_bandwidth
     usable = _share(accelerator) * peak / (1 + peak / _HALF_USED_BYTES_PER_S)
-    seconds = _cache_bytes(part, shape, config, n_past) / engine.cache_efficiency / usable
-    products = attending = 0.0
+    reading = _cache_bytes(part, shape, config, n_past) / engine.cache_efficiency / usable
+    seconds = products = attending = 0.0
     for weights, count in part.weights():
         for weight in weights:
             used = count * used_share(weight, shape)
@@ -81,8 +81,9 @@ def time_on_accelerator(
         seen = seen_tokens(block, shape, config, n_past) if block.k else 0
         attending += count * seen * 2 * shape.n_q
     rate = _share(accelerator) * peak * engine.products_per_byte
-    filling = products / (_MOE_PREFILL if shape.n_expert else 1.0) + attending / _ATTENTION_PREFILL
-    return seconds, filling / rate
+    products /= _MOE_PREFILL if shape.n_expert else 1.0
+    filling = Seconds(products / rate, attending / _ATTENTION_PREFILL / rate)
+    return Seconds(seconds, reading), filling
 
 
 def _share(accelerator: Accelerator) -> float:

@@ -54,7 +54,7 @@ def recommend(
         else:
             suited.append(entry)
     # The most promising first: then most models need not be planned at all.
-    haste = _haste(calibration)
+    haste = calibration.fastest()
     promises = {entry.model_id: _promise(entry, hardware, wish, haste) for entry in suited}
     suited.sort(key=lambda entry: -promises[entry.model_id])
     best: list[Recommendation] = []
@@ -79,14 +79,6 @@ def recommend(
 def _promise(entry: CatalogEntry, hardware: Hardware, wish: Wish, haste: float) -> float:
     """Return a score that no quantization of the model can exceed."""
     return max(most_score(entry, quant, wish.use, hardware, haste) for quant in entry.quants)
-
-
-def _haste(calibration: Calibration) -> float:
-    """Return how many times as fast as predicted anything has been here."""
-    of_devices = ((key, each.factor) for key, each in calibration.of_devices.items())
-    of_models = ((key, each.factor) for (key, _), each in calibration.of_models.items())
-    speeds = [f for (_, what), f in (*of_devices, *of_models) if what == "decode_tps"]
-    return max([1.0, *speeds])
 
 
 def _behind(found: Recommendation, rank: int, first: Recommendation) -> Rejection:

@@ -8,11 +8,13 @@ takes its time for its layers, one device after the other. `mlm.planning.cpu_spe
 from collections.abc import Iterable
 
 from mlm.hardware.types import Hardware
-from mlm.planning.calibration import NOTHING_KNOWN, Calibration, Correction, variant_name
+from mlm.planning.calibration import NOTHING_KNOWN, Calibration, Correction
 from mlm.planning.cpu_speed import time_on_cpu
 from mlm.planning.gpu_speed import time_on_accelerator
 from mlm.planning.placement import Part, placement_of, split_model
+from mlm.planning.traffic import Seconds
 from mlm.planning.types import ModelShape, RuntimeConfig, SpeedInterval
+from mlm.stats.types import Quantity, variant_name
 
 TYPICAL_TOKENS = 1024  # in the context, where nobody says how many
 # Of the published results nine of ten lie in the first, which is for accelerators whose bandwidth
@@ -20,7 +22,7 @@ TYPICAL_TOKENS = 1024  # in the context, where nobody says how many
 # a virtual machine, where long contexts came out slower than predicted. The third is for a CPU of
 # which only the bandwidth is known, the last for what had to be assumed altogether.
 _KNOWN, _MEASURED, _HALF_KNOWN, _ASSUMED = (0.75, 1.25), (0.65, 1.2), (0.6, 1.4), (0.4, 2.0)
-_LEAST_S = 1e-9  # a header may describe a model with nothing to compute
+_LEAST = Seconds(1e-9, 0.0)  # a header may describe a model with nothing to compute
 _PREFILL = (0.45, 1.9)  # as wide as published results are; they depend on builds more than decoding
 
 
@@ -40,24 +42,49 @@ def predict_speed(
     or others, the figures are corrected and the intervals narrower. For an encoder only prefill
     means something; its decode figure is the same.
     """
-    parts = [part for part in split_model(shape, config, hardware) if part.n_layer or part.output]
-    decode_s = prefill_s = 0.0
+    parts = _parts_in_use(shape, config, hardware)
+    decode_time, prefill_time = _add_up(parts, shape, config, hardware, n_past)
+    kind = placement_of(parts)
+    name = None if model is None else variant_name(model, shape.quant)
+
+    def judge(quantity: Quantity, time: Seconds, certainty: tuple[float, float]) -> SpeedInterval:
+        correction = calibration.find(kind, quantity, name, time.attention_share)
+        return _correct(_interval(1 / time.total, *certainty), correction)
+
+    prefill = judge("prefill_tps", prefill_time, _PREFILL)
+    if shape.is_encoder:
+        return prefill, prefill
+    certainty = _certainty(parts, hardware) if shape.is_known else _ASSUMED
+    return judge("decode_tps", decode_time, certainty), prefill
+
+
+def time_token(
+    shape: ModelShape, config: RuntimeConfig, hardware: Hardware, *, n_past: int
+) -> tuple[Seconds, Seconds]:
+    """Return the time that is predicted for one token of (decode, prefill), uncorrected."""
+    parts = _parts_in_use(shape, config, hardware)
+    return _add_up(parts, shape, config, hardware, n_past)
+
+
+def _parts_in_use(shape: ModelShape, config: RuntimeConfig, hardware: Hardware) -> list[Part]:
+    return [part for part in split_model(shape, config, hardware) if part.n_layer or part.output]
+
+
+def _add_up(
+    parts: Iterable[Part],
+    shape: ModelShape,
+    config: RuntimeConfig,
+    hardware: Hardware,
+    n_past: int,
+) -> tuple[Seconds, Seconds]:
+    decode = prefill = _LEAST
     for part in parts:
         if part.device.accelerator is None:
             decoding, filling = time_on_cpu(part, shape, config, hardware, n_past)
         else:
             decoding, filling = time_on_accelerator(part, shape, config, n_past)
-        decode_s += decoding
-        prefill_s += filling
-    kind = placement_of(parts)
-    name = None if model is None else variant_name(model, shape.quant)
-    prefill = _interval(1 / max(prefill_s, _LEAST_S), *_PREFILL)
-    prefill = _correct(prefill, calibration.find(kind, "prefill_tps", name))
-    if shape.is_encoder:
-        return prefill, prefill
-    certainty = _certainty(parts, hardware) if shape.is_known else _ASSUMED
-    decode = _interval(1 / max(decode_s, _LEAST_S), *certainty)
-    return _correct(decode, calibration.find(kind, "decode_tps", name)), prefill
+        decode, prefill = decode + decoding, prefill + filling
+    return decode, prefill
 
 
 def _correct(speed: SpeedInterval, correction: Correction | None) -> SpeedInterval:

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from statistics import median
 from typing import get_args
 
-from mlm.planning.calibration import calibrate
+from mlm.planning.calibration import Estimate, calibrate
 from mlm.planning.types import TIGHT_SHARE
 from mlm.stats.summary import percentile
-from mlm.stats.types import DeviceKind, Observation, Quantity
+from mlm.stats.types import SPEEDS, DeviceKind, Observation, Quantity
 
 BUFFERS: tuple[Quantity, ...] = ("weights", "repack", "kv_cache", "compute", "output")
 _MEASURED: tuple[Quantity, ...] = ("rss", "device_memory")
-_SPEEDS: tuple[Quantity, ...] = ("decode_tps", "prefill_tps")
 # What a plan leaves free: off by more, and what "fits" does not. A process may well be smaller than
 # planned, for it does not touch every page that it has reserved.
 MAX_MEMORY_BIAS = 1 - TIGHT_SHARE
@@ -30,12 +29,15 @@ class Record:
     bias: float  # actual / predicted - 1, the median over models
     low: float  # of single observations: one in ten is lower …
     high: float  # … and one in ten is higher
-    correction: float | None  # what later predictions are multiplied with; None: memory is not
+    # What later predictions are multiplied with, as far as the time goes to weights, and as far as
+    # it goes to attention; None: memory is not.
+    correction: float | None
+    attention_correction: float | None
 
     @property
     def is_speed(self) -> bool:
         """Whether it is about tokens per second, not bytes."""
-        return self.quantity in _SPEEDS
+        return self.quantity in SPEEDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +71,18 @@ def sum_up(observations: Iterable[Observation]) -> TrackRecord:
     for device in get_args(DeviceKind):
         for quantity in get_args(Quantity):
             if group := groups.get((device, quantity)):
-                correction = calibration.find(device, quantity) if quantity in _SPEEDS else None
-                records.append(_record(group, correction.factor if correction else None))
+                found = calibration.of_devices[device, quantity] if quantity in SPEEDS else None
+                records.append(_record(group, found))
     memory_bias = _memory_bias(current)
-    n_models = len({one.model for one in current})
+    n_models = len({one.variant for one in current})
     findings = tuple(_findings(records, memory_bias))
     return TrackRecord(engine, n_models, tuple(records), memory_bias, findings)
 
 
-def _record(group: Sequence[Observation], correction: float | None) -> Record:
+def _record(group: Sequence[Observation], found: Estimate | None) -> Record:
     by_model: dict[str, list[float]] = defaultdict(list)
     for one in group:
-        by_model[one.model].append(one.ratio)
+        by_model[one.variant].append(one.ratio)
     ordered = sorted(one.ratio for one in group)
     low, high = percentile(ordered, 10), percentile(ordered, 90)
     assert low is not None
@@ -93,7 +95,8 @@ def _record(group: Sequence[Observation], correction: float | None) -> Record:
         bias=median(median(ratios) for ratios in by_model.values()) - 1,
         low=low - 1,
         high=high - 1,
-        correction=correction,
+        correction=found.at(0.0).factor if found else None,
+        attention_correction=found.at(1.0).factor if found else None,
     )
 
 
@@ -105,7 +108,7 @@ def _memory_bias(observations: Sequence[Observation]) -> float | None:
     latest: dict[str, dict[tuple[DeviceKind, Quantity], Observation]] = defaultdict(dict)
     for one in observations:
         if one.quantity in BUFFERS:
-            latest[one.model][one.device, one.quantity] = one
+            latest[one.variant][one.device, one.quantity] = one
     ratios = [
         sum(one.actual for one in buffers.values()) / sum(one.predicted for one in buffers.values())
         for buffers in latest.values()

@@ -1,7 +1,30 @@
 """What one token needs of a model: which weights, and how much of the KV cache."""
 
+from dataclasses import dataclass
+
 from mlm.gguf.ggml_types import TYPES_BY_NAME
 from mlm.planning.types import Block, ModelShape, RuntimeConfig, Weight
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """The time for one token, in decode or in prefill, and what it goes to."""
+
+    weights: float  # and all else that does not depend on the context
+    attention: float  # over the KV cache
+
+    @property
+    def total(self) -> float:
+        """Both together."""
+        return self.weights + self.attention
+
+    @property
+    def attention_share(self) -> float:
+        """How much of it attention takes, 0 to 1."""
+        return self.attention / self.total if self.total else 0.0
+
+    def __add__(self, other: "Seconds") -> "Seconds":
+        return Seconds(self.weights + other.weights, self.attention + other.attention)
 
 
 def used_share(weight: Weight, shape: ModelShape) -> float:

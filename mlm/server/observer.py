@@ -17,7 +17,7 @@ from mlm.hardware.process_memory import read_gpu_memory, read_peak_rss
 from mlm.hardware.strain import read_cpu_pressure
 from mlm.planning.evidence import MIN_MODEL_BYTES
 from mlm.planning.placement import device_at, kind_of, placement_of, split_model
-from mlm.planning.speed import predict_speed
+from mlm.planning.speed import time_token
 from mlm.server.model import Premises, ServedModel
 from mlm.stats.types import DeviceKind, Observation, Quantity, Source
 
@@ -50,6 +50,7 @@ class _Subject:
         what: tuple[DeviceKind, Quantity],
         figures: tuple[float, float],
         n_past: int | None = None,
+        attention_share: float | None = None,
     ) -> Observation:
         """Return an observation of it; ``figures`` are what was predicted and what came."""
         shape, config = self.premises.shape, self.model.config
@@ -66,6 +67,7 @@ class _Subject:
             predicted=figures[0],
             actual=figures[1],
             n_past=n_past,
+            attention_share=attention_share,
             n_threads=config.n_threads_batch if is_prefill else config.n_threads,
             source=source,
         )
@@ -154,15 +156,12 @@ class Observer:
         bandwidth = premises.hardware.memory_bandwidth_bytes_per_s
         if subject.placement in ("cpu", "mixed") and bandwidth is None:
             return  # a prediction without it is not the one that `mlm plan` makes
-        try:
-            decode, prefill = predict_speed(
-                premises.shape, subject.model.config, premises.hardware, n_past=n_past
-            )
-        except ArithmeticError:  # a model with nothing to compute
-            return
-        predicted = decode if quantity == "decode_tps" else prefill
-        what, figures = (subject.placement, quantity), (predicted.mid, tps)
-        self._note(subject.observe(source, what, figures, n_past))
+        decode, prefill = time_token(
+            premises.shape, subject.model.config, premises.hardware, n_past=n_past
+        )
+        time = decode if quantity == "decode_tps" else prefill
+        what, figures = (subject.placement, quantity), (1 / time.total, tps)
+        self._note(subject.observe(source, what, figures, n_past, time.attention_share))
 
     def _weigh(self, subject: _Subject) -> None:
         """Compare what the whole process takes with the plan, once, now that it has worked."""

@@ -15,18 +15,18 @@ from mlm.stats.database import Schema, Writer
 from mlm.stats.types import DeviceKind, Observation, Quantity, Source
 
 KEEP_S = 365 * 24 * 3600.0  # an engine is hardly older
-# A correction is a median: more of one figure adds nothing, and one busy model must not push out
-# all others. By the order of writing, for a clock may go backwards.
+# A correction is a median: more of one figure adds nothing; one busy model must not push out all
+# others, nor answers a bench. By the order of writing, for a clock may go backwards.
 KEEP_OF_EACH, KEEP_ROWS = 200, 20_000
 
 SCHEMA = Schema(
-    version=1,
+    version=2,
     script="""
     CREATE TABLE IF NOT EXISTS observations (
         at REAL NOT NULL, machine TEXT NOT NULL, engine TEXT NOT NULL, model TEXT NOT NULL,
         architecture TEXT NOT NULL, quant TEXT, device TEXT NOT NULL, quantity TEXT NOT NULL,
-        predicted REAL NOT NULL, actual REAL NOT NULL, n_past INTEGER, n_threads INTEGER,
-        source TEXT NOT NULL
+        predicted REAL NOT NULL, actual REAL NOT NULL, n_past INTEGER, attention_share REAL,
+        n_threads INTEGER, source TEXT NOT NULL
     );
     CREATE INDEX IF NOT EXISTS observations_by_machine ON observations (machine);
     """,
@@ -37,6 +37,7 @@ _KINDS = {
     **dict.fromkeys(("at", "predicted", "actual"), int | float),
     **dict.fromkeys(("engine", "model", "architecture"), str),
     **dict.fromkeys(("n_past", "n_threads"), int | None),
+    "attention_share": int | float | None,
     "quant": str | None,
 }
 _BUSY_S = 0.5  # a plan rather does without than wait for a writer
@@ -89,7 +90,7 @@ def forget_old(connection: sqlite3.Connection, now: float) -> None:
     connection.execute("DELETE FROM observations WHERE at < ?", (now - KEEP_S,))
     connection.execute(
         "DELETE FROM observations WHERE rowid IN (SELECT rowid FROM (SELECT rowid, row_number() "
-        "OVER (PARTITION BY machine, model, device, quantity ORDER BY rowid DESC) AS place "
+        "OVER (PARTITION BY machine, model, device, quantity, source ORDER BY rowid DESC) AS place "
         "FROM observations) WHERE place > ?)",
         (KEEP_OF_EACH,),
     )

@@ -10,6 +10,7 @@ Quantity = Literal[
     # Tokens per second of one request alone.
     "decode_tps", "prefill_tps",
 ]  # fmt: skip
+SPEEDS: tuple[Quantity, ...] = ("decode_tps", "prefill_tps")
 # Of a buffer: where it is. Of all else: where the layers are; "mixed" is partly on the CPU.
 DeviceKind = Literal["cpu", "cuda", "rocm", "metal", "vulkan", "sycl", "mixed"]
 Source = Literal["load", "bench", "serve"]
@@ -46,6 +47,14 @@ class LoadStats:
     actual_bytes: int | None
 
 
+def variant_name(model: str, quant: str | None) -> str:
+    """Return a model's id with its quantization: ``qwen3-8b:Q4_K_M``, served as what it may be."""
+    ending = f":{quant}"
+    if quant is None:
+        return model
+    return model.removesuffix(ending).removesuffix(ending.lower()) + ending
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """One figure that was predicted, and what came of it on this machine.
@@ -64,8 +73,14 @@ class Observation:
     predicted: float  # bytes or tokens per second, like ``actual``
     actual: float
     n_past: int | None  # of speeds: tokens in the context, on average
+    attention_share: float | None  # of speeds: attention's part of the predicted time, 0 to 1
     n_threads: int | None
     source: Source
+
+    @property
+    def variant(self) -> str:
+        """The model with its quantization: the same by whatever name it was served."""
+        return variant_name(self.model, self.quant)
 
     @property
     def ratio(self) -> float:
@@ -74,6 +89,8 @@ class Observation:
 
     @property
     def means_something(self) -> bool:
-        """Whether both figures are numbers above 0, so that they have a ratio."""
+        """Whether both figures are numbers above 0, so that they have a ratio, and the share is
+        one."""
         figures = (self.predicted, self.actual)
-        return all(math.isfinite(figure) and figure > 0 for figure in figures)
+        is_share = 0 <= (self.attention_share or 0) <= 1
+        return is_share and all(math.isfinite(figure) and figure > 0 for figure in figures)

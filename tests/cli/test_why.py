@@ -11,6 +11,7 @@ from fakes.mlm_serve import DEMO_MODEL, mlm_serve
 from fakes.observations import observation
 from fakes.typed import parses
 
+from mlm.cli._why_evidence import find_measured
 from mlm.client import Client
 from mlm.errors import ExitCode
 from mlm.hardware.detect import survey_hardware
@@ -53,6 +54,19 @@ def test_what_was_measured_is_compared_with_what_was_predicted(mlm, home: Path, 
     assert document["measured"]["prefill_tps"] == 300.0
     assert (document["measured"]["n"], document["measured"]["n_past"]) == (2, 300)
     assert "460 tokens/s measured (2 times" in named(document, "speed")["evidence"]
+
+
+def test_a_model_is_known_by_any_name_that_it_was_served_under():
+    runs = [
+        observation(model="qwen3-8b", actual=1.0),
+        observation(model="qwen3-8b:q4_k_m", actual=2.0),
+        observation(model="qwen3-8b:Q4_K_M", actual=3.0),
+        observation(model="qwen3-8b", quant="Q8_0", actual=50.0),
+        observation(model="another", actual=70.0),
+    ]
+    measured = find_measured(runs, {"qwen3-8b:Q4_K_M"})
+    assert measured is not None
+    assert (measured.n, measured.decode_tps) == (3, 2.0)
 
 
 def test_the_text_fits_eighty_columns_but_for_commands(mlm, model: Path):

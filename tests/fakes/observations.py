@@ -17,6 +17,7 @@ def observation(**changes: object) -> Observation:
         "predicted": 20.0,
         "actual": 20.0,
         "n_past": 300,
+        "attention_share": 0.0,
         "n_threads": 2,
         "source": "serve",
     }

@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 from fakes.observations import observation
 
-from mlm.planning.calibration import NOTHING_KNOWN, Calibration, Correction, calibrate, variant_name
-from mlm.stats.types import Observation
+from mlm.planning.calibration import NOTHING_KNOWN, Calibration, Correction, calibrate
+from mlm.stats.types import Observation, variant_name
 
 
 def runs(*actual: float, **changes: object) -> list[Observation]:
@@ -85,6 +86,97 @@ def test_devices_and_quantities_are_corrected_on_their_own():
     assert 0.8 < calibration.find("cpu", "prefill_tps").factor < 0.85
     assert calibration.find("metal", "decode_tps") is None
     assert calibration.find("cpu", "weights") is None
+
+
+# Decode speeds of the models of scripts/bench_models.py with 128, 1024 and 4096 tokens in the
+# context, after the measurements that `mlm plan` makes: what attention was predicted to take of the
+# time, and measured to predicted on a virtual machine with two cores of an EPYC (Zen 3), and on one
+# with two cores of a Xeon (AVX-512; the shares are those of the other machine).
+MACHINES = {
+    "epyc": {
+        "qwen2.5-0.5b": (24.8 / 30.8, 19.6 / 22.1, 11.9 / 11.2),
+        "qwen3-0.6b": (24.4 / 29.8, 12.7 / 13.7, 4.2 / 4.8),
+        "llama-3.2-1b": (15.4 / 16.8, 10.2 / 11.8, 5.0 / 5.8),
+    },
+    "xeon": {
+        "qwen2.5-0.5b": (1.08, 1.14, 1.09),
+        "qwen3-0.6b": (1.25, 1.39, 1.50),
+        "llama-3.2-1b": (1.18, 1.42, 1.60),
+    },
+}
+SHARES = {
+    "qwen2.5-0.5b": (0.056, 0.324, 0.657),
+    "qwen3-0.6b": (0.167, 0.617, 0.865),
+    "llama-3.2-1b": (0.061, 0.340, 0.676),
+}
+CONTEXTS = (128, 1024, 4096)
+
+
+def measured(machine: str, model: str, contexts: tuple[int, ...] = CONTEXTS) -> list[Observation]:
+    """Return what a bench of the model with these contexts left behind."""
+    return [
+        observation(model=model, predicted=1.0, actual=ratio, n_past=n_past, attention_share=share,
+                    source="bench")
+        for ratio, share, n_past in zip(
+            MACHINES[machine][model], SHARES[model], CONTEXTS, strict=True
+        )
+        if n_past in contexts
+    ]  # fmt: skip
+
+
+def errors(machine: str, model: str, known: Calibration) -> list[float]:
+    """Return how far off the corrected speeds of a model are, at each context."""
+    off = []
+    for one in measured(machine, model):
+        correction = known.find("cpu", "decode_tps", one.variant, one.attention_share or 0.0)
+        assert correction is not None
+        off.append(abs(correction.factor / one.actual - 1))
+    return off
+
+
+@pytest.mark.parametrize("model", SHARES)
+@pytest.mark.parametrize("machine", MACHINES)
+def test_after_one_bench_a_model_is_known_at_every_context(machine: str, model: str):
+    assert max(errors(machine, model, calibrate(measured(machine, model)))) < 0.08
+    everything = [one for name in SHARES for one in measured(machine, name)]
+    assert max(errors(machine, model, calibrate(everything))) < 0.08
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_what_others_on_the_machine_were_like_takes_a_third_of_the_error_away(machine: str):
+    before, after = [], []
+    for model in SHARES:
+        others = [one for name in SHARES if name != model for one in measured(machine, name)]
+        before += [abs(1 / ratio - 1) for ratio in MACHINES[machine][model]]
+        after += errors(machine, model, calibrate(others))
+    assert fmean(after) < 0.67 * fmean(before)
+
+
+def test_runs_with_one_context_are_told_from_no_other():
+    known = calibrate(measured("xeon", "llama-3.2-1b", contexts=(128,)))
+    short, long = (known.find("cpu", "decode_tps", None, share) for share in (0.0, 0.9))
+    assert short is not None and long is not None
+    assert long.factor == pytest.approx(short.factor, rel=0.05)
+    assert long.spread > short.spread
+
+
+def test_one_odd_run_with_a_long_context_does_little_harm_to_short_ones():
+    good = [runs(100.0, n_past=n, attention_share=s)[0] for n, s in ((128, 0.1), (1024, 0.5))]
+    odd = runs(50.0, n_past=4096, attention_share=0.8)
+    correction = calibrate(good + odd).find("cpu", "decode_tps", "tiny:Q4_K_M", 0.1)
+    assert correction is not None
+    assert correction.factor == pytest.approx(1.0, abs=0.08)
+
+
+@pytest.mark.parametrize("actual", [1e-300, 1e-3, 1e6, 1e300])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0, None])
+def test_absurd_figures_break_nothing(actual: float, share: float | None):
+    found = runs(actual, attention_share=share) + runs(1.0, n_past=9, attention_share=0.9)
+    for wanted in (0.0, 0.5, 1.0):
+        correction = calibrate(found).find("cpu", "decode_tps", "tiny:Q4_K_M", wanted)
+        assert correction is not None
+        assert 0 < correction.factor < math.inf
+        assert 0 < correction.spread < math.inf
 
 
 def test_sizes_hardly_need_correcting_and_are_known_more_narrowly():

@@ -38,7 +38,7 @@ def decode_s(hardware: Hardware, model: ModelShape | None = None, n_past: int = 
     config = RuntimeConfig(**{**usual, "n_threads": 4, "n_threads_batch": 4, **fields})
     model = model or shape()
     part = split_model(model, config, hardware)[0]
-    return time_on_cpu(part, model, config, hardware, n_past)[0]
+    return time_on_cpu(part, model, config, hardware, n_past)[0].total
 
 
 def test_cores_share_the_work_until_memory_can_bring_no_more():

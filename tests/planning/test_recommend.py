@@ -1,5 +1,6 @@
 """The ranking follows from quality, fit and speed, and nothing is dropped without a reason."""
 
+import math
 import random
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from fakes.facts import GB, LLAMA_8B, MIXTRAL, entry, gpu, machine, quant
 
 from mlm.catalog.types import CatalogEntry, Quant, SideFile
 from mlm.hardware.types import Accelerator, Hardware
-from mlm.planning.calibration import Calibration, Correction
+from mlm.planning.calibration import Calibration, Estimate
 from mlm.planning.quants import base_type, quality_loss
 from mlm.planning.recommend import choose_quant, consider, recommend
 from mlm.planning.recommendation import Ranking, Recommendation, Rejection, Wish
@@ -209,7 +210,7 @@ def test_no_pair_exceeds_what_was_promised_of_it(shipped, hardware: Hardware):
 
 def test_a_machine_that_proved_faster_than_its_figures_skips_no_more_than_it_may():
     slow = [small("fast", quality={"chat": 30.0}), entry("big", quality={"chat": 60.0})]
-    quick = Correction(factor=50.0, spread=0.05, n=5)
+    quick = Estimate(math.log(50), 0.0, (0.0, 0.0, 0.0), 0.0025, 5)
     known = Calibration(of_devices={("cpu", "decode_tps"): quick})
     hardware = machine(32, bandwidth=2 * GB)
     assert labels(recommend(slow, hardware, Wish(), top=1)) == ["fast:Q4_K_M"]
@@ -217,7 +218,7 @@ def test_a_machine_that_proved_faster_than_its_figures_skips_no_more_than_it_may
 
 
 def test_what_ran_here_before_corrects_the_speeds():
-    slow = Correction(factor=0.5, spread=0.05, n=5)
+    slow = Estimate(math.log(0.5), 0.0, (0.0, 0.0, 0.0), 0.0025, 5)
     known = Calibration(of_devices={("cpu", "decode_tps"): slow})
     plain = consider(entry(), quant(), machine(32), Wish())
     corrected = consider(entry(), quant(), machine(32), Wish(), known)

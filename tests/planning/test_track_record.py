@@ -44,6 +44,14 @@ def test_the_correction_is_the_one_that_plans_use():
     assert 0.75 < found.factor < 0.85
 
 
+def test_weights_and_attention_have_corrections_of_their_own():
+    short = observation(actual=16.0, n_past=100, attention_share=0.05)
+    long = observation(actual=24.0, n_past=4000, attention_share=0.7)
+    (record,) = sum_up([short, long]).records
+    assert record.correction is not None and record.attention_correction is not None
+    assert record.correction < 1 < record.attention_correction
+
+
 def test_memory_is_not_corrected():
     assert {record.correction for record in sum_up(load()).records} == {None}
 

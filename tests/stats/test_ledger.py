@@ -36,9 +36,10 @@ def now(**changes: object) -> Observation:
 def test_what_is_noted_is_read_back_in_the_order_of_writing(path: Path):
     noted = [
         now(),
-        now(quantity="weights", predicted=2.5e9, actual=2.6e9, n_past=None, source="load"),
-        now(device="mixed", quant=None, n_threads=None, source="bench"),
-    ]
+        now(quantity="weights", predicted=2.5e9, actual=2.6e9, n_past=None,
+            attention_share=None, source="load"),
+        now(device="mixed", quant=None, n_threads=None, attention_share=0.25, source="bench"),
+    ]  # fmt: skip
     write(path, *noted)
     assert read_ledger(path, "here") == noted
 
@@ -80,6 +81,8 @@ def test_rows_that_somebody_else_wrote_are_passed_over(path: Path):
             "actual = -1",
             "predicted = 9e999",
             "n_past = 'many'",
+            "attention_share = 'half'",
+            "attention_share = 1.5",
             "model = x'00ff'",
         ):
             database.execute(
@@ -130,6 +133,13 @@ def test_one_busy_model_does_not_push_out_the_others(path: Path, monkeypatch: py
     write(path)
     kept = [(one.model, one.actual) for one in read_ledger(path, "here")]
     assert kept == [("rare", 20.0), *(("tiny:Q4_K_M", float(n)) for n in (8, 9, 10))]
+
+
+def test_answers_do_not_push_out_a_bench(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ledger, "KEEP_OF_EACH", 3)
+    write(path, now(source="bench", actual=99.0), *(now() for _ in range(9)))
+    write(path)
+    assert [one.actual for one in read_ledger(path, "here")] == [99.0, 20.0, 20.0, 20.0]
 
 
 def test_the_newest_are_kept_when_there_are_too_many(path: Path, monkeypatch: pytest.MonkeyPatch):

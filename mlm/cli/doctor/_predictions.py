@@ -72,6 +72,7 @@ def record_fields(machine: str, record: TrackRecord) -> dict[str, Any]:
                 "p10": _round(row.low),
                 "p90": _round(row.high),
                 "correction": _round(row.correction),
+                "attention_correction": _round(row.attention_correction),
             }
             for row in record.records
         ],
@@ -90,7 +91,7 @@ def record_text(record: TrackRecord) -> str:
     lines = [
         wrap(
             f"What came of the predictions here, by {record.engine}. Bias: of what was predicted, "
-            "the median over models. Spread: eight of ten."
+            "the median over models. Spread: eight of ten. Correction: of weights / of attention."
         ),
         "",
         align(rows, right=(2, 3, 5)),
@@ -102,7 +103,10 @@ def record_text(record: TrackRecord) -> str:
 
 
 def _cells(row: "Record") -> tuple[str, ...]:
-    correction = f"x{row.correction:.2f}" if row.correction is not None else "none"
+    parts = (row.correction, row.attention_correction)
+    # Often both are one: then one says it.
+    factors = dict.fromkeys(f"x{part:.2f}" for part in parts if part is not None)
+    correction = " / ".join(factors) or "none"
     spread = f"{_signed(row.low)} to {_signed(row.high)}"
     return (row.device, _WORDS[row.quantity], str(row.n), _signed(row.bias), spread, correction)
 
