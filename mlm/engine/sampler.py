@@ -105,7 +105,7 @@ class Sampler:
     def _sample_within(self, grammar: Grammar, context: Context, row: int) -> int:
         """Choose freely and check; only a forbidden choice pays for masking the vocabulary."""
         started = time.monotonic()
-        token = self._chain.choose(Candidates(context.logits(row)))
+        token = self._chain.preview(context, row)
         if not grammar.allows(token):
             candidates = Candidates(context.logits(row))
             grammar.mask(candidates)

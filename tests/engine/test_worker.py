@@ -55,6 +55,21 @@ def test_eight_streams_at_once_say_what_each_says_alone(tiny_model: TinyModel):
     assert len(set(alone)) == 8
 
 
+def test_the_short_way_to_the_likeliest_token_is_llama_cpps(tiny_model: TinyModel):
+    async def story() -> list[list[str]]:
+        # Without wishes the short one; with a bias of nothing llama.cpp's; with a minimum both.
+        wishes = {}, {"logit_bias": {0: 0.0}}, {"min_tokens": 5}
+        async with working(tiny_model("llama"), **EXACT) as worker:
+            return [
+                [(await ask(worker, prompt, max_tokens=30, **wish)).text for prompt in PROMPTS]
+                for wish in wishes
+            ]
+
+    short, long, changing = asyncio.run(story())
+    assert short == long == changing
+    assert len(set(short)) == 8
+
+
 def test_experts_that_stay_in_main_memory_change_no_answer(tiny_model: TinyModel, tmp_path: Path):
     async def story(n_cpu_moe: int) -> tuple[str, str]:
         config = msgspec.structs.replace(CONFIG, n_cpu_moe=n_cpu_moe, **EXACT)

@@ -38,15 +38,19 @@ class Context:
         self._n_swa = 0 if config.swa_full else int(C.llama_model_n_swa(model.handle))
         self._memory = C.llama_get_memory(self.handle)
         self._batch = _Batch(self.n_batch)
-        self._vocabulary = model.vocabulary
+        self._logits = ctypes.c_float * model.vocabulary.n_tokens
 
     def decode(self, parts: Sequence[Part]) -> int:
         """Compute ``parts``, in ascending order of their ``seq_id``; return llama.cpp's code.
 
         0 is success, 1 means no room in the KV cache (nothing was changed), -1 invalid input
-        (nothing was changed), less than that a failure with unknown state.
+        (nothing was changed), less than that a failure with unknown state. A GPU has finished when
+        this returns; otherwise reading the first logits would wait for it, and nobody could tell
+        how long it took.
         """
-        return int(C.llama_decode(self.handle, self._batch.fill(parts)))
+        code = int(C.llama_decode(self.handle, self._batch.fill(parts)))
+        C.llama_synchronize(self.handle)
+        return code
 
     def forget(self, seq_id: int, keep: int) -> bool:
         """Drop a sequence's positions from ``keep`` on; False when that cannot be done.
@@ -62,8 +66,9 @@ class Context:
 
     def logits(self, row: int) -> np.ndarray[Any, Any]:
         """Return the logits of the batch's token ``row``, valid until the next decode."""
-        pointer = C.llama_get_logits_ith(self.handle, row)
-        return np.ctypeslib.as_array(pointer, shape=(self._vocabulary.n_tokens,))
+        first = C.llama_get_logits_ith(self.handle, row).contents
+        logits: Any = self._logits.from_address(ctypes.addressof(first))
+        return np.frombuffer(logits, np.float32)
 
 
 def _context_params(config: WorkerConfig) -> Any:
@@ -112,16 +117,22 @@ class _Batch:
         )
 
     def fill(self, parts: Sequence[Part]) -> object:
-        start = 0
-        for part in parts:
-            end = start + len(part.tokens)
-            self._token[start:end] = part.tokens
-            self._pos[start:end] = range(part.start, part.start + len(part.tokens))
-            self._seq_id[start:end] = part.seq_id
-            self._output[start:end] = 0
-            self._output[end - 1] = part.wants_logits
-            start = end
-        self._batch.n_tokens = start
+        tokens: list[int] = []
+        positions: list[int] = []
+        seq_ids: list[int] = []
+        outputs: list[bool] = []
+        for part in parts:  # lists first: a slice of an array costs more than a step's few tokens
+            n_tokens = len(part.tokens)
+            tokens += part.tokens
+            positions += range(part.start, part.start + n_tokens)
+            seq_ids += [part.seq_id] * n_tokens
+            outputs += [False] * (n_tokens - 1) + [part.wants_logits]
+        n_tokens = len(tokens)
+        self._token[:n_tokens] = tokens
+        self._pos[:n_tokens] = positions
+        self._seq_id[:n_tokens] = seq_ids
+        self._output[:n_tokens] = outputs
+        self._batch.n_tokens = n_tokens
         return self._batch
 
 
