@@ -37,10 +37,12 @@ demo: setup
 	@$(BIN)/mlm demo
 
 # Speed is measured here and nowhere else; every line says how, on what, and as which ratio.
+# With LLAMA_SERVER=path of a llama-server, also the engine beside it (an hour and a half).
 bench: setup
 	$(BIN)/python scripts/bench_startup.py
 	$(BIN)/python scripts/bench_demo.py
 	$(BIN)/python scripts/bench_download.py
+	$(if $(LLAMA_SERVER),$(BIN)/python scripts/bench_engine.py $(LLAMA_SERVER))
 
 # What is generated from the code: docs/reference and completions/.
 docs: setup

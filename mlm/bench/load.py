@@ -134,10 +134,15 @@ def _measure(
         answer = _ask(client, model, prompt, max_tokens)
     except MlmError as error:
         return Run(prompt.name, user, number, error=error.code)
+    return describe_run(prompt.name, user, number, answer)
+
+
+def describe_run(prompt: str, user: int, number: int, answer: Recording) -> Run:
+    """Return what an answer, as far as it came, says about a request."""
     finished = answer.finished
     usage = finished.usage if finished else None
     return Run(
-        prompt.name,
+        prompt,
         user,
         number,
         ttft_ms=_to_ms(answer.ttft_s),

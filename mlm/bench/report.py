@@ -9,6 +9,9 @@ from typing import Any
 import mlm
 from mlm.bench.compare import Change, compare
 from mlm.bench.load import Load, Measured, Run
+from mlm.bench.match import DROPPED, Match, Play
+from mlm.bench.ratios import Ratio
+from mlm.bench.remarks import remarks
 from mlm.bench.summary import Summary
 from mlm.errors import NotFoundError, UsageError
 
@@ -54,6 +57,15 @@ class Report:
     skipped: Mapping[str, str]  # prompt -> why it was not asked
     overrides: Mapping[str, Any] = field(default_factory=dict)  # of the runtime config, as given
     comparison: Comparison | None = None
+    match: Match | None = None  # of this server, which is A, with another one
+    match_gate_pct: float | None = None  # by how much A may be slower than B
+
+    @property
+    def failing_ratios(self) -> tuple[Ratio, ...]:
+        """The ratios of the match that do not pass its gate; none where there is no gate."""
+        if self.match is None or self.match_gate_pct is None:
+            return ()
+        return tuple(ratio for ratio in self.match.ratios if ratio.fails(self.match_gate_pct))
 
     def compared_with(self, file: Path, before: Sequence[Run], gate_pct: float | None) -> "Report":
         """Return the report with how it differs from the runs ``before``, read from ``file``."""
@@ -80,6 +92,27 @@ class Report:
                 "prompts": prompts,
             },
             "comparison": self.comparison.fields() if self.comparison else None,
+            "against": self._against(self.match) if self.match else None,
+        }
+
+    def _against(self, match: Match) -> dict[str, Any]:
+        """Return the field ``against``: the other server, B, and how the two compare."""
+        other = match.sides["b"]
+        return {
+            "model": {"id": other.model, "server": other.client.base_url},
+            "scenarios": [
+                {"name": s.name, "meaning": s.meaning, "figures": [f.name for f in s.figures]}
+                for s in match.scenarios
+            ],
+            "rounds": match.rounds,
+            "dropped_rounds": DROPPED,
+            "ratios": [ratio.fields() for ratio in match.ratios],
+            "gate_pct": self.match_gate_pct,
+            "passed": not self.failing_ratios,
+            "plays": [_play_fields(play) for play in match.plays],
+            "runs": [asdict(run) for run in match.measured("b").runs],
+            "cpu_us_per_token": {name: match.cpu_us_per_token(name) for name in match.sides},
+            "remarks": remarks(match),
         }
 
     def write(self, path: Path) -> None:
@@ -93,6 +126,22 @@ class Report:
             path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror}", remedy="-o FILE") from error
+
+
+def _play_fields(play: Play) -> dict[str, Any]:
+    return {
+        "scenario": play.scenario,
+        "side": play.side,
+        "round": play.round,
+        "figures": dict(play.figures),
+        "requests": len(play.runs),
+        "failed": sum(not run.counts for run in play.runs),
+        "prompt_tokens": play.prompt_tokens,
+        "completion_tokens": play.completion_tokens,
+        "wall_s": play.wall_s,
+        "cpu_s": play.cpu_s,
+        "error": play.failure.message if play.failure else None,
+    }
 
 
 def read_runs(path: Path) -> tuple[Run, ...]:

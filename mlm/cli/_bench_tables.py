@@ -6,6 +6,8 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
+    from mlm.bench.match import Match
+    from mlm.bench.ratios import Ratio
     from mlm.bench.report import Comparison, Report
     from mlm.bench.summary import PromptSummary
 
@@ -33,6 +35,8 @@ def tables(report: "Report") -> "Group":
 
     from mlm.terminal import printable
 
+    if report.match:
+        return _match_tables(report, report.match)
     summary, load = report.summary, report.load
     head = printable(
         f"{report.model}, {load.users} at once, {load.rounds} rounds of {load.max_tokens} tokens"
@@ -97,6 +101,52 @@ def _comparison(comparison: "Comparison") -> "Table":
             verdict if change.is_certain else "no clear change",
         )
     return table
+
+
+def _match_tables(report: "Report", match: "Match") -> "Group":
+    from rich.console import Group
+    from rich.text import Text
+
+    from mlm.bench.match import DROPPED
+    from mlm.terminal import printable
+
+    names = [
+        f"{name.upper()}: {side.model} at {side.client.base_url}"
+        for name, side in match.sides.items()
+    ]
+    method = (
+        f"{match.rounds} rounds, taking turns, after {DROPPED} that does not count; a ratio is A / "
+        "B of one round, and the middle one is shown with its 95 % interval and its range"
+    )
+    costs = [match.cpu_us_per_token(name) for name in match.sides]
+    cost = f"asking took {_number(costs[0])} and {_number(costs[1])} \u00b5s of CPU per token"
+    parts = [Text(printable(line)) for line in names]
+    return Group(*parts, Text(method), _ratios(match.ratios), Text(cost))
+
+
+def _ratios(ratios: "tuple[Ratio, ...]") -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for head in ("SCENARIO", "FIGURE"):
+        table.add_column(head)
+    for head in ("A", "B", "RATIO", "INTERVAL", "RANGE"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for ratio in ratios:
+        table.add_row(
+            ratio.scenario,
+            ratio.figure,
+            _number(ratio.a),
+            _number(ratio.b),
+            f"{ratio.ratio:.2f}",
+            _between(ratio.low, ratio.high),
+            _between(ratio.least, ratio.most),
+        )
+    return table
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return "?" if low is None or high is None else f"{low:.2f} to {high:.2f}"
 
 
 def _number(value: float | None) -> str:

@@ -1,27 +1,23 @@
 """``mlm bench``: measure a model or a server."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlm.cli._bench_run import measure, measure_match
+from mlm.cli._bench_target import SCHEMES, open_other, open_target
 from mlm.cli._model_names import complete_installed
 from mlm.cli._options import JsonOpt, finite
 from mlm.cli._overrides import takes_overrides
-from mlm.cli._session import Session, session, stderr
-from mlm.errors import ExitCode, GateFailedError, NotFoundError, UsageError
+from mlm.cli._session import Session, session
+from mlm.errors import GateFailedError, UsageError
 from mlm.planning.types import Overrides
 
 if TYPE_CHECKING:
-    from mlm.bench.load import Load
     from mlm.bench.report import Report
-    from mlm.client import Client
-    from mlm.hardware.types import Hardware
 
 TargetArg = Annotated[
     str,
@@ -35,9 +31,23 @@ TargetArg = Annotated[
 OutputOpt = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write all figures as JSON.")
 ]
-UsersOpt = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="People at once.")]
-RoundsOpt = Annotated[int, typer.Option(min=1, metavar="N", help="Times each prompt is asked.")]
-MaxTokensOpt = Annotated[int, typer.Option(min=1, metavar="N", help="Length of each answer.")]
+UsersOpt = Annotated[
+    int | None,
+    typer.Option(min=1, max=1000, metavar="N", help="People at once.", show_default="1"),
+]
+RoundsOpt = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Times each prompt is asked, or each scenario is played.",
+        show_default="3, with --against 9",
+    ),
+]
+MaxTokensOpt = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Length of each answer.", show_default="64"),
+]
 ModelOpt = Annotated[str | None, typer.Option(metavar="ID", help="With a URL: which model there.")]
 ApiKeyFileOpt = Annotated[
     Path | None, typer.Option(metavar="FILE", help="With a URL: the file that holds its key.")
@@ -50,9 +60,29 @@ GateOpt = Annotated[
     typer.Option(
         min=0,
         metavar="PCT",
-        help="With --compare: exit 11 if PCT percent slower.",
+        help="With --compare or --against: exit 11 if PCT percent slower.",
         callback=finite,
     ),
+]
+
+
+AgainstOpt = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Let a second server take turns with the first one."),
+]
+ScenarioOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="With --against: what both do; may be given again.",
+        show_default="all",
+    ),
+]
+AgainstModelOpt = Annotated[
+    str | None, typer.Option(metavar="ID", help="Which model of the second server.")
+]
+AgainstKeyOpt = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The file that holds the second server's key.")
 ]
 
 
@@ -61,12 +91,16 @@ def bench(
     ctx: typer.Context,
     target: TargetArg,
     output: OutputOpt = None,
-    users: UsersOpt = 1,
-    rounds: RoundsOpt = 3,
-    max_tokens: MaxTokensOpt = 64,
+    users: UsersOpt = None,
+    rounds: RoundsOpt = None,
+    max_tokens: MaxTokensOpt = None,
     model: ModelOpt = None,
     api_key_file: ApiKeyFileOpt = None,
     compare: CompareOpt = None,
+    against: AgainstOpt = None,
+    scenario: ScenarioOpt = None,
+    against_model: AgainstModelOpt = None,
+    against_api_key_file: AgainstKeyOpt = None,
     gate: GateOpt = None,
     as_json: JsonOpt = False,
     *,
@@ -75,27 +109,36 @@ def bench(
     """Measure how fast a model or a server answers.
 
     Three standard prompts are asked, of about 30, 250 and 1000 tokens; percentiles and a rating
-    from A to E come out.
+    from A to E come out. With --against, two servers take turns in scenarios, from one client to
+    sixteen, and ratios come out.
 
     For example: mlm bench qwen3-8b --users 4 -o new.json --compare old.json --gate 10
     """
     from mlm.bench.load import Load
     from mlm.bench.report import read_runs
+    from mlm.bench.scenarios import find_scenarios
     from mlm.cli._bench_tables import tables
     from mlm.engine.rate import with_arithmetic
     from mlm.hardware.cached import cached_hardware
 
-    if gate is not None and compare is None:
-        raise UsageError("--gate needs something to compare with", remedy="--compare FILE")
-    if output and not output.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder for {output}", remedy=f"mkdir -p {output.parent}")
+    _check(ctx.params)
+    scenarios = find_scenarios(scenario or ())
     before = read_runs(compare) if compare else ()
     # Before the model is loaded: its predictions rest on what is measured here.
     cache = session(ctx).settings.home.cache
     machine = with_arithmetic(cached_hardware(cache), cache)
-    with _open_target(session(ctx), target, overrides, model, api_key_file) as (client, model_id):
-        report = _measure(session(ctx), client, model_id, Load(users, rounds, max_tokens), machine)
-    report = replace(report, overrides=_given(overrides))
+    with (
+        # The other one first: whether it is there is known at once.
+        open_other(against, against_model, against_api_key_file) as other,
+        open_target(session(ctx), target, overrides, model, api_key_file) as own,
+    ):
+        if other is None:
+            load = Load(users or 1, rounds or 3, max_tokens or 64)
+            report = measure(session(ctx), *own, load, machine)
+        else:
+            report = measure_match(session(ctx), (own, other), scenarios, rounds or 9, machine)
+    given = {name: value for name, value in asdict(overrides).items() if value is not None}
+    report = replace(report, overrides=given, match_gate_pct=gate)
     if compare:
         report = report.compared_with(compare, before, gate)
     if output:
@@ -104,105 +147,53 @@ def bench(
     _judge(session(ctx), report, as_json=as_json)
 
 
-@contextmanager
-def _open_target(
-    session: Session, target: str, overrides: Overrides, model: str | None, key_file: Path | None
-) -> Iterator[tuple["Client", str]]:
-    """Yield a client of the server at a URL, or of one that serves a REF; and the model's id."""
-    from mlm.client import Client
-
-    if not target.startswith(("http://", "https://")):
-        if model or key_file:
-            raise UsageError("--model and --api-key-file go with a URL", remedy="mlm bench --help")
-        from mlm.cli._serving import connect
-
-        with connect(session, target, overrides) as (client, model_id):
-            yield client, model_id
-        return
-    if _given(overrides):
-        raise UsageError("the runtime config of a server elsewhere is its own", remedy="mlm serve")
-    with Client(target, _read_key(key_file)) as client:
-        offered = client.models()
-        if not offered or (model and model not in offered):
-            names = ", ".join(offered[:10]) or "nothing"
-            raise NotFoundError(
-                f"{target} does not offer {model or 'any model'}, but {names}",
-                remedy=f"mlm bench {target} --model ID",
-            )
-        yield client, model or offered[0]
-
-
-def _given(overrides: Overrides) -> dict[str, Any]:
-    return {name: value for name, value in asdict(overrides).items() if value is not None}
-
-
-def _read_key(file: Path | None) -> str | None:
-    if file is None:
-        return None
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotFoundError(f"cannot read the key in {file}: {error}") from error
-
-
-def _measure(
-    session: Session, client: "Client", model: str, load: "Load", machine: "Hardware"
-) -> "Report":
-    """Apply the load to a model, with progress on stderr."""
-    from mlm.bench.load import apply_load, choose_prompts
-    from mlm.bench.prompts import STANDARD_PROMPTS
-    from mlm.bench.report import Report
-    from mlm.bench.summary import summarise
-    from mlm.client import BENCH_AGENT
-    from mlm.hardware.document import to_document
-
-    with client.another(BENCH_AGENT) as asker, _progress(session) as show:
-        show("warming up", 0, None)
-        prompts, skipped = choose_prompts(asker, model, STANDARD_PROMPTS)
-        for name, why in skipped.items():
-            session.note(f"the {name} prompt is left out: {why}")
-        done, total = count(1), load.count(prompts)
-        measured = apply_load(
-            asker, model, prompts, load, lambda run: show("measuring", next(done), total)
+def _check(given: Mapping[str, Any]) -> None:
+    """Refuse options, as typed, that mean nothing together, and a report that has no place."""
+    against, compare, output = given["against"], given["compare"], given["output"]
+    if against is None:
+        if any(given[name] for name in ("scenario", "against_model", "against_api_key_file")):
+            raise UsageError("that needs a second server", remedy="--against URL")
+        if given["gate"] is not None and compare is None:
+            raise UsageError("--gate needs something to compare with", remedy="--compare FILE")
+    elif compare or given["users"] or given["max_tokens"]:
+        raise UsageError(
+            "with --against, scenarios say how many ask for how much, and no file is compared",
+            remedy="--scenario NAME --rounds N",
         )
-    return Report(
-        machine=to_document(machine),
-        model=model,
-        server=client.base_url,
-        load=load,
-        measured=measured,
-        summary=summarise(measured),
-        skipped=skipped,
-    )
-
-
-@contextmanager
-def _progress(session: Session) -> Iterator[Callable[[str, int, int | None], None]]:
-    """Yield what shows how far the bench is: what it does, how many of how many requests."""
-    if session.quiet or not sys.stderr.isatty():
-        yield lambda what, done, total: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr(), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda what, done, total: bar.update(
-            task, description=what, completed=done, total=total
-        )
+    elif not against.startswith(SCHEMES):
+        raise UsageError(f"'{against}' is not the address of a server", remedy="--against URL")
+    if output and not (folder := Path(output).absolute().parent).is_dir():
+        raise UsageError(f"there is no folder for {output}", remedy=f"mkdir -p {folder}")
 
 
 def _judge(session: Session, report: "Report", *, as_json: bool) -> None:
-    """Say what is wrong with the measurement; end with exit code 11 if it fails the gate."""
-    summary = report.summary
-    if summary.failed:
-        session.note(f"warning: {summary.failed} requests failed")
-    if summary.cached:
-        session.note(f"warning: a cache answered {summary.cached} requests; they do not count")
-    failing = report.comparison.failing if report.comparison else ()
-    if not failing:
+    """Say what is wrong with the measurement; end with an exit code if it failed, or the gate."""
+    from mlm.bench.remarks import remarks
+
+    for remark in remarks(report.match) if report.match else _complaints(report):
+        session.note(f"warning: {remark}")
+    failure = (report.match and report.match.failure) or _gate_failure(report)
+    if failure is None:
         return
     if as_json:  # the document says it; a second one would only confuse
-        raise typer.Exit(ExitCode.GATE_FAILED)
-    slower = ", ".join(f"{change.metric} by {change.slowdown_pct:.0f} %" for change in failing)
-    raise GateFailedError(f"slower than before: {slower}", remedy="mlm doctor")
+        raise typer.Exit(failure.exit_code)
+    raise failure
+
+
+def _complaints(report: "Report") -> Iterator[str]:
+    if report.summary.failed:
+        yield f"{report.summary.failed} requests failed"
+    if report.summary.cached:
+        yield f"a cache answered {report.summary.cached} requests; they do not count"
+
+
+def _gate_failure(report: "Report") -> GateFailedError | None:
+    """Return what does not pass the gate, if anything does not."""
+    than = "before" if report.comparison else "the other server"
+    changes = report.comparison.failing if report.comparison else ()
+    slower = [(change.metric, change.slowdown_pct) for change in changes]
+    slower += [(f"{r.scenario} {r.figure}", r.slowdown_pct) for r in report.failing_ratios]
+    if not slower:
+        return None
+    listed = ", ".join(f"{figure} by {percent:.0f} %" for figure, percent in slower)
+    return GateFailedError(f"slower than {than}: {listed}", remedy="mlm doctor")

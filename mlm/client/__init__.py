@@ -1,12 +1,14 @@
 """A small client of OpenAI-compatible servers: answers come as events, failures as `MlmError`."""
 
 from mlm.client.answer import Delta, Event, Finished, Usage
-from mlm.client.client import BENCH_AGENT, Client
+from mlm.client.client import BENCH_AGENT, SILENCE_TIMEOUT_S, Client
 from mlm.client.recording import Recording
 from mlm.client.refusal import ContextLengthError, StreamCutError
+from mlm.client.tape import Tape
 
 __all__ = [
     "BENCH_AGENT",
+    "SILENCE_TIMEOUT_S",
     "Client",
     "ContextLengthError",
     "Delta",
@@ -14,5 +16,6 @@ __all__ = [
     "Finished",
     "Recording",
     "StreamCutError",
+    "Tape",
     "Usage",
 ]

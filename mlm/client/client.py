@@ -1,26 +1,25 @@
 """One connection to one server."""
 
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from collections.abc import Generator, Mapping, Sequence
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
-from mlm.client.answer import Event, read_answer
-from mlm.client.refusal import StreamCutError, read_refusal, understanding
-from mlm.client.sse import EventStream, OversizedEvent, ServerSentEvent
-from mlm.errors import NetworkError, UsageError
+from mlm.client.answer import Event
+from mlm.client.refusal import BROKEN, read_refusal, understanding, unreachable
+from mlm.client.response import read_response
+from mlm.client.tape import Tape
+from mlm.errors import UsageError
 
 CONNECT_TIMEOUT_S = 10.0
 SILENCE_TIMEOUT_S = 600.0  # a cold model may need minutes before its first token
 BENCH_AGENT = "mlm bench"  # as which a bench asks
 DRAIN_TIMEOUT_S = 1.0  # after [DONE] only the end of the body is missing
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+_CHAT = "/v1/chat/completions"
 
 Answer = Generator[Event, None, None]
-
-# What a broken network and a broken server make of `http.client`.
-_BROKEN = (OSError, HTTPException, OversizedEvent)
 
 
 class Client:
@@ -99,22 +98,26 @@ class Client:
 
         ``params`` are the API's own (``temperature``, ``max_tokens`` …); None means not sent.
         """
-        body = {"model": model, "messages": list(messages), **params}
-        return self._answer("/v1/chat/completions", body)
+        return self._answer(_CHAT, {"model": model, "messages": list(messages), **params})
+
+    def tape_chat(
+        self, messages: Sequence[Mapping[str, str]], *, model: str, **params: object
+    ) -> Tape:
+        """Prepare the same question, on a connection of its own, to be asked and read later."""
+        content = _encode(_streamed({"model": model, "messages": list(messages), **params}))
+        connection, prefix = _open_address(self.base_url)
+        headers = {**self._headers, "Content-Type": "application/json", "Connection": "close"}
+        return Tape(connection, self.base_url, prefix + _CHAT, content, headers)
 
     def complete(self, prompt: str, *, model: str, **params: object) -> Answer:
         """Yield the continuation of a raw text, without a chat template; see `chat`."""
         return self._answer("/v1/completions", {"model": model, "prompt": prompt, **params})
 
     def _answer(self, path: str, body: Mapping[str, object]) -> Answer:
-        asked = {name: value for name, value in body.items() if value is not None}
-        asked |= {"stream": True, "stream_options": {"include_usage": True}}
-        response = self._request("POST", path, asked)
+        response = self._request("POST", path, _streamed(body))
         try:
-            yield from read_answer(_read_events(response), response.getheader("X-Mlm-Cache"))
+            yield from read_response(response)
             self._drain(response)
-        except _BROKEN as error:
-            raise StreamCutError(_describe(error)) from error
         finally:
             if not response.isclosed():
                 response.close()
@@ -126,15 +129,15 @@ class Client:
             self._connection.sock.settimeout(DRAIN_TIMEOUT_S)
             try:
                 response.read(1)
-            except _BROKEN:
+            except BROKEN:
                 self.close()  # the answer is complete; only the connection is spoilt
 
     def _document(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         response = self._request(method, path, body)
         try:
             text = response.read(MAX_DOCUMENT_BYTES)
-        except _BROKEN as error:
-            raise self._unreachable(error) from error
+        except BROKEN as error:
+            raise unreachable(self.base_url, error) from error
         finally:
             if not response.isclosed():
                 response.close()
@@ -149,9 +152,9 @@ class Client:
             if 200 <= response.status < 300:
                 return response
             raise read_refusal(response)
-        except _BROKEN as error:
+        except BROKEN as error:
             self.close()
-            raise self._unreachable(error) from error
+            raise unreachable(self.base_url, error) from error
         except BaseException:  # Ctrl-C too: a connection with half a request on it is spoilt
             self.close()
             raise
@@ -161,7 +164,7 @@ class Client:
         headers, content = dict(self._headers), None
         if body is not None:
             headers["Content-Type"] = "application/json"
-            content = json.dumps(body).encode()
+            content = _encode(body)
         was_kept = self._connection.sock is not None
         try:
             return self._send(method, path, content, headers)
@@ -181,11 +184,15 @@ class Client:
         connection.request(method, self._prefix + path, content, headers)
         return connection.getresponse()
 
-    def _unreachable(self, error: Exception) -> NetworkError:
-        return NetworkError(
-            f"cannot talk to {self.base_url}: {_describe(error)}",
-            remedy="`mlm ps` lists the running servers, `mlm serve REF` starts one",
-        )
+
+def _streamed(body: Mapping[str, object]) -> dict[str, object]:
+    """Return a request without what is None, for a stream that ends with its usage."""
+    asked = {name: value for name, value in body.items() if value is not None}
+    return asked | {"stream": True, "stream_options": {"include_usage": True}}
+
+
+def _encode(body: object) -> bytes:
+    return json.dumps(body).encode()
 
 
 def _open_address(base_url: str) -> tuple[HTTPConnection, str]:
@@ -203,20 +210,3 @@ def _open_address(base_url: str) -> tuple[HTTPConnection, str]:
     if not (scheme and parts.hostname and base_url.isascii() and base_url.isprintable()) or odd:
         raise wrong
     return scheme(parts.hostname, port, timeout=CONNECT_TIMEOUT_S), parts.path
-
-
-def _read_events(response: HTTPResponse) -> Iterator[ServerSentEvent]:
-    stream = EventStream()
-    while data := response.read1(65536):
-        yield from stream.feed(data)
-
-
-def _describe(error: Exception) -> str:
-    """Return in words what a network failure is."""
-    if isinstance(error, TimeoutError):
-        return "it does not answer"
-    if isinstance(error, ConnectionRefusedError):
-        return "nobody listens there"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__

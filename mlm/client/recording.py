@@ -52,6 +52,11 @@ class Recording:
         return usage.completion_tokens if usage else len(self._arrivals)
 
     @property
+    def arrivals_s(self) -> tuple[float, ...]:
+        """When each piece came, by the clock."""
+        return tuple(self._arrivals)
+
+    @property
     def ttft_s(self) -> float | None:
         """Time to the first token; None if there was none."""
         if self._started is None or not self._arrivals:

@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPResponse
+from http.client import HTTPException, HTTPResponse
 
+from mlm.client.sse import OversizedEvent
 from mlm.errors import (
     AuthError,
     DoesNotFitError,
@@ -17,6 +18,8 @@ from mlm.errors import (
     UsageError,
 )
 
+# What a broken network and a broken server make of `http.client`.
+BROKEN = (OSError, HTTPException, OversizedEvent)
 MAX_MESSAGE_CHARS = 500  # of somebody else's words
 _MAX_BODY_BYTES = 64 * 1024
 _SEE_LOG = "ask again; the server's log says more"
@@ -69,6 +72,25 @@ class _Complaint:
     message: str
     code: str | None = None
     remedy: str | None = None  # mlm's own server gives one
+
+
+def unreachable(base_url: str, error: Exception) -> NetworkError:
+    """Return the error of a server that does not answer, or not in HTTP."""
+    return NetworkError(
+        f"cannot talk to {base_url}: {describe(error)}",
+        remedy="`mlm ps` lists the running servers, `mlm serve REF` starts one",
+    )
+
+
+def describe(error: Exception) -> str:
+    """Return in words what a network failure is."""
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody listens there"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain, cycle, repeat
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,20 @@ class OpenAIServer:
     models: list[str] = field(default_factory=lambda: ["tiny"])
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
+    hesitates: threading.Event = field(default_factory=threading.Event)
     client_left: threading.Event = field(default_factory=threading.Event)
     cache: str = "bypass"
     is_healthy: bool = True
     n_ctx_bytes: int = 1_000_000  # longer questions do not fit the context
     _reply: Reply | None = None
+
+    @property
+    def told(self) -> Reply:
+        """What it does with the next question."""
+        if self._reply is None:
+            self.says("Hello", " there")
+        assert self._reply is not None
+        return self._reply
 
     def says(self, *texts: str, reason: str = "stop", **truth: object) -> None:
         """Answer with these deltas, usage, and the object ``mlm`` made of ``truth``."""
@@ -47,6 +57,10 @@ class OpenAIServer:
         """Answer with a stream of exactly these bytes, one write per piece."""
         self._reply = lambda connection: connection.stream(*pieces)
 
+    def does(self, reply: Reply) -> None:
+        """Answer with whatever ``reply`` does to the connection."""
+        self._reply = reply
+
     def breaks_off_after(self, *texts: str) -> None:
         """Answer with these deltas and hang up in the middle of the body."""
         pieces = [_chunk({"choices": [{"delta": {"content": text}}]}) for text in texts]
@@ -54,14 +68,22 @@ class OpenAIServer:
 
     def fails_after(self, good: int, *texts: str) -> None:
         """Answer so many requests well and break off all later ones."""
-        left = iter(range(good))
+        self.breaks_off_after(*texts)
+        self.takes_turns(*(["well"] * good), "as told", again=False)
+
+    def takes_turns(self, *turns: str, again: bool = True) -> None:
+        """Answer the requests in these turns: ``well``, or ``as told`` last before this.
+
+        After the last turn comes the first one again, or only that one.
+        """
+        told = self.told
+        coming = cycle(turns) if again else chain(turns, repeat(turns[-1]))
 
         def reply(connection: "_Connection") -> None:
-            if next(left, None) is None:
-                self.breaks_off_after(*texts)
-                self.reply(connection)
-            else:
+            if next(coming) == "well":
                 connection.stream(*_answer(("fine",), "stop", {}))
+            else:
+                told(connection)
 
         self._reply = reply
 
@@ -71,6 +93,7 @@ class OpenAIServer:
 
         def reply(connection: "_Connection") -> None:
             connection.stream(*pieces, finish=False)
+            self.hesitates.set()
             select.select([connection.connection], [], [], 30)
             self.client_left.set()
 
@@ -98,10 +121,7 @@ class OpenAIServer:
             error = {"message": "needs 999 tokens", "code": "context_length_exceeded"}
             connection.document({"error": error}, 400)
             return
-        if self._reply is None:
-            self.says("Hello", " there")
-        assert self._reply is not None
-        self._reply(connection)
+        self.told(connection)
 
 
 def _chunk(document: object) -> bytes:

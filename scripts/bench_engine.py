@@ -1,0 +1,243 @@
+"""mlm's engine beside llama-server: the same models, threads, contexts and types, taking turns.
+
+    python scripts/bench_engine.py LLAMA_SERVER [--folder FOLDER] [--model NAME] [--rounds N]
+                                   [--scenario NAME]
+
+LLAMA_SERVER is a llama-server built from the same llama.cpp source, with the same flags, as the
+engine that is installed. Both servers have the model loaded all the time; one works while the other
+waits. What is not named here is left as each of them chooses: in particular llama-server keeps its
+prompt cache in main memory (--cache-ram) and its way of laying out KV streams. mlm's response cache
+is off. Models are made by bench_models.py, in FOLDER. The last line is JSON.
+"""
+
+import argparse
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench_models import make_model
+
+from mlm.bench.scenarios import SCENARIOS
+from mlm.client import Client
+from mlm.errors import MlmError
+
+MLM = [sys.executable, "-m", "mlm"]
+MODELS = ("qwen2.5-0.5b", "llama-3.2-1b")
+N_SLOTS, N_CTX_SLOT, N_BATCH, N_UBATCH = 16, 2560, 2048, 512
+KV_TYPE, FLASH_ATTENTION = "f16", "on"
+LOADING_S = 300.0
+# mlm's figure divided by that of llama-server.
+TARGETS = {
+    ("distinct-1", "total_tps"): 0.97,
+    ("distinct-4", "total_tps"): 1.0,
+    ("distinct-8", "total_tps"): 1.0,
+    ("distinct-16", "total_tps"): 1.0,
+    ("shared-prefix", "cold_s"): 0.25,
+    ("shared-prefix", "warm_s"): 1.0,
+    ("long-prompt", "itl_p99_ms"): 0.1,
+    ("long-prompt", "ttft_ms"): 1.5,
+    ("chat", "ttft_ms"): 1.0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for."""
+
+    llama_server: Path
+    folder: Path
+    models: tuple[str, ...]
+    scenarios: tuple[str, ...]
+    rounds: int
+
+
+def main() -> None:
+    """Measure and print."""
+    options = _read_options()
+    n_threads = os.cpu_count() or 1
+    print(f"{platform.platform()}, {n_threads} threads, load {os.getloadavg()[0]:.1f}")
+    print(f"mlm: {_engine_version()}; other: {_llama_version(options.llama_server)}")
+    print(
+        f"both: {N_SLOTS} slots of {N_CTX_SLOT} tokens, batch {N_BATCH}, ubatch {N_UBATCH}, KV "
+        f"{KV_TYPE}, flash attention {FLASH_ATTENTION}; llama-server keeps its own prompt cache\n"
+    )
+    found = {name: _compare(options, name, n_threads) for name in options.models}
+    print(json.dumps(found))
+
+
+def _read_options() -> Options:
+    parser = argparse.ArgumentParser(description="mlm's engine beside llama-server")
+    parser.add_argument("llama_server", type=Path)
+    folder = Path(tempfile.gettempdir()) / "mlm-bench-models"
+    parser.add_argument("--folder", type=Path, default=folder, help="where models are, or are made")
+    parser.add_argument("--model", action="append", choices=MODELS, help="default: both")
+    names = [scenario.name for scenario in SCENARIOS]
+    parser.add_argument("--scenario", action="append", choices=names, help="default: all")
+    parser.add_argument("--rounds", type=int, default=9, help="that count; one more comes before")
+    given = parser.parse_args()
+    if not os.access(given.llama_server, os.X_OK):
+        parser.error(f"{given.llama_server} is not a program")
+    return Options(
+        given.llama_server,
+        given.folder,
+        tuple(given.model or MODELS),
+        tuple(given.scenario or names),
+        given.rounds,
+    )
+
+
+def _compare(options: Options, name: str, n_threads: int) -> dict[str, Any]:
+    """Let both servers play with one model; print a table and return the ratios."""
+    model = make_model(name, options.folder)
+    with (
+        tempfile.TemporaryDirectory() as home,
+        _mlm(model, n_threads, Path(home)) as a,
+        _llama_server(options.llama_server, model, n_threads, Path(home)) as b,
+    ):
+        words = [a, "--against", b, "--rounds", str(options.rounds), "--json"]
+        for scenario in options.scenarios:
+            words += ["--scenario", scenario]
+        command = [*MLM, "--home", home, "bench", *words]
+        load = os.getloadavg()[0]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    document = json.loads(done.stdout)
+    if "against" not in document:
+        raise SystemExit(f"mlm bench failed: {document['error']['message']}")
+    _show(name, document["against"], load)
+    return _summary(document["against"])
+
+
+@contextmanager
+def _mlm(model: Path, n_threads: int, home: Path) -> Iterator[str]:
+    """Yield the address of an `mlm serve` that has loaded the model."""
+    flags = {
+        "--ctx": N_CTX_SLOT,
+        "--parallel": N_SLOTS,
+        "--threads": n_threads,
+        "--batch": N_BATCH,
+        "--ubatch": N_UBATCH,
+        "--type-k": KV_TYPE,
+        "--type-v": KV_TYPE,
+        "--flash-attn": FLASH_ATTENTION,
+        "--response-cache": "off",
+    }
+    words = [str(word) for flag in flags.items() for word in flag]
+    command = [*MLM, "--home", str(home), "serve", "--json", "--port", "0", *words, str(model)]
+    with _running(command, home / "mlm.log", stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        url = ""
+        for line in server.stdout:
+            event = json.loads(line)
+            url = event.get("url") or url
+            if event.get("event") == "loaded":
+                yield url
+                return
+        raise SystemExit(f"mlm serve ended: {(home / 'mlm.log').read_text()}")
+
+
+@contextmanager
+def _llama_server(program: Path, model: Path, n_threads: int, home: Path) -> Iterator[str]:
+    """Yield the address of a llama-server that has loaded the model."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    flags = {
+        "--model": model,
+        "--host": "127.0.0.1",
+        "--port": port,
+        "--ctx-size": N_CTX_SLOT * N_SLOTS,
+        "--parallel": N_SLOTS,
+        "--threads": n_threads,
+        "--threads-batch": n_threads,
+        "--batch-size": N_BATCH,
+        "--ubatch-size": N_UBATCH,
+        "--cache-type-k": KV_TYPE,
+        "--cache-type-v": KV_TYPE,
+        "--flash-attn": FLASH_ATTENTION,
+    }
+    command = [str(program), *(str(word) for flag in flags.items() for word in flag)]
+    url, log = f"http://127.0.0.1:{port}", home / "llama-server.log"
+    with _running(command, log, stdout=subprocess.DEVNULL) as server, Client(url) as client:
+        deadline = time.monotonic() + LOADING_S
+        while not _is_ready(client):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"llama-server is not ready: {log.read_text()[-2000:]}")
+            time.sleep(0.2)
+        yield url
+
+
+def _is_ready(client: Client) -> bool:
+    with suppress(MlmError):  # 503 while it loads
+        return bool(client.health())
+    return False
+
+
+@contextmanager
+def _running(command: list[str], log: Path, stdout: int) -> Iterator["subprocess.Popen[str]"]:
+    with log.open("w") as stderr:
+        server = subprocess.Popen(command, stdout=stdout, stderr=stderr, text=True)
+    try:
+        yield server
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _show(name: str, against: dict[str, Any], load: float) -> None:
+    print(f"{name}, {against['rounds']} rounds, load {load:.1f} before")
+    print("scenario       figure           mlm    other   ratio        95 %        range  target")
+    for ratio in against["ratios"]:
+        key = ratio["scenario"], ratio["figure"]
+        target, value = TARGETS[key], ratio["ratio"]
+        is_met = value >= target if ratio["is_better_higher"] else value <= target
+        wish = f"{'>=' if ratio['is_better_higher'] else '<='} {target:g}"
+        interval = "?" if ratio["low"] is None else f"{ratio['low']:.2f}-{ratio['high']:.2f}"
+        print(
+            f"{key[0]:14} {key[1]:11}{_digits(ratio['a'])}{_digits(ratio['b'])}{value:8.3f}"
+            f"{interval:>12}{ratio['least']:8.2f}-{ratio['most']:.2f}  {wish:7} "
+            f"{'met' if is_met else 'missed'}"
+        )
+    for remark in against["remarks"]:
+        print(f"- {remark}")
+    costs = " and ".join(f"{cost:.0f}" for cost in against["cpu_us_per_token"].values() if cost)
+    print(f"asking took {costs} us of CPU per token\n", flush=True)
+
+
+def _digits(value: float) -> str:
+    return f"{value:9.1f}" if value < 1000 else f"{value:9.0f}"
+
+
+def _summary(against: dict[str, Any]) -> dict[str, Any]:
+    return {
+        f"{ratio['scenario']} {ratio['figure']}": {
+            name: round(ratio[name], 3) if ratio[name] is not None else None
+            for name in ("ratio", "low", "high", "least", "most", "a", "b")
+        }
+        for ratio in against["ratios"]
+    }
+
+
+def _llama_version(program: Path) -> str:
+    told = subprocess.run([str(program), "--version"], capture_output=True, text=True)
+    return (told.stdout + told.stderr).strip().splitlines()[0]
+
+
+def _engine_version() -> str:
+    done = subprocess.run([*MLM, "engine", "check", "--json"], stdout=subprocess.PIPE, text=True)
+    build = json.loads(done.stdout)["build"]
+    features = " ".join(build["cpu_features"])
+    return f"llama-cpp-python {build['version']}, ggml {build['ggml']} ({features})"
+
+
+if __name__ == "__main__":
+    main()
