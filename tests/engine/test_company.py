@@ -7,6 +7,7 @@ not far back, some not at all; some hold everything, some a window, some one sta
 import asyncio
 import random
 from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from fakes.real_worker import CONFIG, Answer, ask, request
 from fakes.tiny_models import LETTERS, WORDS
 from msgspec.structs import replace
 
-from mlm.engine.messages import Accepted, TokenOut
+from mlm.engine.messages import Accepted, ChosenToken, TokenOut, WorkerConfig
 from mlm.engine.process import Worker
 
 KINDS = ("llama", "qwen3", "mixtral", "gemma3", "mamba", "granitehybrid")
@@ -79,14 +80,22 @@ def plain() -> Iterator[PlainLlama]:
             for kind in (*KINDS, *MORE_KINDS)
         ),
         pytest.param(("gemma3", {"swa_full": True}), marks=pytest.mark.slow),
+        pytest.param(("llama", {"n_batch": 16, "n_ubatch": 8}), marks=pytest.mark.slow),
+        pytest.param(("lfm2", {"n_batch": 16, "n_ubatch": 8}), marks=pytest.mark.slow),
     ],
     ids=lambda param: "-".join((param[0], *param[1])),
 )
 def company(request: pytest.FixtureRequest, tiny_model, plain: PlainLlama) -> Iterator[Company]:
     kind, changes = request.param
-    path = tiny_model(kind)
+    with meeting(kind, tiny_model(kind), replace(EXACT, **changes), plain) as company:
+        yield company
+
+
+@contextmanager
+def meeting(kind: str, path: Path, config: WorkerConfig, plain: PlainLlama) -> Iterator[Company]:
+    """Run a worker until the block ends."""
     with asyncio.Runner() as runner:
-        worker = runner.run(Worker.start(path, replace(EXACT, **changes)))
+        worker = runner.run(Worker.start(path, config))
         try:
             # Wait for all its processes, or a test would take a new one for a leak of its own.
             runner.run(ask(worker, messages=[{"role": "user", "content": "hello"}], max_tokens=1))
@@ -181,3 +190,44 @@ def test_more_conversations_than_slots_all_keep_their_thread(company: Company):
         return []
 
     company.run(story())
+
+
+def check_probabilities(company: Company, tolerance: float) -> None:
+    """Let it choose at random beside others, and compare with llama.cpp forced to choose the same.
+
+    Of the prompts some begin alike, one is longer than a window, and one comes again.
+    """
+    prompts = [f"{text_of(60, 80)} {text_of(5, seed)}" for seed in range(81, 85)]
+    prompts += [text_of(200, 85), prompts[0]]
+
+    async def sample(prompt: str, seed: int) -> list[ChosenToken]:
+        answer = await ask(
+            company.worker, prompt, max_tokens=N_TOKENS, logit_bias=ONLY_LETTERS,
+            ignore_eos=True, temperature=2.0, seed=seed, logprobs=1,
+        )  # fmt: skip
+        parts = [event for event in answer.events if isinstance(event, TokenOut)]
+        return [token for part in parts for token in part.logprobs]
+
+    async def story() -> list[list[ChosenToken]]:
+        asking = (sample(prompt, seed) for seed, prompt in enumerate(prompts))
+        return list(await asyncio.gather(*asking))
+
+    for prompt, tokens in zip(prompts, company.runner.run(story()), strict=True):
+        chosen = [token.chosen for token in tokens]
+        assert len(chosen) == N_TOKENS
+        expected = company.plain.score(company.path, prompt, [token.token for token in chosen])
+        assert [token.logprob for token in chosen] == pytest.approx(expected, abs=tolerance)
+
+
+def test_what_it_says_of_probabilities_is_what_llama_cpp_computes(company: Company):
+    check_probabilities(company, tolerance=0.001)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [*KINDS, *MORE_KINDS])
+def test_with_the_usual_cache_of_16_bits_probabilities_are_nearly_the_same(
+    kind: str, tiny_model, plain: PlainLlama
+):
+    config = replace(EXACT, type_k="f16", type_v="f16", flash_attn="auto")
+    with meeting(kind, tiny_model(kind), config, plain) as company:
+        check_probabilities(company, tolerance=0.1)
