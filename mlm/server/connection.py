@@ -65,14 +65,17 @@ async def send_whole(send: Send, status: int, body: bytes, headers: Headers) -> 
 
 
 class Client:
-    """The other end, while it waits for an answer whose body has been read already."""
+    """The other end, while it waits for an answer whose body has been read already.
 
-    def __init__(self, scope: Scope, send: Send) -> None:
-        self._send = send
-        self._abort = scope.get("extensions", {}).get("mlm", {}).get("abort")
+    Made by `waiting_client`, for the task that is in its block.
+    """
+
+    def __init__(self, send: Send, patience: asyncio.Timeout) -> None:
+        self._send, self._patience = send, patience
         self._watcher: Watcher | None = None
         self.gone = False
         self._written_at = time.monotonic()
+        self._writing_since: float | None = None
 
     @property
     def is_silent(self) -> bool:
@@ -80,18 +83,14 @@ class Client:
         return time.monotonic() - self._written_at >= PING_S
 
     async def wait(self, watcher: Watcher) -> None:
-        """Return when something has happened to the flight, or `PING_S` has passed.
+        """Return when something has happened to the flight, or a sign of life is due.
 
         Raises:
             ClientGone: the client has left.
         """
         self._watcher = watcher
         if not self.gone:
-            timer = asyncio.get_running_loop().call_later(PING_S, watcher.wake)
-            try:
-                await watcher.wait()
-            finally:
-                timer.cancel()
+            await watcher.wait()
         if self.gone:
             raise ClientGone
 
@@ -101,42 +100,66 @@ class Client:
         await self._send(message)
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
-        """Send a part of the body.
-
-        Raises:
-            ClientGone: the client has taken nothing for `WRITE_STALL_S`.
-        """
-        try:
-            async with asyncio.timeout(WRITE_STALL_S):
-                await self._send(
-                    {"type": "http.response.body", "body": data, "more_body": not last}
-                )
-        except TimeoutError:
-            if self._abort is not None:
-                self._abort()
-                await asyncio.sleep(0)  # have the server notice before we return
-            raise ClientGone from None
+        """Send a part of the body. Who takes nothing for `WRITE_STALL_S` is given up."""
+        self._writing_since = time.monotonic()
+        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+        self._writing_since = None
         self._written_at = time.monotonic()
 
     def leave(self) -> None:
         """Note that the client has gone."""
         self.gone = True
+        self._wake()
+
+    def look_after(self) -> None:
+        """Do what is due by now; called every now and then.
+
+        A timer for every token would be a quarter of what a token costs the gateway.
+        """
+        since = self._writing_since
+        if since is not None and time.monotonic() - since >= WRITE_STALL_S:
+            self._patience.reschedule(0)
+        elif self.is_silent:
+            self._wake()
+
+    def _wake(self) -> None:
         if self._watcher is not None:
             self._watcher.wake()
 
 
 @asynccontextmanager
 async def waiting_client(scope: Scope, receive: Receive, send: Send) -> AsyncIterator[Client]:
-    """Give the client of a request, watched for leaving until the block ends."""
-    client = Client(scope, send)
+    """Give the client of a request, watched for leaving and for stalling until the block ends.
 
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        client.leave()
-
-    task = asyncio.create_task(watch())
+    Raises:
+        ClientGone: the client has taken nothing for `WRITE_STALL_S`.
+    """
+    patience = asyncio.timeout(None)
+    client = Client(send, patience)
+    tasks = [asyncio.create_task(_notice_leaving(client, receive))]
+    tasks.append(asyncio.create_task(_look_after(client)))
     try:
-        yield client
+        async with patience:
+            yield client
+    except TimeoutError:
+        if not patience.expired():
+            raise
+        if (abort := scope.get("extensions", {}).get("mlm", {}).get("abort")) is not None:
+            abort()
+            await asyncio.sleep(0)  # have the server notice before we return
+        raise ClientGone from None
     finally:
-        task.cancel()
+        for task in tasks:
+            task.cancel()
+
+
+async def _notice_leaving(client: Client, receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    client.leave()
+
+
+async def _look_after(client: Client) -> None:
+    while True:
+        await asyncio.sleep(min(PING_S, WRITE_STALL_S) / 4)
+        client.look_after()

@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 
 from mlm.server import connection, protocol
-from mlm.server.connection import Client, ClientGone, read_body, waiting_client
+from mlm.server.connection import ClientGone, read_body, waiting_client
 from mlm.server.errors import ApiError
 from mlm.server.flight import Flight
 from mlm.server.protocol import LimitedProtocol
@@ -69,10 +69,34 @@ def test_a_reader_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch
     async def story() -> None:
         scope = {"extensions": {"mlm": {"abort": lambda: aborted.append(True)}}}
         with pytest.raises(ClientGone):
-            await Client(scope, stall).write(b"x")
+            async with waiting_client(scope, receiving(), stall) as client:
+                await client.write(b"x")
 
     asyncio.run(story())
     assert aborted == [True]
+
+
+def test_a_reader_that_is_slow_again_and_again_is_not(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connection, "WRITE_STALL_S", 0.4)
+
+    async def dawdle(message: Any) -> None:
+        await asyncio.sleep(0.1)
+
+    async def story() -> None:
+        async with waiting_client({}, receiving(), dawdle) as client:
+            for _ in range(6):
+                await client.write(b"x")
+
+    asyncio.run(story())
+
+
+def test_a_timeout_of_the_answer_itself_is_not_taken_for_the_client():
+    async def story() -> None:
+        async with waiting_client({}, receiving(), receiving()):
+            raise TimeoutError("of something else")
+
+    with pytest.raises(TimeoutError, match="something else"):
+        asyncio.run(story())
 
 
 def test_a_silent_wait_ends_when_a_sign_of_life_is_due(monkeypatch: pytest.MonkeyPatch):
@@ -82,13 +106,13 @@ def test_a_silent_wait_ends_when_a_sign_of_life_is_due(monkeypatch: pytest.Monke
         async def nothing(_: Any) -> None:
             await asyncio.Event().wait()
 
-        client = Client({}, nothing)
         flight = Flight(nothing)
         with flight.watch() as watcher:
-            await client.wait(watcher)  # for what has happened before
-            assert not client.is_silent
-            await client.wait(watcher)
-            assert client.is_silent
+            async with waiting_client({}, receiving(), nothing) as client:
+                await client.wait(watcher)  # for what has happened before
+                assert not client.is_silent
+                await client.wait(watcher)
+                assert client.is_silent
 
     asyncio.run(story())
 
