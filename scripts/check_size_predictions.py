@@ -1,14 +1,12 @@
 """How near predicted file sizes come to published ones: `mlm.planning.sizes` against 364 files.
 
-Judged are files of llama-quantize's own mixtures; what is left out is counted with its reason, and
-measured all the same. Shapes and parameters are the catalog's, or `known_shapes.csv` for models
-that are not in it. Sizes are exact, from the sources named in `known_sizes.csv`.
+All are judged, those of llama-quantize's own mixtures and those that are special in some way.
+Shapes and parameters are the catalog's, or `known_shapes.csv` for models that are not in it. Sizes
+are exact, from the sources named in `known_sizes.csv`.
 """
 
 import csv
-import sys
 import tempfile
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -27,7 +25,7 @@ class Known:
     repo_id: str
     filename: str
     size_bytes: int
-    left_out: str  # why it is not judged; empty when it is
+    special: str  # in which way it is not made by llama-quantize's rules alone; mostly empty
     predicted: SizeInterval
 
     @property
@@ -45,10 +43,10 @@ def read_known() -> list[Known]:
     known = []
     for row in _rows("known_sizes.csv"):
         facts, params = shapes[row["base_repo"]]
-        predicted = predict_file_size(facts, params, row["quant"])
+        predicted = predict_file_size(facts, params, row["quant"], row["repo_id"], row["base_repo"])
         assert predicted is not None, row
         size = int(row["size_bytes"])
-        known.append(Known(row["repo_id"], row["filename"], size, row["left_out"], predicted))
+        known.append(Known(row["repo_id"], row["filename"], size, row["special"], predicted))
     return known
 
 
@@ -77,16 +75,16 @@ def measure(known: list[Known]) -> tuple[float, float, float]:
 
 def main() -> None:
     known = read_known()
-    judged = [one for one in known if not one.left_out]
-    for name, group in (("judged", judged), ("all", known)):
+    groups = {"all": known}
+    for why in dict.fromkeys(one.special for one in known):
+        groups[why or "by llama-quantize's rules"] = [one for one in known if one.special == why]
+    for name, group in groups.items():
         middle, p95, inside = measure(group)
         print(
             f"{name}: {len(group)} files, median {middle:.3%}, p95 {p95:.2%}, inside {inside:.0%}"
         )
-    for why, count in Counter(one.left_out for one in known if one.left_out).most_common():
-        print(f"left out: {count} files, {why}")
     for one in sorted(known, key=lambda one: -abs(one.error)):
-        if abs(one.error) > 0.03 and ("--all" in sys.argv or not one.left_out):
+        if abs(one.error) > 0.03:
             print(f"{one.error:+.1%} {one.repo_id}/{one.filename}")
 
 

@@ -58,6 +58,7 @@ class Recipe:
     n_attn_v: int  # tensors that count as values of the attention
     is_early: bool = False  # a model whose files are from before 2026
     has_imatrix: bool = True
+    is_of_2023: bool = False
     table_type: str | None = None  # of token_embd and output, where the uploader chose it
     experts_type: str | None = None  # in which they were trained, and stay
 
@@ -106,6 +107,8 @@ def _choose(part: Part, recipe: Recipe, i_attn_v: int) -> str:
         return "MXFP4" if part.is_expert else "Q8_0"
     if is_table:
         return recipe.table_type or _table_type(recipe)
+    if recipe.is_of_2023 and (early := _type_of_2023(part, recipe)):
+        return early
     if recipe.quant in _TINY:
         return _tiny_type(part, recipe)
     if part.kind == "attn_qkv" and recipe.is_early:
@@ -117,6 +120,15 @@ def _choose(part: Part, recipe: Recipe, i_attn_v: int) -> str:
     if part.kind == "ffn_down":
         return _down_type(part.layer, recipe)
     return _other_type(part, recipe)
+
+
+def _type_of_2023(part: Part, recipe: Recipe) -> str | None:
+    """Return what the rules of 2023 had that others have not; None where they are the same."""
+    if part.is_expert:  # each was a tensor of its own then, of a name that no rule knew
+        return recipe.default_type
+    if recipe.quant == "Q2_K" and part.kind in ("ffn_up", "ffn_gate"):
+        return "Q3_K"  # Q2_K had little of two bits
+    return None
 
 
 def _output_type(part: Part, recipe: Recipe) -> str:

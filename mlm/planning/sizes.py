@@ -8,23 +8,14 @@ compares with published files: half of them are within 0.1 %.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlm.planning.quantize import Recipe, choose_type, is_known_quant, stored_bytes
+from mlm.planning.quantize import Recipe, choose_type, stored_bytes
 from mlm.planning.tensors import FUSED_QKV, Part, is_told_by_shape, list_parts
+from mlm.planning.uploaders import Habit, read_habit
 from mlm.units import format_size
 
 if TYPE_CHECKING:
     from mlm.catalog.types import Architecture, CatalogEntry, Quant
 
-# What the names of uploaders stand for: bartowski keeps the tables of tokens at Q8_0.
-_LARGE = {
-    "Q2_K_L": "Q2_K", "Q3_K_XL": "Q3_K_L", "Q4_K_L": "Q4_K_M", "Q5_K_L": "Q5_K_M",
-    "Q6_K_L": "Q6_K",
-}  # fmt: skip
-# unsloth chooses types tensor by tensor (UD-); over 1,700 such files the plain quantization of the
-# name is right by the median within 4 % (Q6_K and Q8_0: 10 % too small), four in five within 15 %.
-_DYNAMIC = {"Q2_K_XL": "Q2_K", "Q3_K_XL": "Q3_K_M", "Q4_K_XL": "Q4_K_M", "Q5_K_XL": "Q5_K_M",
-            "Q6_K_XL": "Q6_K", "Q8_K_XL": "Q8_0", "MXFP4": "MXFP4_MOE"}  # fmt: skip
-_DYNAMIC_SPREAD = 0.15
 # Shares by which files differ that were quantized by the rules: headers and small tensors, where
 # the shape tells all tensors; layers that each uploader treats in a way of his own, where not.
 _TOLD_SPREAD, _UNTOLD_SPREAD = 0.01, 0.08
@@ -36,7 +27,7 @@ _DOUBTED, _MIN_DOUBTED_PARAMS = 1.25, 1_000_000
 _SENTENCE_PIECE_BYTES, _BPE_BYTES, _MANY_MERGES_BYTES = 24, 40, 61
 _SENTENCE_PIECE_VOCABULARY = 33_000
 _MANY_MERGES = frozenset((128_256, 131_072))
-# Models whose original weights hold the shared table of tokens twice: some uploaders keep both.
+# Models of which files exist with one table of tokens and with two; who made them tells.
 _DOUBLED = frozenset(("qwen2", "qwen3"))
 
 
@@ -49,20 +40,30 @@ class SizeInterval:
     high: int
 
 
-def predict_file_size(facts: "Architecture", params: int, quant: str) -> SizeInterval | None:
+def predict_file_size(
+    facts: "Architecture",
+    params: int,
+    quant: str,
+    repo_id: str = "",
+    base_repo: str | None = None,
+) -> SizeInterval | None:
     """Return the size of the model's file at ``quant``, all shards together.
 
-    None where the name of the quantization says nothing.
+    With the repository that it is in, and that of the original weights, what uploaders do in ways
+    of their own is counted. None where the name of the quantization says nothing.
     """
-    name, table_type, is_dynamic = _read_name(quant)
-    if name is None:
+    habit = read_habit(quant, facts, repo_id, base_repo)
+    if habit is None:
         return None
-    parts = list_parts(facts, params)
-    recipe = _recipe(facts, parts, name, table_type)
-    size = _header_bytes(facts) + _sum(parts, recipe)
-    spread = _TOLD_SPREAD if is_told_by_shape(facts) else _UNTOLD_SPREAD
-    if is_dynamic:
-        spread = _DYNAMIC_SPREAD
+    parts = list_parts(
+        facts,
+        params,
+        has_draft_head=habit.has_draft_head,
+        has_both_tables=habit.has_both_tables,
+    )
+    recipe = _recipe(facts, parts, habit)
+    size = _header_bytes(facts) + round(habit.factor * _sum(parts, recipe))
+    spread = habit.spread or (_TOLD_SPREAD if is_told_by_shape(facts) else _UNTOLD_SPREAD)
     high = round(size * (1 + spread))
     if facts.name in _DOUBLED and recipe.is_tied:
         table = Part("output", facts.n_embd, facts.n_vocab)
@@ -72,7 +73,9 @@ def predict_file_size(facts: "Architecture", params: int, quant: str) -> SizeInt
 
 def doubt_size(entry: "CatalogEntry", quant: "Quant") -> str | None:
     """Return why the catalog's size of a file cannot be, or None: it may be right."""
-    expected = predict_file_size(entry.architecture, entry.params, quant.quant)
+    expected = predict_file_size(
+        entry.architecture, entry.params, quant.quant, quant.repo_id, entry.base_repo
+    )
     if expected is None or entry.params < _MIN_DOUBTED_PARAMS:
         return None
     low, high = round(expected.low / _DOUBTED), round(expected.high * _DOUBTED)
@@ -82,24 +85,9 @@ def doubt_size(entry: "CatalogEntry", quant: "Quant") -> str | None:
     return f"{told}: about {format_size(expected.mid)}"
 
 
-def _read_name(quant: str) -> tuple[str | None, str | None, bool]:
-    """Return the file type that a name stands for, the type of its tables where the uploader
-    chose it, and whether the other types are the uploader's choice as well."""
-    name = quant.upper()
-    if name.startswith("UD-"):
-        plain = name.removeprefix("UD-")
-        plain = _DYNAMIC.get(plain, plain)
-        return (plain if is_known_quant(plain) else None), None, True
-    name = name.removeprefix("I1-")
-    if name in _LARGE:
-        return _LARGE[name], "Q8_0", False
-    name = {"FP16": "F16", "FP32": "F32", "MXFP4": "MXFP4_MOE"}.get(name, name)
-    return (name if is_known_quant(name) else None), None, False
-
-
-def _recipe(facts: "Architecture", parts: list[Part], quant: str, table_type: str | None) -> Recipe:
+def _recipe(facts: "Architecture", parts: list[Part], habit: Habit) -> Recipe:
     return Recipe(
-        quant=quant,
+        quant=habit.quant,
         n_layer=facts.n_layer,
         n_gqa=facts.n_head // max(facts.n_head_kv, 1),
         n_expert=facts.n_expert or 0,
@@ -107,7 +95,8 @@ def _recipe(facts: "Architecture", parts: list[Part], quant: str, table_type: st
         is_70b=facts.name == "llama" and facts.n_layer == 80 and facts.n_head != facts.n_head_kv,
         n_attn_v=sum(part.kind in ("attn_v", "attn_qkv") for part in parts),
         is_early=facts.name in FUSED_QKV,
-        table_type=table_type,
+        is_of_2023=habit.is_of_2023,
+        table_type=habit.table_type,
         experts_type="MXFP4" if facts.name == "gpt-oss" else None,
     )
 

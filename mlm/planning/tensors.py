@@ -72,14 +72,41 @@ def is_told_by_shape(facts: "Architecture") -> bool:
     return facts.name in _PLAIN and facts.n_ff is not None
 
 
-def list_parts(facts: "Architecture", params: int) -> list[Part]:
-    """Return what a model of this shape and so many parameters consists of."""
+def list_parts(
+    facts: "Architecture",
+    params: int,
+    *,
+    has_draft_head: bool = False,
+    has_both_tables: bool = False,
+) -> list[Part]:
+    """Return what a model of this shape and so many parameters consists of.
+
+    With a draft head there is one more layer than the shape has, which guesses the next token but
+    one; with both tables the output is one of its own even where it is equal to the vocabulary.
+    """
+    parts = _list_parts(facts, params)
+    if has_draft_head:
+        layer = facts.n_layer
+        parts += [
+            *_feed_forward(facts, layer),
+            *_attention(facts, layer),
+            Part("other", 2 * facts.n_embd, facts.n_embd, layer),
+        ]
+    if has_both_tables and all(part.kind != "output" for part in parts):
+        parts.append(Part("output", facts.n_embd, facts.n_vocab))
+    return parts
+
+
+def _list_parts(facts: "Architecture", params: int) -> list[Part]:
     vocabulary = facts.n_embd * facts.n_vocab
     body = [part for layer in range(facts.n_layer) for part in _layer(facts, layer)]
     left = params - sum(part.count for part in body) - vocabulary
     parts = [Part("token_embd", facts.n_embd, facts.n_vocab), *body]
+    # What is there in place of attention is about as large.
+    without = sum(not _has_attention(facts, layer) for layer in range(facts.n_layer))
+    unknown = without * sum(part.count for part in _attention(facts, 0))
     # More than half of a second table left over: the output is one of its own.
-    if left > 0.5 * vocabulary and facts.name not in _TIED:
+    if left - unknown > 0.5 * vocabulary and facts.name not in _TIED:
         parts.append(Part("output", facts.n_embd, facts.n_vocab))
         left -= vocabulary
     if is_told_by_shape(facts):
