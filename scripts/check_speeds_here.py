@@ -197,7 +197,7 @@ def decode(path: str, n_ctx: int, n_threads: int, n_pasts: list[int]) -> dict[st
                 assert context.decode([Part(slot, n_past, [500], wants_logits=True)]) == 0
                 chain.sample(context, 0)
                 steps[n_past].append(clock() - before)
-                context.forget(slot, n_past)
+                context.memory.forget(slot, n_past)
     return {"steps": steps, "prefill_tps": filled[max(n_pasts)]}
 
 

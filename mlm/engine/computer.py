@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 NO_ROOM = 1  # llama_decode: no place in the KV cache; nothing was changed
 
@@ -17,6 +17,52 @@ class Part:
     wants_logits: bool  # of its last token
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a context held of a sequence, in main memory."""
+
+    data: Any
+    n_bytes: int
+    shortest_keep: int  # the shortest beginning, besides none, to which it can be cut back
+
+
+class Memory(Protocol):
+    """What the scheduler asks of a KV cache; see `mlm.engine.llama.memory.Memory`."""
+
+    @property
+    def is_unified(self) -> bool:
+        """Whether all sequences share the room there is."""
+
+    @property
+    def shares_cells(self) -> bool:
+        """Whether a copy takes no room and no time."""
+
+    @property
+    def forgets_parts(self) -> bool:
+        """Whether any sequence can be cut back to any length."""
+
+    def shortest_keep(self, seq_id: int) -> int:
+        """Return the shortest beginning, besides none, to which a sequence can be cut back."""
+
+    def shortest_copy(self, seq_id: int) -> int:
+        """Return the shortest beginning, besides none, to which a copy of it can be cut back."""
+
+    def forget(self, seq_id: int, keep: int) -> bool:
+        """Drop all positions from ``keep`` on; False when only all of them can be dropped."""
+
+    def copy(self, source: int, target: int, keep: int) -> bool:
+        """Let ``target`` hold what ``source`` holds up to ``keep``; False: it holds nothing."""
+
+    def state_bytes(self, seq_id: int) -> int:
+        """Return the size of what `save` would return."""
+
+    def save(self, seq_id: int) -> State:
+        """Return a copy of all that a sequence holds."""
+
+    def restore(self, seq_id: int, state: State, keep: int) -> bool:
+        """Let a sequence hold ``state`` up to ``keep``; False: it holds nothing."""
+
+
 class Computer(Protocol):
     """What the scheduler asks of a context; see `mlm.engine.llama.Context`."""
 
@@ -25,11 +71,12 @@ class Computer(Protocol):
     n_batch: int
     n_ubatch: int
 
+    @property
+    def memory(self) -> Memory:
+        """What is held of each sequence."""
+
     def decode(self, parts: Sequence[Part]) -> int:
         """Compute the parts; 0 is success."""
-
-    def forget(self, seq_id: int, keep: int) -> bool:
-        """Drop all positions from ``keep`` on; False when only all of them can be dropped."""
 
 
 class Speller(Protocol):

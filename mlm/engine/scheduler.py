@@ -7,14 +7,14 @@ Everything here runs on the one thread that owns the context.
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from mlm.engine.computer import NO_ROOM, Computer, Part, Speller
 from mlm.engine.messages import Failed, Finished, FinishReason, Message, Step, TokenOut
 from mlm.engine.meter import Meter
-from mlm.engine.pace import Pace
+from mlm.engine.pace import MOVE_LIMIT_S, Pace
+from mlm.engine.prefixes import Prefixes
 from mlm.engine.request import Request, SamplingError
-from mlm.engine.slots import Slot, choose_slot
+from mlm.engine.slots import Slot
 from mlm.engine.step import plan_alone, plan_step
 
 
@@ -27,8 +27,11 @@ class Scheduler:
         speller: Speller,
         emit: Callable[[Message], None],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        prefix_cache: int = 0,
     ) -> None:
-        self._computer: Any = computer
+        """Keep up to ``prefix_cache`` bytes of what requests have left in main memory."""
+        self._computer = computer
         self._speller = speller
         self._emit = emit
         self._clock = clock
@@ -36,6 +39,9 @@ class Scheduler:
         self._waiting: deque[Request] = deque()
         self._pace = Pace()
         self.meter = Meter(clock)
+        self.prefixes = Prefixes(
+            computer.memory, self._slots, self._pace, budget=prefix_cache, clock=clock
+        )
         self._tokens: list[TokenOut] = []  # what this step sends
         self._endings: list[Message] = []  # and what follows it
         self.choosing: tuple[int, float] | None = None  # request whose token is chosen, since when
@@ -88,20 +94,20 @@ class Scheduler:
         self.meter.note_step(self._clock() - began, prefill, decoding, len(parts))
 
     def _admit(self) -> None:
-        while self._waiting:
-            choice = choose_slot(self._slots, self._waiting[0])
-            if choice is None:
-                return
-            slot, keep = choice
-            request = self._waiting.popleft()
-            if not self._computer.forget(slot.seq_id, keep):
-                keep = 0
-                self._computer.forget(slot.seq_id, 0)
-            slot.request, slot.tenant = request, request.tenant
-            slot.tokens, slot.n_held = list(request.tokens), keep
-            request.cached_tokens = keep
-            request.admitted_s = self._clock()
-            self.meter.note_admission(request.admitted_s - request.received_s, keep)
+        """Give slots to those who wait for one. Running answers do not wait for long."""
+        begun = self.prefixes.advance()
+        is_urgent = any(slot.is_decoding for slot in self._slots)
+        started = self._clock()
+        while self._waiting and (slot := self.prefixes.place(self._waiting[0])):
+            self._waiting.popleft()
+            begun.append(slot)
+            if is_urgent and self._clock() - started > MOVE_LIMIT_S:
+                break
+        for slot in begun:
+            if slot.request is not None and not slot.is_waiting:
+                request = slot.request
+                queue_s = (request.admitted_s or 0.0) - request.received_s
+                self.meter.note_admission(queue_s, request.cached_tokens)
 
     def _compute(self, parts: Sequence[Part]) -> None:
         """Compute a batch and take its tokens; when that fails, find out whose fault it is."""
@@ -112,11 +118,11 @@ class Scheduler:
             for part in parts:
                 self._slots[part.seq_id].n_held = part.start + len(part.tokens)
             self._take_tokens(parts)
-        elif code == NO_ROOM and self._drop_parked():
+        elif code == NO_ROOM and self.prefixes.make_room():
             self._compute(parts)
         elif len(parts) > 1:
             for part in parts:
-                if self._restore(part):
+                if self._undo(part):
                     self._compute([part])
         else:
             self._compute_less(parts[0], code)
@@ -130,24 +136,15 @@ class Scheduler:
         elif code == NO_ROOM and slot.is_decoding:
             self._finish(slot, "length")
         else:
-            self._restore(part)
+            self._undo(part)
             self._fail(slot, "engine_error", f"llama.cpp cannot compute this (code {code})")
 
-    def _restore(self, part: Part) -> bool:
+    def _undo(self, part: Part) -> bool:
         """Undo what a failed step may have left of a part. False: it has to start over, later."""
-        if self._computer.forget(part.seq_id, part.start):
+        if self._computer.memory.forget(part.seq_id, part.start):
             return True
-        self._computer.forget(part.seq_id, 0)
-        self._slots[part.seq_id].n_held = 0
+        self.prefixes.clear(self._slots[part.seq_id])
         return False
-
-    def _drop_parked(self) -> bool:
-        """Give up what free slots hold, to make room; False when they hold nothing."""
-        parked = [slot for slot in self._slots if slot.is_free and slot.n_held]
-        for slot in parked:
-            self._computer.forget(slot.seq_id, 0)
-            slot.n_held = 0
-        return bool(parked)
 
     def _take_tokens(self, parts: Sequence[Part]) -> None:
         row = -1
@@ -204,19 +201,13 @@ class Scheduler:
         if reason != "cancelled":
             self._say(request, request.text.flush())
         self._conclude(request, reason)
-        self._release(slot)
+        self.prefixes.release(slot)
 
     def _fail(self, slot: Slot, code: str, message: str) -> None:
         assert slot.request is not None
         slot.request.sampler.close()
         self._endings.append(Failed(slot.request.request_id, code, message))
-        self._release(slot)
-
-    def _release(self, slot: Slot) -> None:
-        """Free a slot; what the KV cache holds of it stays for the next turn."""
-        del slot.tokens[slot.n_held :]
-        slot.request = None
-        slot.used_s = self._clock()
+        self.prefixes.release(slot)
 
     def _conclude(self, request: Request, reason: FinishReason) -> None:
         request.sampler.close()

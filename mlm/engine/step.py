@@ -24,7 +24,7 @@ def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Par
     room = min(room, computer.n_batch - len(decoding))
     parts = [_take(slot, 1) for slot in decoding]
     prefilling = [slot for slot in slots if slot.is_prefilling]
-    for slot in sorted(prefilling, key=_arrival):
+    for slot in sorted(prefilling, key=_turn):
         if room > 0:
             parts.append(_take(slot, room))
             room -= len(parts[-1].tokens)
@@ -41,10 +41,11 @@ def plan_alone(slots: Sequence[Slot], computer: Computer) -> list[Part]:
 
 
 def _take(slot: Slot, limit: int) -> Part:
-    tokens = slot.tokens[slot.n_held : slot.n_held + limit]
-    return Part(slot.seq_id, slot.n_held, tokens, wants_logits=len(tokens) == slot.n_todo)
+    end = min(slot.n_held + limit, len(slot.tokens))
+    end = min((cut for cut in slot.cuts if slot.n_held < cut < end), default=end)
+    tokens = slot.tokens[slot.n_held : end]
+    return Part(slot.seq_id, slot.n_held, tokens, wants_logits=end == len(slot.tokens))
 
 
-def _arrival(slot: Slot) -> tuple[float, int]:
-    assert slot.request is not None
-    return (slot.request.admitted_s or 0.0, slot.request.request_id)
+def _turn(slot: Slot) -> int:
+    return slot.turn

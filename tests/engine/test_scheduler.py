@@ -99,7 +99,7 @@ def test_no_answer_at_all_is_wanted_but_the_prompt_is_computed():
     office.submit(1, 8, "abc", max_new=0)
     office.run()
     assert (office.text(1), office.ending(1).reason) == ("", "length")
-    assert len(office.llama.held[0]) == 8
+    assert len(office.llama.held(0)) == 8
 
 
 def test_an_answer_that_fills_its_slot_ends_with_length():
@@ -169,13 +169,13 @@ def test_a_request_may_decline_the_prefix():
 
 
 def test_a_model_that_cannot_forget_a_part_computes_everything_again():
-    office = Office(FakeLlama(n_slots=1, is_recurrent=True))
+    office = Office(FakeLlama(n_slots=1, kind="whole"))
     office.submit(1, range(500, 540), "abc")
     office.run()
     office.submit(2, [*range(500, 530), 7, 8, 9], "abc")
     office.run()
     assert office.ending(2).cached_tokens == 0
-    assert office.llama.held[0][:33] == [*range(500, 530), 7, 8, 9]
+    assert office.llama.held(0)[:33] == [*range(500, 530), 7, 8, 9]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 6])
@@ -226,7 +226,7 @@ def test_a_sequence_that_cannot_be_computed_fails_alone():
 
 
 def test_after_a_failed_step_a_model_that_cannot_go_back_starts_over():
-    llama = FakeLlama(is_recurrent=True)
+    llama = FakeLlama(kind="whole")
     office = Office(llama)
     office.submit(1, 8, "abcdef")
     office.submit(2, 8, "uvwxyz")
@@ -237,8 +237,8 @@ def test_after_a_failed_step_a_model_that_cannot_go_back_starts_over():
     assert (office.text(1), office.text(2)) == ("abcdef", "uvwxyz")
 
 
-def test_without_room_parked_prefixes_go_first():
-    llama = FakeLlama(n_slots=2)
+def test_without_room_what_free_slots_hold_goes_first():
+    llama = FakeLlama(n_slots=2, is_unified=True)
     office = Office(llama)
     office.submit(1, 40, "a")
     office.run()
@@ -246,7 +246,7 @@ def test_without_room_parked_prefixes_go_first():
     llama.codes = [1]
     office.run()
     assert office.text(2) == "b"
-    assert llama.held[0] == []
+    assert llama.held(0) == []
 
 
 def test_without_room_a_prompt_is_computed_in_smaller_pieces():

@@ -1,65 +1,72 @@
+from array import array
+
 from fakes.fake_llama import Script
 
 from mlm.engine.request import Request
 from mlm.engine.slots import Slot, choose_slot, count_common_prefix
 
 
-def request(tokens: list[int], tenant: str = "") -> Request:
-    return Request(1, tokens, 10, Script([]), tenant=tenant)
+def left(seq_id: int, n_held: int, used_s: float = 0.0, n_prompt: int | None = None) -> Slot:
+    """A free slot, and what the last request left in it."""
+    tokens = array("i", range(n_held))
+    return Slot(seq_id, tokens, n_held, n_prompt=n_prompt or n_held, used_s=used_s)
 
 
-def parked(seq_id: int, tokens: list[int], used_s: float = 0.0) -> Slot:
-    return Slot(seq_id, list(tokens), len(tokens), used_s=used_s)
+def busy(seq_id: int) -> Slot:
+    slot = Slot(seq_id)
+    slot.take_in(Request(1, [5], 10, Script([])), 0, turn=1)
+    return slot
 
 
-def test_a_conversation_goes_back_to_its_slot():
-    slots = [Slot(0), parked(1, list(range(100))), parked(2, list(range(50)))]
-    chosen = choose_slot(slots, request([*range(100), 7, 8]))
-    assert chosen == (slots[1], 100)
+def choose(slots: list[Slot], shared: dict[int, int], elsewhere: int = 0) -> Slot | None:
+    counts = {slot.seq_id: shared.get(slot.seq_id, 0) for slot in slots}
+    return choose_slot(slots, counts, max(elsewhere, *counts.values()))
 
 
-def test_a_long_conversation_is_not_thrown_away_for_a_common_beginning():
-    slots = [parked(0, list(range(100))), Slot(1)]
-    assert choose_slot(slots, request([0, 1, 2, 900, 901])) == (slots[1], 0)
+def test_a_conversation_goes_on_in_its_slot():
+    slots = [Slot(0), left(1, 100), left(2, 50)]
+    assert choose(slots, {1: 100, 2: 20}) is slots[1]
 
 
-def test_a_shared_system_prompt_is_worth_a_parked_slot():
-    slots = [parked(0, list(range(100))), Slot(1)]
-    assert choose_slot(slots, request([*range(90), 900, 901])) == (slots[0], 90)
+def test_a_conversation_goes_on_in_its_slot_when_the_answer_is_spelled_otherwise():
+    slots = [Slot(0), left(1, 500, n_prompt=100)]
+    assert choose(slots, {1: 97}) is slots[1]
+
+
+def test_another_conversation_with_the_same_beginning_is_not_cut_short():
+    slots = [left(0, 500, n_prompt=400), Slot(1)]
+    assert choose(slots, {0: 300}) is slots[1]
+
+
+def test_what_will_be_copied_is_not_overwritten_unless_it_is_all_there_is():
+    slots = [left(0, 500, 1.0), left(1, 500, 2.0)]
+    assert choose(slots, {0: 300}) is slots[1]
+    slots[1] = busy(1)
+    assert choose(slots, {0: 300}) is slots[0]
 
 
 def test_strangers_get_the_lowest_empty_slot():
-    assert choose_slot([Slot(0), Slot(1)], request([1, 2, 3])) is not None
-    slots = [parked(0, [9, 9]), Slot(1), Slot(2)]
-    assert choose_slot(slots, request([1, 2, 3])) == (slots[1], 0)
+    assert choose([left(0, 2), Slot(1), Slot(2)], {}).seq_id == 1
 
 
 def test_with_no_empty_slot_the_one_unused_longest_goes():
-    slots = [parked(0, [9] * 9, 30.0), parked(1, [8] * 9, 10.0), parked(2, [7] * 9, 20.0)]
-    assert choose_slot(slots, request([1, 2, 3])) == (slots[1], 0)
+    slots = [left(0, 90, 30.0), left(1, 90, 10.0), left(2, 90, 20.0)]
+    assert choose(slots, {}) is slots[1]
 
 
 def test_strangers_move_in_beside_busy_slots():
-    slots = [parked(0, [9] * 9, 1.0), parked(1, [8] * 9, 2.0), parked(2, [7] * 9, 3.0), Slot(3)]
-    slots[3].request = request([5])
-    assert choose_slot(slots, request([1, 2, 3])) == (slots[2], 0)
+    slots = [left(0, 90, 1.0), left(1, 90, 2.0), left(2, 90, 3.0), busy(3)]
+    assert choose(slots, {}) is slots[2]
 
 
 def test_a_busy_slot_is_never_chosen():
-    slots = [parked(0, [1, 2, 3])]
-    slots[0].request = request([1, 2, 3])
-    assert choose_slot(slots, request([1, 2, 3, 4])) is None
-
-
-def test_nothing_is_shared_between_tenants():
-    slots = [parked(0, [1, 2, 3])]
-    assert choose_slot(slots, request([1, 2, 3, 4], tenant="bob")) == (slots[0], 0)
+    assert choose_slot([busy(0)], {}, 0) is None
 
 
 def test_common_prefixes_are_counted_exactly_at_any_length():
     for size in (0, 1, 511, 512, 513, 2000):
-        left = list(range(size))
-        assert count_common_prefix(left, left, size) == size
+        tokens = array("i", range(size))
+        assert count_common_prefix(tokens, tokens, size) == size
         if size:
-            right = [*left[:-1], -1]
-            assert count_common_prefix(left, right, size) == size - 1
+            other = tokens[:-1] + array("i", [-1])
+            assert count_common_prefix(tokens, other, size) == size - 1

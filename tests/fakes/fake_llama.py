@@ -1,26 +1,31 @@
 """A context that computes nothing but behaves like one: it keeps positions and takes time."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlm.engine.computer import Part
+from fakes.fake_memory import FakeMemory
+
+from mlm.engine.computer import NO_ROOM, Part
 from mlm.engine.messages import Failed, Finished, Step
 from mlm.engine.request import AnswerText, Request
 from mlm.engine.scheduler import Scheduler
 
+Says = str | Sequence[int] | None  # None: what a `Thinker` says
 END = 0  # the token that ends an answer
 PREFILL_S, DECODE_S = 0.005, 0.02  # per token of a prompt; per step that decodes
 
 
+@dataclass
 class Clock:
     """Time that passes only when something takes time."""
 
-    def __init__(self) -> None:
-        self.now = 100.0
+    memory: FakeMemory | None = None
+    now: float = 100.0
 
     def __call__(self) -> float:
-        return self.now
+        return self.now + (self.memory.seconds if self.memory else 0.0)
 
 
 @dataclass
@@ -31,21 +36,28 @@ class FakeLlama:
     n_ctx_slot: int = 1000
     n_batch: int = 512
     n_ubatch: int = 256
-    is_recurrent: bool = False
+    kind: str = "parts"  # see `FakeMemory`
+    is_unified: bool = False
     clock: Clock = field(default_factory=Clock)
     codes: list[int] = field(default_factory=list)  # what the next decodes return; then 0
     broken_tokens: frozenset[int] = frozenset()  # a batch with one of them fails
     batches: list[list[Part]] = field(default_factory=list)
+    ends: dict[int, list[int]] = field(default_factory=dict)  # row -> all tokens up to there
 
     def __post_init__(self) -> None:
-        self.held: list[list[int]] = [[] for _ in range(self.n_slots)]
+        self.memory = FakeMemory(self.n_slots, self.kind, self.is_unified)
+        self.clock.memory = self.memory
+
+    def held(self, seq_id: int) -> list[int]:
+        return self.memory.tokens(seq_id)
 
     def decode(self, parts: Sequence[Part]) -> int:
         assert [p.seq_id for p in parts] == sorted({p.seq_id for p in parts}), "ids must ascend"
-        assert sum(len(p.tokens) for p in parts) <= self.n_batch
+        assert 0 < sum(len(p.tokens) for p in parts) <= self.n_batch
+        assert all(part.tokens for part in parts)
         self.batches.append(list(parts))
         for part in parts:
-            assert part.start == len(self.held[part.seq_id]), "positions must follow each other"
+            assert part.start == len(self.held(part.seq_id)), "positions must follow each other"
         n_prefill = sum(len(p.tokens) for p in parts if len(p.tokens) > 1)
         self.clock.now += DECODE_S + PREFILL_S * n_prefill
         code = self.codes.pop(0) if self.codes else 0
@@ -53,19 +65,23 @@ class FakeLlama:
             code = -3
         if code < -1:  # what a failed step has computed before it failed stays behind
             for part in parts:
-                self.held[part.seq_id].append(part.tokens[0])
-        if code:
-            return code
-        for part in parts:
-            self.held[part.seq_id].extend(part.tokens)
-            assert len(self.held[part.seq_id]) <= self.n_ctx_slot
-        return 0
+                self.memory.extend(part.seq_id, list(part.tokens[:1]))
+        n_new = sum(len(part.tokens) for part in parts)
+        if self.is_unified and self.memory.n_cells() + n_new > self.n_slots * self.n_ctx_slot:
+            code = NO_ROOM
+        if code == 0:
+            self._extend(parts)
+        return code
 
-    def forget(self, seq_id: int, keep: int) -> bool:
-        if self.is_recurrent and 0 < keep < len(self.held[seq_id]):
-            return False
-        del self.held[seq_id][keep:]
-        return True
+    def _extend(self, parts: Sequence[Part]) -> None:
+        self.ends, row = {}, -1
+        for part in parts:
+            row += len(part.tokens)
+            self.memory.extend(part.seq_id, list(part.tokens))
+            held = self.held(part.seq_id)
+            assert len(held) <= self.n_ctx_slot
+            if part.wants_logits:
+                self.ends[row] = held
 
 
 class Script:
@@ -83,6 +99,20 @@ class Script:
         self.closed += 1
 
 
+class Thinker(Script):
+    """A sampler whose token depends on every token before it."""
+
+    def sample(self, context: FakeLlama, row: int) -> int:
+        assert not self.closed
+        return think(context.ends[row])
+
+
+def think(tokens: Sequence[int]) -> int:
+    """Return what a `Thinker` says after ``tokens``."""
+    number = zlib.crc32(repr(list(tokens)).encode())
+    return END if number % 40 == 0 else 97 + number % 26
+
+
 class Letters:
     """A vocabulary in which token 97 is ``a``; 1000 to 1255 are single bytes."""
 
@@ -95,14 +125,16 @@ class Letters:
 class Office:
     """A scheduler over a `FakeLlama`, and everything it has sent."""
 
-    def __init__(self, llama: FakeLlama | None = None) -> None:
+    def __init__(self, llama: FakeLlama | None = None, prefix_cache: int = 0) -> None:
         self.llama = llama or FakeLlama()
         self.sent: list[object] = []
-        self.scheduler = Scheduler(self.llama, Letters(), self.sent.append, self.llama.clock)
+        self.scheduler = Scheduler(
+            self.llama, Letters(), self.sent.append, self.llama.clock, prefix_cache=prefix_cache
+        )
         self.samplers: dict[int, Script] = {}
 
     def submit(
-        self, request_id: int, prompt: Sequence[int] | int, says: str | Sequence[int], **more: Any
+        self, request_id: int, prompt: Sequence[int] | int, says: Says = None, **more: Any
     ) -> Request:
         """Submit a request; ``prompt`` is its tokens, or how many distinct ones.
 
@@ -111,7 +143,8 @@ class Office:
         """
         tokens = list(range(10_000, 10_000 + prompt)) if isinstance(prompt, int) else list(prompt)
         spoken = [ord(letter) for letter in says] if isinstance(says, str) else says
-        sampler = self.samplers[request_id] = Script(spoken)
+        sampler = Thinker([]) if spoken is None else Script(spoken)
+        self.samplers[request_id] = sampler
         request = Request(
             request_id,
             tokens,

@@ -9,6 +9,7 @@ from llama_cpp import llama_cpp as C
 
 from mlm.engine.computer import Part
 from mlm.engine.llama.log import LoadError, LoadLog
+from mlm.engine.llama.memory import Memory
 from mlm.engine.llama.model import Model, load_model, model_params
 from mlm.engine.messages import WorkerConfig
 
@@ -35,8 +36,7 @@ class Context:
         self.generates = not config.embedding
         self.n_batch = int(C.llama_n_batch(self.handle))
         self.n_ubatch = int(C.llama_n_ubatch(self.handle))
-        self._n_swa = 0 if config.swa_full else int(C.llama_model_n_swa(model.handle))
-        self._memory = C.llama_get_memory(self.handle)
+        self.memory = Memory(self.handle, model.handle, is_unified=config.kv_unified)
         self._batch = _Batch(self.n_batch)
         self._logits = ctypes.c_float * model.vocabulary.n_tokens
 
@@ -51,18 +51,6 @@ class Context:
         code = int(C.llama_decode(self.handle, self._batch.fill(parts)))
         C.llama_synchronize(self.handle)
         return code
-
-    def forget(self, seq_id: int, keep: int) -> bool:
-        """Drop a sequence's positions from ``keep`` on; False when that cannot be done.
-
-        Recurrent state cannot be rolled back, and of a sliding window only the last part exists:
-        then the caller starts the sequence again with ``keep=0``, which always works.
-        """
-        if keep > 0 and self._n_swa:
-            oldest = C.llama_memory_seq_pos_min(self._memory, seq_id)
-            if oldest > max(0, keep - self._n_swa):
-                return False
-        return bool(C.llama_memory_seq_rm(self._memory, seq_id, keep if keep > 0 else -1, -1))
 
     def logits(self, row: int) -> np.ndarray[Any, Any]:
         """Return the logits of the batch's token ``row``, valid until the next decode."""
