@@ -38,17 +38,24 @@ class Answers:
         self._request_ids = itertools.count(1)
 
     def open(
-        self, model: ServedModel, generate: Generate, *, use_cache: bool, source: Source = "serve"
+        self,
+        model: ServedModel,
+        generate: Generate,
+        *,
+        use_cache: bool,
+        source: Source = "serve",
+        variant: int = 0,
     ) -> tuple[Flight, bool]:
         """Return the flight of the answer, and whether somebody else had started it already.
 
-        Watch it before the next await: a flight ends when its last watcher leaves.
+        Watch it before the next await: a flight ends when its last watcher leaves. Answers that
+        may differ are asked for apart by their ``variant``.
         """
         if not (use_cache and is_cacheable(model, generate)):
             flight = Flight(lambda flight: self._generate(flight, model, generate), source)
             self._flights.add(flight)
             return flight, False
-        question = _question(model, generate)
+        question = _question(model, generate, 0 if _is_certain(generate) else variant)
         shared = self._in_flight.get(question)
         if shared is not None and shared.wanted:
             return shared, True
@@ -108,18 +115,23 @@ class Answers:
 def is_cacheable(model: ServedModel, generate: Generate) -> bool:
     """Tell whether the same request gives the same answer, or the model's policy does not mind."""
     policy = model.config.response_cache
-    deterministic = generate.sampling.temperature == 0 or generate.sampling.seed is not None
-    return policy == "all" or (policy == "deterministic" and deterministic)
+    return policy == "all" or (policy == "deterministic" and _is_certain(generate))
 
 
-def _question(model: ServedModel, generate: Generate) -> bytes:
+def _is_certain(generate: Generate) -> bool:
+    """Tell whether the same request gives the same answer."""
+    return generate.sampling.temperature == 0 or generate.sampling.seed is not None
+
+
+def _question(model: ServedModel, generate: Generate, variant: int) -> bytes:
     """Return the digest of everything that decides about an answer, but for the template."""
     # Not sorted: a template shows a tool, and a grammar the properties of a schema, as they came.
     asked = msgspec.to_builtins(generate, str_keys=True)
     for plumbing in ("request_id", "tenant", "cache_prompt", "type"):
         asked.pop(plumbing, None)
     config = [getattr(model.config, name) for name in _DECISIVE]
-    parts = (generate.tenant, model.identity, config, asked, mlm.__version__, _engine_version())
+    versions = (mlm.__version__, _engine_version())
+    parts = (generate.tenant, model.identity, config, asked, variant, versions)
     return hashlib.sha256(msgspec.json.encode(parts)).digest()
 
 
@@ -150,6 +162,7 @@ def _storable(flight: Flight, finished: Finished) -> StoredAnswer:
         completion_tokens=finished.completion_tokens,
         engine=flight.engine,
         form=flight.form,
+        tokens=flight.tokens,
     )
 
 
@@ -157,6 +170,7 @@ def _replay(flight: Flight, answer: StoredAnswer) -> None:
     """Have ``flight`` end at once with an answer that was given before."""
     flight.replayed, flight.engine = True, answer.engine
     flight.put(Accepted(request_id=0, prompt_tokens=answer.prompt_tokens, form=answer.form))
+    flight.tokens += answer.tokens
     for piece in answer.pieces:
         flight.put(TokenOut(request_id=0, text=piece))
     flight.put(

@@ -7,9 +7,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mlm.errors import MlmError
+from mlm.server.chat_reply import ChatReply
 from mlm.server.errors import ApiError, from_status, to_api_error
 from mlm.server.guard import App, Guard, Keys
-from mlm.server.reply import ChatReply, CompletionReply
+from mlm.server.reply import CompletionReply
 from mlm.server.report import Report, error_response
 from mlm.server.schema import read_chat, read_completion
 from mlm.server.services import Services

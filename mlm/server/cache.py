@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from mlm.engine.messages import AnswerForm
+from mlm.engine.messages import AnswerForm, ChosenToken
 from mlm.server.cache_file import SCHEMA, CacheLimits, clear, prune
 from mlm.stats.database import Writer, is_broken
 
@@ -35,6 +35,7 @@ class StoredAnswer:
     completion_tokens: int
     engine: str
     form: AnswerForm = field(default_factory=AnswerForm)
+    tokens: list[ChosenToken] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

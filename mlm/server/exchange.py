@@ -1,26 +1,27 @@
-"""One request and its answer: what it took, as headers, as the object ``mlm``, as statistics."""
+"""One request and its answers: what they took, as headers, as the object ``mlm``, as statistics."""
 
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from mlm.engine.messages import Finished
 from mlm.server.answers import CacheWord
 from mlm.server.connection import Headers
+from mlm.server.errors import ApiError
 from mlm.server.flight import Flight
 from mlm.server.model import ServedModel, config_id
-from mlm.server.reply import Ending, Reply
+from mlm.server.reply import Reply, Totals
 from mlm.server.schema import TextRequest
 from mlm.stats.types import RequestStats
 
 _MAX_IGNORED = 20  # names in X-Mlm-Ignored
+_WORDS: tuple[CacheWord, ...] = ("bypass", "miss", "shared", "hit")  # the first of them counts
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
-    """A request that has an answer on its way."""
+class Choice:
+    """One of the answers to a request."""
 
-    started_at: float  # on the monotonic clock
-    request: TextRequest
-    model: ServedModel
     flight: Flight
     cached: bool  # the response cache was asked
     joined: bool  # somebody else had started the flight …
@@ -36,10 +37,46 @@ class Exchange:
         return "shared" if self.joined else "miss"
 
     @property
+    def own(self) -> Finished | None:
+        """How the answer ended, if it was made for this request."""
+        return self.flight.finished if self.cache_word in ("miss", "bypass") else None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request that has its answers on their way."""
+
+    started_at: float  # on the monotonic clock
+    request: TextRequest
+    model: ServedModel
+    choices: tuple[Choice, ...]  # those of one prompt together
+
+    @property
+    def error(self) -> ApiError | None:
+        """What ended one of the answers, and so all of them."""
+        return next((c.flight.error for c in self.choices if c.flight.error is not None), None)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether all answers are certain to come."""
+        return all(choice.flight.accepted for choice in self.choices)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return all(choice.flight.over for choice in self.choices)
+
+    @property
+    def cache_word(self) -> CacheWord:
+        """How the response cache took part: ``hit`` means that nothing had to be computed."""
+        return min((choice.cache_word for choice in self.choices), key=_WORDS.index)
+
+    @property
     def ttft_s(self) -> float | None:
-        """Seconds from the request to the first token of its answer."""
-        first = self.flight.first_token_at
-        return None if first is None else max(first - self.started_at, 0.0)
+        """Seconds from the request to the first token of its first answer."""
+        firsts = [c.flight.first_token_at for c in self.choices]
+        known = [first for first in firsts if first is not None]
+        return max(min(known) - self.started_at, 0.0) if known else None
 
     def headers(self, reply: Reply) -> Headers:
         """Return the headers that are known before the first token."""
@@ -47,51 +84,47 @@ class Exchange:
             (b"cache-control", b"no-store"),
             (b"x-request-id", reply.reply_id.encode()),
             (b"x-mlm-cache", self.cache_word.encode()),
-            (b"x-mlm-load-ms", b"%.1f" % _ms(self.flight.load_s)),
+            (b"x-mlm-load-ms", b"%.1f" % _ms(self._load_s)),
             (b"x-mlm-config", config_id(self.model.config).encode()),
-            (b"x-mlm-engine", self.flight.engine.encode("ascii", "replace")),
+            (b"x-mlm-engine", self._engine.encode("ascii", "replace")),
         ]
         if ignored := [name for name in self.request.ignored if _is_plain(name)]:
             headers.append((b"x-mlm-ignored", ", ".join(ignored[:_MAX_IGNORED]).encode()))
         return headers
 
     def late_headers(self) -> Headers:
-        """Return the headers that are known when the answer is complete."""
-        truth = self.ending().truth
+        """Return the headers that are known when the answers are complete."""
+        truth = self.totals().truth
         for name in ("queue_ms", "ttft_ms"):
             yield b"x-mlm-" + name.replace("_", "-").encode(), b"%.1f" % truth[name]
         yield b"x-mlm-cached-tokens", b"%d" % truth["cached_tokens"]
 
-    def ending(self) -> Ending:
-        """Return how the finished flight ended, with the figures of this request."""
-        finished = self.flight.finished
-        assert finished is not None
-        return Ending(
-            text="".join(self.flight.pieces),
-            reason=finished.reason,
-            prompt_tokens=finished.prompt_tokens,
-            cached_tokens=finished.cached_tokens,
-            completion_tokens=finished.completion_tokens,
+    def totals(self) -> Totals:
+        """Return the figures of this request, whose flights have finished."""
+        counts = {
+            "prompt_tokens": self._per_prompt(lambda finished: finished.prompt_tokens),
+            "cached_tokens": self._per_prompt(lambda finished: finished.cached_tokens),
+            "completion_tokens": sum(f.completion_tokens for f in self._finished()),
+        }
+        return Totals(
+            **counts,
             truth={
                 "cache": self.cache_word,
-                "queue_ms": _ms(finished.queue_s),
-                "load_ms": _ms(self.flight.load_s),
+                "queue_ms": _ms(max(finished.queue_s for finished in self._finished())),
+                "load_ms": _ms(self._load_s),
                 "ttft_ms": _ms(self.ttft_s),
-                "prefill_ms": _ms(finished.prefill_s),
-                "decode_ms": _ms(finished.decode_s),
+                "prefill_ms": _ms(max(finished.prefill_s for finished in self._finished())),
+                "decode_ms": _ms(max(finished.decode_s for finished in self._finished())),
                 "e2e_ms": _ms(time.monotonic() - self.started_at),
-                "prompt_tokens": finished.prompt_tokens,
-                "cached_tokens": finished.cached_tokens,
-                "completion_tokens": finished.completion_tokens,
+                **counts,
                 "config": config_id(self.model.config),
-                "engine": self.flight.engine,
+                "engine": self._engine,
             },
         )
 
     def to_stats(self, endpoint: str, error: str | None) -> RequestStats:
         """Return what is remembered of it. What a shared answer took counts once."""
-        finished = self.flight.finished
-        own = finished if self.cache_word in ("miss", "bypass") else None
+        own = {id(choice.flight): choice.flight for choice in self.choices if choice.own}.values()
         return RequestStats(
             finished_at=time.time(),
             model=self.model.model_id,
@@ -99,14 +132,38 @@ class Exchange:
             ok=error is None,
             error=error,
             cache=self.cache_word,
-            prompt_tokens=self.flight.prompt_tokens or 0,
-            cached_tokens=own.cached_tokens if own else 0,
-            completion_tokens=self.flight.completion_tokens,
-            queue_s=own.queue_s if own else None,
+            prompt_tokens=sum(group[0].flight.prompt_tokens or 0 for group in self._prompts()),
+            cached_tokens=sum(
+                min((choice.own.cached_tokens for choice in group if choice.own), default=0)
+                for group in self._prompts()
+            ),
+            completion_tokens=sum(choice.flight.completion_tokens for choice in self.choices),
+            queue_s=max((f.finished.queue_s for f in own if f.finished), default=None),
             ttft_s=self.ttft_s,
-            itl_s=self.flight.gaps_s() if own else (),
+            itl_s=tuple(gap for flight in own for gap in flight.gaps_s()),
             e2e_s=time.monotonic() - self.started_at,
         )
+
+    @property
+    def _load_s(self) -> float:
+        return max(choice.flight.load_s for choice in self.choices)
+
+    @property
+    def _engine(self) -> str:
+        return self.choices[0].flight.engine
+
+    def _prompts(self) -> Iterable[tuple[Choice, ...]]:
+        """Return the choices, those of each prompt together."""
+        n = self.request.n
+        return (self.choices[i : i + n] for i in range(0, len(self.choices), n))
+
+    def _per_prompt(self, figure: Callable[[Finished], int]) -> int:
+        """Add up what each prompt took once: the least that one of its answers tells."""
+        groups = ([c.flight.finished for c in group] for group in self._prompts())
+        return sum(min(figure(f) for f in group if f is not None) for group in groups)
+
+    def _finished(self) -> list[Finished]:
+        return [c.flight.finished for c in self.choices if c.flight.finished is not None]
 
 
 def _is_plain(name: str) -> bool:

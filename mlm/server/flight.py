@@ -3,12 +3,19 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from itertools import zip_longest
 from typing import Any
 
-from mlm.engine.messages import Accepted, AnswerForm, Failed, Finished, TokenOut
+from mlm.engine.messages import (
+    Accepted,
+    AnswerForm,
+    ChosenToken,
+    Failed,
+    Finished,
+    TokenOut,
+)
 from mlm.server.errors import ApiError, from_failed, to_api_error
 from mlm.stats.types import Source
 
@@ -27,6 +34,7 @@ class Flight:
     def __init__(self, produce: Produce, source: Source = "serve") -> None:
         self.source = source  # who asks: somebody, or a bench
         self.pieces: list[str] = []
+        self.tokens: list[ChosenToken] = []  # of the pieces, if the request wants them
         self.prompt_tokens: int | None = None  # known once the worker has accepted the request
         self.form = AnswerForm()  # likewise
         self.finished: Finished | None = None
@@ -76,6 +84,7 @@ class Flight:
             case TokenOut():
                 self._arrivals.append((time.monotonic(), event.n_tokens))
                 self.pieces.append(event.text)
+                self.tokens += event.logprobs
             case Accepted():
                 self.prompt_tokens, self.form = event.prompt_tokens, event.form
             case Finished():
@@ -96,9 +105,11 @@ class Flight:
 
     def watch(self) -> "Watcher":
         """Return a new watcher; leave it with ``with``."""
-        watcher = Watcher(self)
+        return Watcher([self])
+
+    def enter(self, watcher: "Watcher") -> None:
+        """Have ``watcher`` woken when something happens."""
         self._watchers.add(watcher)
-        return watcher
 
     def leave(self, watcher: "Watcher") -> None:
         """Stop watching; without watchers nobody needs the answer any more."""
@@ -144,18 +155,22 @@ class Flight:
 
 
 class Watcher:
-    """One reader of a flight. Reading is: `wait`, look at the flight, and so on."""
+    """One reader of some flights. Reading is: `wait`, look at the flights, and so on."""
 
-    def __init__(self, flight: Flight) -> None:
-        self.flight = flight
+    def __init__(self, flights: Iterable[Flight]) -> None:
+        """Watch ``flights``, of which some may be the same; leave them with ``with``."""
+        self._flights = set(flights)
         self._changed = asyncio.Event()
         self._changed.set()  # something may have happened before
+        for flight in self._flights:
+            flight.enter(self)
 
     def __enter__(self) -> "Watcher":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.flight.leave(self)
+        for flight in self._flights:
+            flight.leave(self)
 
     def wake(self) -> None:
         """End the current `wait`, or the next one."""

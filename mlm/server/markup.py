@@ -28,10 +28,14 @@ _TYPED_HEAD = (("{",), ('"type"',), (":",), ('"function"',), (",",), *_PLAIN_HEA
 
 @dataclass(slots=True)
 class Part:
-    """A part of an answer: text, a thought, the name of a called function, or its arguments."""
+    """A part of an answer: text, a thought, the name of a called function, or its arguments.
+
+    Text and thoughts are the answer's characters from ``start`` on.
+    """
 
     kind: Kind
     text: str
+    start: int
 
 
 class MarkupReader:
@@ -39,6 +43,7 @@ class MarkupReader:
 
     def __init__(self, form: AnswerForm, names: Collection[str] = ()) -> None:
         self._form, self._names = form, names
+        self._n_chars = 0  # how many have come
         self._held = ""  # what has come and is not decided yet
         self._parts: list[Part] = []
         self._markup = ""  # what has been taken as the beginning of a call whose name is unknown
@@ -49,6 +54,7 @@ class MarkupReader:
 
     def push(self, text: str) -> list[Part]:
         """Return the parts that ``text`` makes certain."""
+        self._n_chars += len(text)
         self._held += text
         return self._advance(last=False)
 
@@ -74,7 +80,8 @@ class MarkupReader:
             if self._parts and self._parts[-1].kind == kind != "call":
                 self._parts[-1].text += text
             else:
-                self._parts.append(Part(kind, text))
+                start = self._n_chars - len(self._held) - len(self._markup)
+                self._parts.append(Part(kind, text, start))
 
     def _go(self, state: Callable[[bool], bool]) -> bool:
         self._state = state

@@ -83,6 +83,10 @@ class Pool:
             resident.model = model
         return resident
 
+    def places(self, model: ServedModel) -> int:
+        """Return how many requests for ``model`` may run or wait at once."""
+        return model.config.n_parallel + self._options.max_queue
+
     def fitting(self, models: Sequence[ServedModel]) -> list[ServedModel]:
         """Return the first of ``models``, as many as fit into memory together."""
         first: list[ServedModel] = []
@@ -149,8 +153,7 @@ class Pool:
             raise _shutting_down()
         if refusal := resident.setbacks.refusal(time.monotonic()):
             raise _refused(resident, refusal)
-        limit = resident.model.config.n_parallel + self._options.max_queue
-        if resident.admitted >= limit:
+        if resident.admitted >= self.places(resident.model):
             raise ApiError(
                 429,
                 "queue_full",

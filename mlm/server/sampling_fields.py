@@ -61,6 +61,11 @@ def _read_seed(fields: Fields) -> int | None:
     return None if seed in (None, -1) else seed % _SEEDS
 
 
+def next_seed(seed: int, number: int) -> int:
+    """Return the seed that is ``number`` further on."""
+    return (seed + number) % _SEEDS
+
+
 def _read_logit_bias(given: object) -> dict[int, float] | None:
     """Return the biases by token, from OpenAI's object or from llama.cpp's list of pairs."""
     if given is None:

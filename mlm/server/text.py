@@ -1,12 +1,14 @@
-"""The two endpoints that answer with text: one whole answer, or a stream of it."""
+"""The two endpoints that answer with text: whole answers, or a stream of them."""
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from mlm.client import BENCH_AGENT
+from mlm.engine.messages import Generate
 from mlm.server.answers import is_cacheable
 from mlm.server.connection import (
     Client,
@@ -19,9 +21,10 @@ from mlm.server.connection import (
     waiting_client,
 )
 from mlm.server.errors import ApiError, invalid
-from mlm.server.exchange import Exchange
+from mlm.server.exchange import Choice, Exchange
 from mlm.server.flight import Flight, Watcher
-from mlm.server.reply import Reply
+from mlm.server.model import ServedModel
+from mlm.server.reply import ChoiceWriter, Reply
 from mlm.server.schema import TextRequest
 from mlm.server.services import Services
 from mlm.server.sse import DONE, HEADERS, PING, encode_error
@@ -65,16 +68,33 @@ class TextEndpoint:
         model = await services.shelf.find(request.model)
         if model.config.embedding:
             raise invalid(f"'{model.model_id}' is an embedding model; it writes no text", "model")
-        generate = msgspec.structs.replace(
-            request.generate,
-            tenant=scope.get("mlm.tenant", ""),
-            max_tokens=request.generate.max_tokens or model.config.max_tokens,
+        places = services.pool.places(model)
+        if len(request.generates) > places:
+            raise invalid(
+                f"{len(request.generates)} answers at once are more than the {places} requests "
+                f"that may run or wait for '{model.model_id}'",
+                "n" if request.n > 1 else "prompt",
+                remedy="ask for fewer, or serve it with a larger --max-queue",
+            )
+        asked = [_complete(generate, model, scope) for generate in request.generates]
+        choices = (
+            self._choose(model, generate, scope, variant=number % request.n)
+            for number, generate in enumerate(asked)
         )
+        return Exchange(started_at, request, model, tuple(choices))
+
+    def _choose(
+        self, model: ServedModel, generate: Generate, scope: Scope, *, variant: int
+    ) -> Choice:
         cached = is_cacheable(model, generate) and not _no_store(scope)
-        flight, joined = services.answers.open(
-            model, generate, use_cache=cached, source="bench" if _is_bench(scope) else "serve"
+        flight, joined = self._services.answers.open(
+            model,
+            generate,
+            use_cache=cached,
+            source="bench" if _is_bench(scope) else "serve",
+            variant=variant,
         )
-        return Exchange(started_at, request, model, flight, cached, joined, late=flight.over)
+        return Choice(flight, cached, joined, late=flight.over)
 
     async def _answer(
         self, exchange: Exchange, scope: Scope, receive: Receive, send: Send
@@ -85,49 +105,101 @@ class TextEndpoint:
             ApiError: there is none, and nothing has been sent yet.
             ClientGone: the client has left.
         """
-        flight, stream = exchange.flight, exchange.request.stream
-        with flight.watch() as watcher:
+        request = exchange.request
+        with Watcher(choice.flight for choice in exchange.choices) as watcher:
             async with waiting_client(scope, receive, send) as client:
-                await _wait_until(flight, client, watcher, whole=not stream)
-                if flight.error is not None:
-                    raise flight.error
-                reply = self._reply(exchange.request.model, flight.form, exchange.request.names)
-                if stream:
+                await _wait_until(exchange, client, watcher, whole=not request.stream)
+                if exchange.error is not None:
+                    raise exchange.error
+                reply = self._reply(request.model, request.names)
+                if request.stream:
                     return await _stream(exchange, reply, client, watcher)
+                choices = [
+                    writer.whole("".join(flight.pieces), flight.finished.reason)
+                    for flight, writer in _write(exchange, reply)
+                    if flight.finished is not None
+                ]
                 headers = [*exchange.headers(reply), *exchange.late_headers()]
                 headers.append((b"content-type", b"application/json"))
-                document = reply.document(exchange.ending())
+                document = reply.document(choices, exchange.totals())
                 await send_whole(send, 200, msgspec.json.encode(document), headers)
                 return None
 
 
-async def _wait_until(flight: Flight, client: Client, watcher: Watcher, *, whole: bool) -> None:
-    """Wait for the end of the answer, or only until it is certain that there will be one."""
-    while not (flight.over or (flight.accepted and not whole)):
+async def _wait_until(exchange: Exchange, client: Client, watcher: Watcher, *, whole: bool) -> None:
+    """Wait for the end of the answers, or only until it is certain that there will be some."""
+    while exchange.error is None and not (exchange.over if whole else exchange.accepted):
         await client.wait(watcher)
 
 
 async def _stream(exchange: Exchange, reply: Reply, client: Client, watcher: Watcher) -> str | None:
-    """Pass the answer on as it comes in; return the code of the error that ended it, if one did."""
-    flight = exchange.flight
+    """Pass the answers on as they come in; return the code of the error that ended them."""
     await client.start(200, [*HEADERS, *exchange.headers(reply)])
-    seen, waiting = 0, reply.opening()
+    feeds = [_Feed(flight, writer) for flight, writer in _write(exchange, reply)]
+    waiting = b"".join(feed.writer.opening() for feed in feeds)
     while True:
-        fresh = flight.pieces[seen:]
-        seen += len(fresh)
-        waiting += b"".join(map(reply.piece, fresh))
-        if flight.over:
+        waiting += b"".join([feed.fresh() for feed in feeds])
+        if exchange.error is not None:
+            await client.write(waiting + encode_error(exchange.error), last=True)
+            return exchange.error.code
+        ended = [feed for feed in feeds if feed.flight.over]
+        if len(ended) == len(feeds):
             break
+        waiting += b"".join([feed.close() for feed in ended])
+        feeds = [feed for feed in feeds if feed not in ended]
         if waiting or client.is_silent:
             await client.write(waiting or PING)
         waiting = b""
         await client.wait(watcher)
-    if flight.error is not None:
-        await client.write(waiting + encode_error(flight.error), last=True)
-        return flight.error.code
-    closing = reply.closing(exchange.ending(), include_usage=exchange.request.include_usage)
-    await client.write(waiting + closing + DONE, last=True)
+    *others, last = feeds
+    waiting += b"".join([feed.close() for feed in others])
+    totals = exchange.totals()
+    truth = {"mlm": totals.truth}
+    if exchange.request.include_usage:
+        waiting += last.close() + reply.event([], usage=totals.usage, **truth)
+    else:
+        waiting += last.close(**truth)
+    await client.write(waiting + DONE, last=True)
     return None
+
+
+@dataclass(slots=True, eq=False)
+class _Feed:
+    """One choice on its way into a stream."""
+
+    flight: Flight
+    writer: ChoiceWriter
+    _n_seen: int = 0
+
+    def fresh(self) -> bytes:
+        """Return what has come since the last call."""
+        pieces = self.flight.pieces[self._n_seen :]
+        self._n_seen += len(pieces)
+        return b"".join(map(self.writer.piece, pieces))
+
+    def close(self, **more: Any) -> bytes:
+        """Return the end of a choice that has finished."""
+        assert self.flight.finished is not None
+        return self.writer.closing(self.flight.finished.reason, **more)
+
+
+def _write(exchange: Exchange, reply: Reply) -> list[tuple[Flight, ChoiceWriter]]:
+    """Return the flights of the choices, each with what writes it."""
+    written = []
+    for index, choice in enumerate(exchange.choices):
+        flight = choice.flight
+        tokens = flight.tokens if exchange.request.wants_logprobs else None
+        written.append((flight, reply.writer(reply, index, flight.form, tokens)))
+    return written
+
+
+def _complete(generate: Generate, model: ServedModel, scope: Scope) -> Generate:
+    """Return the request with what its body does not say."""
+    return msgspec.structs.replace(
+        generate,
+        tenant=scope.get("mlm.tenant", ""),
+        max_tokens=generate.max_tokens or model.config.max_tokens,
+    )
 
 
 def _is_bench(scope: Scope) -> bool:

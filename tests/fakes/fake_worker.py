@@ -25,6 +25,7 @@ from mlm.engine.messages import (
     Buffer,
     BufferKind,
     Cancel,
+    ChosenToken,
     Failed,
     Finished,
     Generate,
@@ -35,6 +36,7 @@ from mlm.engine.messages import (
     Shutdown,
     Step,
     TokenOut,
+    TokenProb,
     ToWorker,
 )
 from mlm.engine.meter import Meter
@@ -72,6 +74,8 @@ class Wish:
     text: str = ""  # this (percent-encoded) instead of counted tokens, a character per token
     calls: str = ""  # the style of calls that the text may hold
     thoughts: bool = False  # whether <think> stands around thoughts
+    seeded: bool = False  # the answer is the seed, in as many tokens as the seed's last digit
+    fail_at_seed: int = -1  # fail, but only with this seed
     fail: str = ""  # Failed with this code
     die: str = ""  # name of the signal to die by …
     at: int = -1  # … at this token; -1 = before the request is accepted
@@ -152,22 +156,26 @@ class FakeWorker:
             if wish.die and wish.at < 0:
                 os.kill(os.getpid(), getattr(signal, wish.die))
             await asyncio.sleep(wish.think)
-            if wish.fail:
+            if wish.fail or request.sampling.seed == wish.fail_at_seed:
+                code = wish.fail or "engine_error"
                 message = "the fake was asked to fail"
-                self.send(Failed(request.request_id, wish.fail, message, needed=99, available=9))
+                self.send(Failed(request.request_id, code, message, needed=99, available=9))
                 return
             tags = {"think_open": "<think>", "think_close": "</think>"} if wish.thoughts else {}
             form = AnswerForm(calls=wish.calls, **tags)
             self.send(Accepted(request_id=request.request_id, prompt_tokens=7, form=form))
             async with self._slots:
                 await asyncio.sleep(wish.prefill)
+                n_chars = 0
                 for sent, text in enumerate(pieces_of(wish, request)):
                     if wish.die and sent == wish.at:
                         await self._writer.drain()
                         os.kill(os.getpid(), getattr(signal, wish.die))
                     if wish.hush:
                         await asyncio.sleep(3600)
-                    token = TokenOut(request_id=request.request_id, text=text)
+                    told = logprobs_of(request, text, n_chars)
+                    n_chars += len(text)
+                    token = TokenOut(request_id=request.request_id, text=text, logprobs=told)
                     self.send(Step(tokens=[token]))
                     self._meter.note_step(wish.pace, prefill=0, decode=1, sequences=1)
                     await asyncio.sleep(wish.pace)
@@ -210,7 +218,19 @@ def read_wish(request: Generate) -> Wish:
 def pieces_of(wish: Wish, request: Generate) -> list[str]:
     """Return the tokens of the answer."""
     tokens = list(unquote(wish.text)) or [f"t{i} " for i in range(wish.n)]
+    seed = request.sampling.seed
+    if wish.seeded:
+        tokens = [f"{seed} "] * (int(str(seed)[-1]) if seed is not None else 1)
     return tokens[: request.max_tokens] if request.max_tokens else tokens
+
+
+def logprobs_of(request: Generate, text: str, start: int) -> list[ChosenToken]:
+    """Return what is told of a token; the likeliest ones are the chosen one and its capitals."""
+    if request.logprobs is None:
+        return []
+    chosen = TokenProb(ord(text[0]), text.encode(), -0.25)
+    others = [chosen, TokenProb(1, text.upper().encode(), -2.5), TokenProb(2, b"\xf0\x9f", -9.0)]
+    return [ChosenToken(chosen, others[: request.logprobs], start, start + len(text))]
 
 
 async def main() -> None:

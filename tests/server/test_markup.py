@@ -134,8 +134,13 @@ def read(form: AnswerForm, pieces: list[str], *, cut: bool = False) -> list[tupl
     """Return the parts of an answer; parts of one kind that follow each other are joined."""
     reader = MarkupReader(form, NAMES)
     parts = [part for piece in pieces for part in reader.push(piece)]
+    parts += reader.end(cut=cut)
+    text = "".join(pieces)
+    for part in parts:
+        if part.kind in ("text", "thought"):
+            assert text.startswith(part.text, part.start)
     joined: list[tuple[str, str]] = []
-    for part in [*parts, *reader.end(cut=cut)]:
+    for part in parts:
         if joined and joined[-1][0] == part.kind != "call":
             joined[-1] = (part.kind, joined[-1][1] + part.text)
         else:

@@ -93,7 +93,8 @@ def test_null_means_not_given():
         ("max_tokens", 2**31),
         ("max_completion_tokens", 0),
         ("min_tokens", -1),
-        ("n", 2),
+        ("n", 0),
+        ("n", 17),
         ("n", "1"),
         ("stream", "yes"),
         ("stream", 1),
@@ -129,8 +130,10 @@ def test_null_means_not_given():
         ("deterministic", "yes"),
         ("grammar", "x" * 70_000),
         ("grammar", 5),
-        ("logprobs", True),
+        ("logprobs", 1),
         ("top_logprobs", 3),
+        ("top_logprobs", 21),
+        ("top_logprobs", -1),
         ("response_format", "json"),
         ("json_schema", "{}"),
         ("tools", {}),
@@ -174,19 +177,99 @@ def test_stream_options_are_checked():
     ("field", "value"),
     [
         ("prompt", None),
-        ("prompt", ["a", "b"]),
-        ("prompt", [1, 2]),
         ("prompt", []),
+        ("prompt", 5),
+        ("prompt", [["a"]]),
+        ("prompt", [[]]),
+        ("prompt", ["a", 1]),
+        ("prompt", [1, "a"]),
+        ("prompt", [1, True]),
+        ("prompt", [1.5]),
+        ("prompt", [-1]),
+        ("prompt", [2**31]),
+        ("prompt", [1, [2]]),
+        ("prompt", ["a"] * 129),
+        ("prompt", [1] * (2**20 + 1)),
         ("echo", 1),
         ("best_of", 2),
         ("suffix", "x"),
-        ("logprobs", 1),
+        ("logprobs", 21),
+        ("logprobs", -1),
+        ("logprobs", True),
     ],
 )
 def test_a_completion_refuses_what_it_cannot_do(field: str, value: object):
     with pytest.raises(ApiError) as caught:
         completion(**{field: value})
     assert caught.value.param == field
+
+
+def test_a_completion_has_at_most_so_many_answers_in_all():
+    assert len(completion(prompt=["a"] * 8, n=16).generates) == 128
+    with pytest.raises(ApiError) as caught:
+        completion(prompt=["a"] * 9, n=16)
+    assert caught.value.param == "n"
+
+
+@pytest.mark.parametrize(
+    ("given", "understood"),
+    [
+        ("a", ["a"]),
+        (["a", "b"], ["a", "b"]),
+        ([1, 2], [[1, 2]]),
+        ([[1], [2, 3]], [[1], [2, 3]]),
+        (["a", [4, 5]], ["a", [4, 5]]),
+    ],
+)
+def test_prompts_may_be_several_and_may_be_tokens(given: object, understood: list[object]):
+    generates = completion(prompt=given).generates
+    assert [g.prompt if g.prompt is not None else g.prompt_tokens for g in generates] == understood
+    assert all((g.prompt is None) != (g.prompt_tokens is None) for g in generates)
+
+
+def test_each_choice_of_a_prompt_has_the_next_seed():
+    request = completion(prompt=["a", "b"], n=3, seed=2**32 - 2)
+    assert [g.prompt for g in request.generates] == ["a", "a", "a", "b", "b", "b"]
+    assert [g.sampling.seed for g in request.generates] == [2**32 - 2, 0, 1] * 2
+    assert {g.sampling.seed for g in chat(n=4).generates} == {None}
+
+
+def test_best_of_is_fine_when_nothing_is_to_be_chosen():
+    assert len(completion(n=3, best_of=3).generates) == 3
+    assert len(completion(n=1, best_of=1).generates) == 1
+    with pytest.raises(ApiError, match="best of several"):
+        completion(n=2, best_of=3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "understood"),
+    [
+        ({}, None),
+        ({"logprobs": False}, None),
+        ({"logprobs": False, "top_logprobs": 0}, None),
+        ({"logprobs": True}, 0),
+        ({"logprobs": True, "top_logprobs": 20}, 20),
+    ],
+    ids=str,
+)
+def test_a_chat_says_in_two_fields_what_it_wants_to_know_of_tokens(
+    fields: dict[str, Any], understood: int | None
+):
+    request = chat(**fields)
+    assert request.generate.logprobs == understood
+    assert request.wants_logprobs == (understood is not None)
+    assert request.ignored == ()
+
+
+@pytest.mark.parametrize(("given", "understood"), [(None, None), (False, None), (0, 0), (5, 5)])
+def test_a_completion_says_it_in_one(given: object, understood: int | None):
+    assert completion(logprobs=given, echo=understood is None).generate.logprobs == understood
+
+
+def test_the_probabilities_of_a_prompt_are_refused_with_the_reason():
+    with pytest.raises(ApiError, match="those of the prompt") as caught:
+        completion(logprobs=1, echo=True)
+    assert caught.value.param == "logprobs"
 
 
 def test_one_prompt_in_a_list_is_one_prompt():
