@@ -82,16 +82,18 @@ class Scheduler:
         began = self._clock()
         self._admit()
         parts = plan_step(self._slots, self._computer, self._pace)
-        decoding = sum(self._slots[part.seq_id].is_decoding for part in parts)
-        prefill = sum(len(part.tokens) for part in parts) - decoding
+        prefill, decode = self._count_tokens(parts)
         if parts:
             started = self._clock()
             self._compute(parts)
-            self._pace.note(prefill, decoding, self._clock() - started)
-        for part in plan_alone(self._slots, self._computer):
+            self._pace.note(prefill, decode, self._clock() - started)
+        alone = plan_alone(self._slots, self._computer)
+        prefill_alone, decode_alone = self._count_tokens(alone)
+        for part in alone:
             self._compute([part])
         self._send()
-        self.meter.note_step(self._clock() - began, prefill, decoding, len(parts))
+        tokens = prefill + prefill_alone, decode + decode_alone
+        self.meter.note_step(self._clock() - began, *tokens, len(parts) + len(alone))
 
     def _admit(self) -> None:
         """Give slots to those who wait for one. Running answers do not wait for long."""
@@ -108,6 +110,11 @@ class Scheduler:
                 request = slot.request
                 queue_s = (request.admitted_s or 0.0) - request.received_s
                 self.meter.note_admission(queue_s, request.cached_tokens)
+
+    def _count_tokens(self, parts: Sequence[Part]) -> tuple[int, int]:
+        """Return how many tokens of prompts and of answers are to be computed."""
+        decode = sum(self._slots[part.seq_id].is_decoding for part in parts)
+        return sum(len(part.tokens) for part in parts) - decode, decode
 
     def _compute(self, parts: Sequence[Part]) -> None:
         """Compute a batch and take its tokens; when that fails, find out whose fault it is."""

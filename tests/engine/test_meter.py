@@ -23,6 +23,16 @@ def test_tokens_are_counted_as_computed_in_prefill_or_decode_or_reused():
     assert work.admitted == 2
 
 
+def test_what_is_computed_alone_counts_too():
+    office = Office()
+    office.submit(1, 40, "hello", deterministic=True)
+    office.submit(2, 30, "hello")
+    office.run()
+    work = office.scheduler.meter.read()
+    assert (work.prefill_tokens, work.decode_tokens) == (70, 10)
+    assert work.sequences == 2 * sum(work.steps)
+
+
 def test_time_goes_into_computing_and_idling_and_nowhere_else():
     office = Office()
     began = office.llama.clock()

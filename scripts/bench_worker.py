@@ -1,0 +1,234 @@
+"""What mlm itself costs in a worker beside llama.cpp: its share of a decode step, and its memory.
+
+    python scripts/bench_worker.py MODEL.gguf [--slots 16] [--tokens 48] [--rounds 5]
+
+Share: a real worker with all slots decoding, the gateway's side of its socket in this process. In
+the worker each llama_decode and each choice of a token notes the CPU time of its thread before and
+after; what lies between is mlm's own. Only steps in which every slot decodes count. On a machine
+with other work the share comes out too small: llama.cpp's threads burn time waiting for each other.
+Memory: RssAnon of a worker that has loaded nothing but a vocabulary; and of one that has loaded the
+model, without the buffers that llama.cpp reports. The last line is JSON.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlm.engine.messages import Generate, SamplingParams, WorkerConfig
+from mlm.engine.meter import Meter
+from mlm.engine.process import Worker
+from mlm.engine.spawn import scrub_environment
+from mlm.units import MIB
+
+MAX_STEPS = 10_000
+N_TOKENS, ENTERED, LEFT, CHOOSING = range(4)  # columns of the notes; the last since the last step
+KINDS = {"greedy": SamplingParams(temperature=0.0), "sampled": SamplingParams(seed=1)}
+WORKER = [sys.executable, str(Path(__file__).resolve())]
+
+
+def work_noting(path: str) -> None:
+    """Be a worker that notes when it enters and leaves llama.cpp."""
+    from llama_cpp import llama_cpp as C
+
+    from mlm.engine import worker
+    from mlm.engine.sampler import Sampler
+
+    notes = np.memmap(path, np.float64, "r+", shape=(MAX_STEPS, 4))
+    decode: Callable[..., int] = C.llama_decode
+    sample = Sampler.sample
+    n_steps, choosing = 0, 0.0
+
+    def noted_decode(context: object, batch: Any) -> int:
+        nonlocal n_steps, choosing
+        entered = time.thread_time()
+        code = decode(context, batch)
+        notes[n_steps] = batch.n_tokens, entered, time.thread_time(), choosing
+        n_steps, choosing = n_steps + 1, 0.0
+        return code
+
+    def noted_sample(*arguments: Any) -> int:
+        nonlocal choosing
+        entered = time.thread_time()
+        token = sample(*arguments)
+        choosing += time.thread_time() - entered
+        return token
+
+    C.llama_decode, Sampler.sample = noted_decode, noted_sample  # type: ignore[method-assign]
+    worker.main()
+
+
+def load_vocabulary(path: str) -> None:
+    """Be a worker that loads nothing but the vocabulary, and say what it takes."""
+    import mlm.engine.llama.model as engine
+    from mlm.engine import worker
+    from mlm.engine.llama.log import LoadLog
+
+    def only_the_vocabulary(config: WorkerConfig) -> tuple[Any, object]:
+        params, kept_alive = model_params(config)
+        params.vocab_only = True
+        return params, kept_alive
+
+    model_params, engine.model_params = engine.model_params, only_the_vocabulary
+    worker.settle_in()
+    worker.read_metadata(Path(path))
+    _model = worker.Model(path, config_for(1), lambda _: None, LoadLog())
+    print(read_anonymous("self"))
+
+
+def read_anonymous(pid: int | str) -> int:
+    """Return the bytes of a process's memory that belong to no file."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"RssAnon:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def config_for(slots: int) -> WorkerConfig:
+    """Return a runtime config with short slots."""
+    n_threads = len(os.sched_getaffinity(0))
+    return WorkerConfig(
+        n_ctx=512 * slots, n_parallel=slots, n_batch=512, n_ubatch=512, n_gpu_layers=0,
+        n_threads=n_threads, n_threads_batch=n_threads,
+    )  # fmt: skip
+
+
+async def decode_together(
+    model: str, slots: int, n_tokens: int, kind: str
+) -> list[dict[str, float]]:
+    """Return the CPU seconds of each step in which all slots decoded."""
+
+    async def ask(worker: Worker, i: int) -> None:
+        request = Generate(
+            i,
+            prompt=f"{i} is the number of a story. " * 4,
+            sampling=KINDS[kind],
+            max_tokens=n_tokens,
+        )
+        async for _ in worker.generate(request):
+            pass
+
+    with tempfile.NamedTemporaryFile() as file:
+        file.truncate(MAX_STEPS * 4 * 8)
+        command = [*WORKER, "--noting", file.name]
+        worker = await Worker.start(model, config_for(slots), command=command)
+        try:
+            await asyncio.gather(*(ask(worker, i) for i in range(slots)))
+        finally:
+            await worker.stop()
+        notes = np.fromfile(file.name).reshape(-1, 4)
+    return [
+        {
+            "decode": now[LEFT] - now[ENTERED],
+            "choosing": now[CHOOSING],
+            "own": now[ENTERED] - before[LEFT] - now[CHOOSING],
+        }
+        for before, now in pairwise(notes)
+        if before[N_TOKENS] == now[N_TOKENS] == slots
+    ]
+
+
+def measure_share(model: str, slots: int, n_tokens: int, rounds: int) -> dict[str, Any]:
+    """Print and return what a step consists of, with greedy and with sampled answers in turn."""
+    shares: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for _ in range(rounds):
+        for kind in KINDS:
+            steps = asyncio.run(decode_together(model, slots, n_tokens, kind))
+            whole = sum(sum(step.values()) for step in steps)
+            parts = {name: sum(step[name] for step in steps) for name in steps[0]}
+            shares[kind].append(1 - parts["decode"] / whole)
+            line = ", ".join(
+                f"{name} {seconds / len(steps) * 1000:.2f} ms ({seconds / whole:.2%})"
+                for name, seconds in parts.items()
+            )
+            print(f"{kind:8} {len(steps)} steps of {slots} tokens: {line}", flush=True)
+    return {
+        kind: {
+            "median": round(statistics.median(found), 5),
+            "min": round(min(found), 5),
+            "max": round(max(found), 5),
+        }
+        for kind, found in shares.items()
+    }
+
+
+def measure_meter(slots: int, rounds: int = 2000) -> float:
+    """Return the microseconds of CPU time that the meter takes of a step."""
+    meter, clock, best = Meter(), time.monotonic, float("inf")
+    for _ in range(9):
+        entered = time.thread_time()
+        for _ in range(rounds):
+            meter.rest()
+            meter.wake()
+            began = clock()
+            meter.note_computing(clock() - began)
+            for _ in range(slots):
+                started = clock()
+                meter.note_choosing(clock() - started)
+            meter.note_step(clock() - began, 0, slots, slots)
+        best = min(best, (time.thread_time() - entered) / rounds)
+    return best * 1e6
+
+
+async def measure_loaded(model: str, slots: int) -> int:
+    """Return what a worker takes besides llama.cpp's buffers when it has loaded the model."""
+    worker = await Worker.start(model, config_for(slots))
+    try:
+        buffers = sum(b.n_bytes for b in worker.ready.buffers if b.kind != "weights")
+        return read_anonymous(worker.pid) - buffers
+    finally:
+        await worker.stop()
+
+
+def measure_vocabulary(model: str) -> int:
+    """Return what a worker takes that has loaded the vocabulary."""
+    command = [*WORKER, "--vocabulary", model]
+    environment = scrub_environment(os.environ)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--slots", type=int, default=16)
+    parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    print(f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    vocabulary = measure_vocabulary(asked.model)
+    loaded = asyncio.run(measure_loaded(asked.model, asked.slots))
+    print(
+        f"RssAnon: {vocabulary / MIB:.1f} MiB with the vocabulary alone, {loaded / MIB:.1f} loaded"
+    )
+    meter_us = measure_meter(asked.slots)
+    print(f"the meter takes {meter_us:.1f} us of a step")
+    shares = measure_share(asked.model, asked.slots, asked.tokens, asked.rounds)
+    print(json.dumps({
+        "model": Path(asked.model).name, "slots": asked.slots, "share_beside_decode": shares,
+        "meter_us": round(meter_us, 1), "vocabulary_bytes": vocabulary, "loaded_bytes": loaded,
+    }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--noting"]:
+        _, _, notes_path, *sys.argv[1:] = sys.argv
+        work_noting(notes_path)
+    elif sys.argv[1:2] == ["--vocabulary"]:
+        load_vocabulary(sys.argv[2])
+    else:
+        main()
