@@ -75,7 +75,8 @@ class Wish:
     calls: str = ""  # the style of calls that the text may hold
     thoughts: bool = False  # whether <think> stands around thoughts
     seeded: bool = False  # the answer is the seed, in as many tokens as the seed's last digit
-    fail_at_seed: int = -1  # fail, but only with this seed
+    fail_at_seed: int = -1  # fail, but only with this seed …
+    hush_at_seed: int = -1  # … or stop sending
     fail: str = ""  # Failed with this code
     die: str = ""  # name of the signal to die by …
     at: int = -1  # … at this token; -1 = before the request is accepted
@@ -171,7 +172,7 @@ class FakeWorker:
                     if wish.die and sent == wish.at:
                         await self._writer.drain()
                         os.kill(os.getpid(), getattr(signal, wish.die))
-                    if wish.hush:
+                    if wish.hush or request.sampling.seed == wish.hush_at_seed:
                         await asyncio.sleep(3600)
                     told = logprobs_of(request, text, n_chars)
                     n_chars += len(text)

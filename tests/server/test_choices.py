@@ -64,11 +64,17 @@ def test_streamed_choices_come_side_by_side_and_each_says_how_it_ended(client: O
     assert texts == {0: "21 ", 1: "22 22 ", 2: "23 23 23 "}
     assert reasons == dict.fromkeys(range(3), "stop")
     assert roles == [0, 1, 2]
-    ends = [i for i, chunk in enumerate(chunks) if chunk.choices[0].finish_reason]
-    longest = [i for i, chunk in enumerate(chunks) if chunk.choices[0].delta.content == "23 "]
-    assert ends[0] < longest[-1]  # nobody waits for the end of the others
     assert last.usage is not None and last.usage.completion_tokens == 6
     assert (last.model_extra or {})["mlm"]["completion_tokens"] == 6
+
+
+def test_a_choice_that_has_ended_says_so_while_others_go_on(server: FakeServer):
+    stream = server.open_stream("seeded=1 hush_at_seed=22", n=2, seed=21)
+    stream.read_until('"finish_reason":"stop"')
+    assert stream.body.count(b"finish_reason") == 2 + 1 + 1  # two openings, a text, an end
+    assert b'"mlm"' not in stream.body
+    stream.leave()
+    wait_until(lambda: is_idle(server))
 
 
 def test_without_usage_the_truth_is_in_the_very_last_chunk(server: FakeServer):
