@@ -126,12 +126,14 @@ def test_choices_take_places_in_the_queue(tmp_path: Path):
         stream.read_until("t0 ")
         crowded = server.chat("n=1", n=2)
         assert (crowded.status, crowded.error["code"]) == (429, "queue_full")
-        assert server.chat("n=1").text == "t0 "  # one more can wait, but not two
+        waiting = server.open_stream("n=1")  # one more can wait, but not two
+        assert waiting.response.status == 200
         never = server.chat("n=1", n=4)
         assert (never.status, never.error["param"]) == (400, "n")
         assert "--max-queue" in never.error["remedy"]
         prompts = complete(server, ["n=1"] * 4)
         assert (prompts.status, prompts.error["param"]) == (400, "prompt")
+        waiting.leave()
         stream.leave()
 
 

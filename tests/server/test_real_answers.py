@@ -78,15 +78,18 @@ def test_a_completion_tells_them_in_its_own_form(client: OpenAI):
 
 
 def test_a_choice_is_what_its_seed_alone_would_have_said(client: OpenAI):
-    same = {"temperature": 2.0, "extra_headers": FRESH, "extra_body": {"deterministic": True}}
+    body = {"deterministic": True, "top_k": 0, "min_p": 0}
+    same = {"temperature": 2.0, "top_p": 1, "max_tokens": 40}
+    same |= {"extra_headers": FRESH, "extra_body": body}
     together = [choice.message.content for choice in ask(client, n=3, seed=5, **same).choices]
     alone = [ask(client, seed=5 + i, **same).choices[0].message.content for i in range(3)]
     assert together == alone
-    assert len(set(together)) > 1
+    assert len(set(together)) == 3
 
 
 def test_choices_without_a_seed_differ(client: OpenAI):
-    answer = ask(client, n=4, temperature=2.0, max_tokens=20)
+    anything = {"top_k": 0, "min_p": 0}
+    answer = ask(client, n=4, temperature=2.0, top_p=1, max_tokens=20, extra_body=anything)
     assert [choice.index for choice in answer.choices] == [0, 1, 2, 3]
     assert len({choice.message.content for choice in answer.choices}) > 1
     assert answer.usage.completion_tokens > 20
