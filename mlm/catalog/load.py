@@ -1,8 +1,6 @@
 """Loads the catalog: the shipped files with the user's own layered over them."""
 
-import contextlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from mlm.catalog.lookup import Catalog
 from mlm.catalog.parse import pack, parse_family, unpack
 from mlm.catalog.types import CatalogEntry
 from mlm.errors import UsageError
+from mlm.paths import keep_text
 
 _CACHE_NAME = "catalog.json"
 
@@ -39,7 +38,8 @@ def load_catalog(user_dir: Path, cache_dir: Path) -> Catalog:
     if cached is not None:
         return Catalog(cached)
     entries = _merge(*(_parse_layer(map(_read_family, layer)) for layer in layers))
-    _write_cache(cache_path, {"key": key, "entries": [pack(entry) for entry in entries]})
+    document = {"key": key, "entries": [pack(entry) for entry in entries]}
+    keep_text(cache_path, json.dumps(document, separators=(",", ":")))
     return Catalog(entries)
 
 
@@ -119,11 +119,3 @@ def _read_cache(path: Path, key: list[Any]) -> tuple[CatalogEntry, ...] | None:
         return tuple([unpack(row) for row in cached["entries"]])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None  # no cache, or not one of ours: the files themselves are the truth
-
-
-def _write_cache(path: Path, document: dict[str, Any]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):  # a home that cannot be written costs time, nothing else
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
-        temporary.replace(path)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlm.cli._session import Session
     from mlm.hardware.types import Hardware
+    from mlm.settings import Settings
 
 _AMX = "amx_int8"
 
@@ -19,16 +20,23 @@ def planned_machine(
         NotFoundError, UsageError: there is no such machine, or it is not a size.
     """
     if hardware is None:
-        from mlm.engine.rate import with_arithmetic
-        from mlm.hardware.cached import cached_hardware
-
-        cache = session.settings.home.cache
-        machine = with_arithmetic(without_unusable_amx(cached_hardware(cache)), cache)
+        machine = this_machine(session.settings)
     else:
         from mlm.hardware.preset import find_preset
 
         machine = find_preset(hardware)
     return machine if memory is None else _with_memory(machine, memory)
+
+
+def this_machine(settings: "Settings", *, measures: bool = True) -> "Hardware":
+    """Return this machine as plans see it; without ``measures`` with what was measured earlier."""
+    from mlm.engine.rate import recall_arithmetic, with_arithmetic
+    from mlm.hardware.cached import cached_hardware, recall_hardware
+
+    cache = settings.home.cache
+    if measures:
+        return with_arithmetic(without_unusable_amx(cached_hardware(cache)), cache)
+    return recall_arithmetic(without_unusable_amx(recall_hardware(cache)), cache)
 
 
 def without_unusable_amx(hardware: "Hardware") -> "Hardware":

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Plans models for the machine as it was before any of them was loaded."""
+    """Plans models for the machine as it was before any of them was loaded, under the memory limit
+    that it has by now."""
 
     settings: "Settings"
     hardware: "Hardware"
@@ -42,6 +43,7 @@ class Planner:
             DoesNotFitError: this machine has too little memory for it.
         """
         from mlm.gguf.reader import read_metadata
+        from mlm.hardware.memory import follow_limit, memory_limit
         from mlm.planning.memory import plan_memory
         from mlm.planning.shape import shape_from_metadata
         from mlm.server.model import Premises, ServedModel
@@ -52,24 +54,27 @@ class Planner:
             ensure_intact(store, file, self.listener)
             store.note_use(file)
         shape = shape_from_metadata(read_metadata(file.path))
-        config = self._choose_config(file.model_id, shape)
-        memory = plan_memory(shape, config, self.hardware)
+        hardware = follow_limit(self.hardware, memory_limit())
+        config = self._choose_config(file.model_id, shape, hardware)
+        memory = plan_memory(shape, config, hardware)
         if memory.verdict == "does_not_fit":
             raise DoesNotFitError(
                 f"{file.model_id} needs {_describe(memory)}",
                 remedy=f"mlm plan {ref}, a smaller --ctx, or `mlm recommend`",
             )
-        premises = Premises(shape, self.hardware)
+        premises = Premises(shape, hardware)
         return ServedModel(file.model_id, file.path, file.sha256, config, memory, premises)
 
-    def _choose_config(self, model_id: str, shape: "ModelShape") -> RuntimeConfig:
+    def _choose_config(
+        self, model_id: str, shape: "ModelShape", hardware: "Hardware"
+    ) -> RuntimeConfig:
         """Return the config from the model's file, where there is one, else a planned one."""
         from mlm.planning.config_file import config_path, read_config
 
         if self.config_file is not None:
             read_config(self.config_file)  # one that was named has to be there
         path = self.config_file or config_path(self.settings.home.config, model_id)
-        return choose_config(path, shape, self.hardware, self.overrides)
+        return choose_config(path, shape, hardware, self.overrides)
 
     def find_installed(self, model_id: str) -> "ServedModel":
         """Return an installed model by a name that came from a client: never by a path.
@@ -95,13 +100,10 @@ def make_shelf(
     listener: Listener,
 ) -> "Shelf":
     """Return what a server can be asked for, ``refs`` first; raises as `Planner.plan`."""
-    from mlm.cli._machine import without_unusable_amx
-    from mlm.engine.rate import recall_arithmetic
-    from mlm.hardware.cached import recall_hardware
+    from mlm.cli._machine import this_machine
     from mlm.server.shelf import Shelf
 
-    cache = settings.home.cache
-    hardware = recall_arithmetic(without_unusable_amx(recall_hardware(cache)), cache)
+    hardware = this_machine(settings, measures=False)
     named = Planner(settings, hardware, overrides, config_file, listener)
     others = Planner(settings, hardware, Overrides())
     served = [named.plan(ref) for ref in refs]

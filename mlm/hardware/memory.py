@@ -2,11 +2,12 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from mlm.hardware.cgroup import CgroupLimits, read_cgroup
 from mlm.hardware.sysfs import read_text
-from mlm.hardware.types import Memory
+from mlm.hardware.types import Hardware, Memory
 
 _LINE = re.compile(r"^(\w+):\s+(\d+) kB$", re.MULTILINE | re.ASCII)
 
@@ -31,6 +32,18 @@ def read_lock_limit(total: int) -> int | None:
 def memory_limit(root: Path = Path("/")) -> int | None:
     """Return what a control group allows now: the limit of a running process may be changed."""
     return read_memory(read_cgroup(root), root).limit
+
+
+def follow_limit(hardware: Hardware, limit: int | None) -> Hardware:
+    """Return ``hardware``, looked at earlier, as it is with a limit that has changed since."""
+    memory = hardware.memory
+    if limit == memory.limit:
+        return hardware
+    usable = memory.available
+    if limit is not None:
+        grown = memory.usable + limit - memory.limit if memory.limit is not None else limit
+        usable = max(0, min(usable, grown))
+    return replace(hardware, memory=replace(memory, limit=limit, usable=usable))
 
 
 def parse_meminfo(text: str) -> tuple[int, int] | None:

@@ -96,8 +96,7 @@ def _behind(found: Recommendation, rank: int, first: Recommendation) -> Rejectio
 def _most_context(found: Recommendation, hardware: Hardware) -> int:
     """Return how many tokens a request may have, with all that was chosen left as it is."""
     config, shape = found.config, found.shape
-    eyes = found.entry.projector(found.quant) if found.wish.use == "vision" else None
-    room = _room_beside(hardware, eyes)
+    room = _room_beside(hardware, found.wish.eyes(found.entry, found.quant))
     if shape.is_encoder:
         return config.n_ctx_slot
     for n_ctx_slot in (shape.n_ctx_train, *_LONGER_CTX):
@@ -132,7 +131,7 @@ def consider(
     shape = shape_from_catalog(entry, quant)
     n_ctx_slot = min(wish.n_ctx_slot or _DEFAULT_CTX[wish.use], shape.n_ctx_train)
     overrides = Overrides(n_ctx_slot=n_ctx_slot, n_parallel=wish.users)
-    eyes = entry.projector(quant) if wish.use == "vision" else None
+    eyes = wish.eyes(entry, quant)
     if wish.use == "vision" and eyes is None:
         return Rejection(entry.model_id, quant.quant, "no projector is known for this file")
     fitted = fit_runtime(shape, _room_beside(hardware, eyes), overrides)

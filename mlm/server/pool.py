@@ -60,7 +60,7 @@ class Pool:
         self._residents: dict[str, Resident] = {}
         self._queue: list[Resident] = []  # wanted, in the order in which they will be loaded
         self._limits: dict[str, int] = {}  # bytes per device, while main memory's limit was
-        self._first_limit = options.memory_limit()
+        self._first_limit: int | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -77,6 +77,8 @@ class Pool:
     def resident(self, model: ServedModel) -> Resident:
         """Return the place of ``model`` in the pool."""
         for device in model.memory.devices:
+            if device.device == _MAIN and _MAIN not in self._limits:
+                self._first_limit = self._options.memory_limit()  # it was planned for that
             self._limits.setdefault(device.device, device.available)
         resident = self._residents.setdefault(model.model_id, Resident(model))
         if not resident.occupies:

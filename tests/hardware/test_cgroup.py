@@ -1,7 +1,10 @@
 """Control groups: every level up the tree counts, in both versions, in containers too."""
 
+from dataclasses import replace
+
 import psutil
 import pytest
+from fakes.facts import machine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +15,14 @@ from mlm.hardware.cgroup import (
     parse_stat,
     read_cgroup,
 )
-from mlm.hardware.memory import limit_memory, memory_limit, parse_meminfo, read_memory
+from mlm.hardware.memory import (
+    follow_limit,
+    limit_memory,
+    memory_limit,
+    parse_meminfo,
+    read_memory,
+)
+from mlm.hardware.types import Memory
 from mlm.units import GIB
 
 V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -201,3 +211,23 @@ def test_the_limit_is_the_one_that_holds_now(plant):
     assert memory_limit(root) == 2 * GIB
     plant(v2_level("", memory_max="max"))
     assert memory_limit(root) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "now", "usable"),
+    [
+        (None, None, 12),  # nothing has changed
+        (10, 10, 8),
+        (10, 6, 4),  # two of the first ten were taken
+        (10, 1, 0),
+        (10, 13, 11),
+        (10, 90, 12),  # more than the machine has free is of no use
+        (10, None, 12),
+        (None, 5, 5),
+        (None, 90, 12),
+    ],
+)
+def test_a_limit_that_has_changed_is_followed(first: int | None, now: int | None, usable: int):
+    had = Memory(total=16, available=12, limit=first, usable=12 if first is None else first - 2)
+    found = follow_limit(replace(machine(16), memory=had), now)
+    assert found.memory == Memory(total=16, available=12, limit=now, usable=usable)

@@ -165,6 +165,18 @@ def test_a_memory_limit_that_changes_while_the_server_runs_is_obeyed(
     in_house(tmp_path, story, max_models=9, memory_limit=lambda: limits["now"])
 
 
+def test_a_model_that_is_first_asked_for_after_the_limit_changed_was_planned_for_the_new_one(
+    tmp_path: Path,
+):
+    limits = {"now": 20 * GIB}
+
+    async def story(house: House) -> None:
+        limits["now"] = 10 * GIB  # of which the plan found 8 to be available
+        assert await ask(house, house.model("large", size=7 * GIB), "n=1") == "t0 "
+
+    in_house(tmp_path, story, memory_limit=lambda: limits["now"])
+
+
 def test_a_busy_model_is_never_evicted_but_makes_room_when_it_is_done(tmp_path: Path):
     async def story(house: House) -> None:
         a, b = house.model("a"), house.model("b")
