@@ -69,7 +69,7 @@ def check_breakers(breakers: Sequence[str]) -> None:
     sizes = [len(text.encode("utf-8", "replace")) for text in breakers]
     if len(sizes) > MAX_BREAKERS or not all(0 < size <= MAX_BREAKER_BYTES for size in sizes):
         raise ValueError(
-            f"there may be {MAX_BREAKERS} sequence breakers of 1 to {MAX_BREAKER_BYTES} bytes"
+            f"at most {MAX_BREAKERS} sequence breakers, each of 1 to {MAX_BREAKER_BYTES} bytes"
         )
     if any("\0" in text for text in breakers):
         raise ValueError("a sequence breaker holds a NUL, where llama.cpp would stop reading")

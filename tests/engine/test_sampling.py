@@ -97,7 +97,7 @@ def test_every_seed_is_kept_and_none_means_random_to_llama_cpp():
     ],
 )
 def test_a_parameter_out_of_range_is_refused_by_name(params: SamplingParams):
-    with pytest.raises(ValueError, match=r"between|there is no token|finite|may be 16|NUL"):
+    with pytest.raises(ValueError, match=r"between|there is no token|finite|at most 16|NUL"):
         check_ranges(params, n_vocab=50)
 
 

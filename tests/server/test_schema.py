@@ -237,7 +237,7 @@ def test_each_choice_of_a_prompt_has_the_next_seed():
 def test_best_of_is_fine_when_nothing_is_to_be_chosen():
     assert len(completion(n=3, best_of=3).generates) == 3
     assert len(completion(n=1, best_of=1).generates) == 1
-    with pytest.raises(ApiError, match="best of several"):
+    with pytest.raises(ApiError, match="does not choose"):
         completion(n=2, best_of=3)
 
 
