@@ -1,13 +1,14 @@
 """What mlm itself costs in a worker beside llama.cpp: its share of a decode step, and its memory.
 
-    python scripts/bench_worker.py MODEL.gguf [--slots 16] [--tokens 48] [--rounds 5]
+    python scripts/bench_worker.py MODEL.gguf [--slots 16] [--tokens 48] [--rounds 5] [--threads N]
 
 Share: a real worker with all slots decoding, the gateway's side of its socket in this process. In
 the worker each llama_decode and each choice of a token notes the CPU time of its thread before and
 after; what lies between is mlm's own. Only steps in which every slot decodes count. On a machine
-with other work the share comes out too small: llama.cpp's threads burn time waiting for each other.
-Memory: RssAnon of a worker that has loaded nothing but a vocabulary; and of one that has loaded the
-model, without the buffers that llama.cpp reports. The last line is JSON.
+with other work the share comes out too small, for llama.cpp's threads burn time waiting for each
+other. There use one thread, and divide what decode takes by as many as there would be.
+Memory: RssAnon of a worker that has loaded nothing but a vocabulary, and of one that has loaded the
+model and not been asked anything yet. The last line is JSON.
 """
 
 import argparse
@@ -97,9 +98,8 @@ def read_anonymous(pid: int | str) -> int:
     return int(found[1]) * 1024
 
 
-def config_for(slots: int) -> WorkerConfig:
+def config_for(slots: int, n_threads: int = 1) -> WorkerConfig:
     """Return a runtime config with short slots."""
-    n_threads = len(os.sched_getaffinity(0))
     return WorkerConfig(
         n_ctx=512 * slots, n_parallel=slots, n_batch=512, n_ubatch=512, n_gpu_layers=0,
         n_threads=n_threads, n_threads_batch=n_threads,
@@ -107,7 +107,7 @@ def config_for(slots: int) -> WorkerConfig:
 
 
 async def decode_together(
-    model: str, slots: int, n_tokens: int, kind: str
+    model: str, config: WorkerConfig, n_tokens: int, kind: str
 ) -> list[dict[str, float]]:
     """Return the CPU seconds of each step in which all slots decoded."""
 
@@ -124,9 +124,9 @@ async def decode_together(
     with tempfile.NamedTemporaryFile() as file:
         file.truncate(MAX_STEPS * 4 * 8)
         command = [*WORKER, "--noting", file.name]
-        worker = await Worker.start(model, config_for(slots), command=command)
+        worker = await Worker.start(model, config, command=command)
         try:
-            await asyncio.gather(*(ask(worker, i) for i in range(slots)))
+            await asyncio.gather(*(ask(worker, i) for i in range(config.n_parallel)))
         finally:
             await worker.stop()
         notes = np.fromfile(file.name).reshape(-1, 4)
@@ -137,16 +137,16 @@ async def decode_together(
             "own": now[ENTERED] - before[LEFT] - now[CHOOSING],
         }
         for before, now in pairwise(notes)
-        if before[N_TOKENS] == now[N_TOKENS] == slots
+        if before[N_TOKENS] == now[N_TOKENS] == config.n_parallel
     ]
 
 
-def measure_share(model: str, slots: int, n_tokens: int, rounds: int) -> dict[str, Any]:
+def measure_share(model: str, config: WorkerConfig, n_tokens: int, rounds: int) -> dict[str, Any]:
     """Print and return what a step consists of, with greedy and with sampled answers in turn."""
     shares: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for _ in range(rounds):
         for kind in KINDS:
-            steps = asyncio.run(decode_together(model, slots, n_tokens, kind))
+            steps = asyncio.run(decode_together(model, config, n_tokens, kind))
             whole = sum(sum(step.values()) for step in steps)
             parts = {name: sum(step[name] for step in steps) for name in steps[0]}
             shares[kind].append(1 - parts["decode"] / whole)
@@ -154,7 +154,7 @@ def measure_share(model: str, slots: int, n_tokens: int, rounds: int) -> dict[st
                 f"{name} {seconds / len(steps) * 1000:.2f} ms ({seconds / whole:.2%})"
                 for name, seconds in parts.items()
             )
-            print(f"{kind:8} {len(steps)} steps of {slots} tokens: {line}", flush=True)
+            print(f"{kind:8} {len(steps)} steps of {config.n_parallel} tokens: {line}", flush=True)
     return {
         kind: {
             "median": round(statistics.median(found), 5),
@@ -183,12 +183,15 @@ def measure_meter(slots: int, rounds: int = 2000) -> float:
     return best * 1e6
 
 
-async def measure_loaded(model: str, slots: int) -> int:
-    """Return what a worker takes besides llama.cpp's buffers when it has loaded the model."""
+async def measure_loaded(model: str, slots: int) -> tuple[int, int]:
+    """Return what a worker takes that has loaded the model, and the size of llama.cpp's buffers.
+
+    Of a buffer only what has been written to counts; `scripts/check_memory.py` fills them.
+    """
     worker = await Worker.start(model, config_for(slots))
     try:
         buffers = sum(b.n_bytes for b in worker.ready.buffers if b.kind != "weights")
-        return read_anonymous(worker.pid) - buffers
+        return read_anonymous(worker.pid), buffers
     finally:
         await worker.stop()
 
@@ -208,20 +211,22 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     asked = parser.parse_args()
     print(f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     vocabulary = measure_vocabulary(asked.model)
-    loaded = asyncio.run(measure_loaded(asked.model, asked.slots))
+    loaded, buffers = asyncio.run(measure_loaded(asked.model, asked.slots))
+    print(f"RssAnon with the vocabulary alone: {vocabulary / MIB:.1f} MiB")
     print(
-        f"RssAnon: {vocabulary / MIB:.1f} MiB with the vocabulary alone, {loaded / MIB:.1f} loaded"
+        f"… with the model: {loaded / MIB:.1f} MiB, of {buffers / MIB:.1f} in buffers what is used"
     )
     meter_us = measure_meter(asked.slots)
     print(f"the meter takes {meter_us:.1f} us of a step")
-    shares = measure_share(asked.model, asked.slots, asked.tokens, asked.rounds)
-    print(json.dumps({
-        "model": Path(asked.model).name, "slots": asked.slots, "share_beside_decode": shares,
-        "meter_us": round(meter_us, 1), "vocabulary_bytes": vocabulary, "loaded_bytes": loaded,
-    }))  # fmt: skip
+    config = config_for(asked.slots, asked.threads)
+    shares = measure_share(asked.model, config, asked.tokens, asked.rounds)
+    found = {"share_beside_decode": shares, "meter_us": round(meter_us, 1)}
+    memory = {"vocabulary_bytes": vocabulary, "loaded_bytes": loaded}
+    print(json.dumps(vars(asked) | {"model": Path(asked.model).name} | found | memory))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mlm.engine.logits import find_highest
 from mlm.engine.messages import ChosenToken, TokenProb
 
 _LEAST = -9999.0  # what OpenAI writes for "next to impossible"; JSON knows no infinity
@@ -52,17 +53,6 @@ class Logprobs:
         while self._placed and self._placed[0].start < self._n_sent:
             due.append(self._placed.popleft())
         return due
-
-
-def find_highest(logits: np.ndarray[Any, Any], count: int) -> list[int]:
-    """Return the places of the ``count`` highest numbers, the highest first; ties by place."""
-    count = min(count, len(logits))
-    if count <= 0:
-        return []
-    lowest = np.partition(logits, -count)[-count]
-    places = np.flatnonzero(logits >= lowest)
-    order = np.lexsort((places, -logits[places]))
-    return [int(i) for i in places[order][:count]]
 
 
 def _bounded(logprob: float) -> float:

@@ -13,7 +13,7 @@ from fakes.real_worker import Answer, ask, working
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlm.engine.logprobs import Logprobs, find_highest
+from mlm.engine.logprobs import Logprobs
 from mlm.engine.messages import ChosenToken, TokenOut
 from mlm.engine.request import AnswerText
 
@@ -60,13 +60,6 @@ def test_whatever_a_broken_model_computes_there_are_numbers(broken: float):
     logprobs.place(b"x", 1)
     (token,) = logprobs.take(1)
     assert all(math.isfinite(p.logprob) for p in (token.chosen, *token.likeliest))
-
-
-def test_the_highest_come_in_order_and_ties_by_number():
-    logits = np.array([1, 5, 3, 5, 4], np.float32)
-    assert find_highest(logits, 4) == [1, 3, 4, 2]
-    assert find_highest(logits, 9) == [1, 3, 4, 2, 0]
-    assert find_highest(logits, 0) == []
 
 
 def test_a_token_that_is_held_back_comes_with_its_text():

@@ -70,6 +70,23 @@ def test_the_short_way_to_the_likeliest_token_is_llama_cpps(tiny_model: TinyMode
     assert len(set(short)) == 8
 
 
+def test_the_short_way_to_the_likeliest_few_leads_to_the_same_choices(demo_model: Path):
+    even = {"max_tokens": 30, "top_k": 3, "top_p": 1.0, "min_p": 0.0, "temperature": 50.0}
+
+    async def story() -> list[list[str]]:
+        # With a bias of nothing llama.cpp looks through the whole vocabulary itself.
+        wishes = even, even | {"logit_bias": {0: 0.0}}
+        async with working(demo_model, **EXACT) as worker:
+            return [
+                [(await ask(worker, "What", seed=seed, **wish)).text for seed in range(8)]
+                for wish in wishes
+            ]
+
+    short, long = asyncio.run(story())
+    assert short == long
+    assert len(set(short)) == 8
+
+
 def test_experts_that_stay_in_main_memory_change_no_answer(tiny_model: TinyModel, tmp_path: Path):
     async def story(n_cpu_moe: int) -> tuple[str, str]:
         config = msgspec.structs.replace(CONFIG, n_cpu_moe=n_cpu_moe, **EXACT)

@@ -2,16 +2,15 @@
 
 import ctypes
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from llama_cpp import llama_cpp as C
 
 from mlm.engine.llama.context import Context
 from mlm.engine.llama.vocabulary import Vocabulary
+from mlm.engine.logits import Array, find_contenders
 from mlm.engine.sampling import Stage
 
-_GREEDY: Stage = ("greedy", ())
 _TOKEN_DATA = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])  # llama_token_data
 
 
@@ -24,24 +23,34 @@ class SamplerChain:
         for stage in self._stages:
             C.llama_sampler_chain_add(self._handle, _init_sampler(vocabulary, stage))
 
-    @property
-    def _is_greedy(self) -> bool:
-        """Whether the highest logit is all that counts, the first one of equals.
-
-        numpy finds it in a tenth of the time that llama.cpp takes for a list of all candidates.
-        """
-        return self._stages == [_GREEDY]
-
     def sample(self, context: Context, row: int) -> int:
         """Choose a token from the logits of ``row`` and remember it."""
-        if self._is_greedy:
-            return int(context.logits(row).argmax())
-        return int(C.llama_sampler_sample(self._handle, context.handle, row))
+        token = self._take_short_way(context, row)
+        if token is None:
+            return int(C.llama_sampler_sample(self._handle, context.handle, row))
+        self.accept(token)
+        return token
 
     def preview(self, context: Context, row: int) -> int:
         """Choose a token from the logits of ``row`` without remembering it."""
-        logits = context.logits(row)
-        return int(logits.argmax()) if self._is_greedy else self.choose(Candidates(logits))
+        token = self._take_short_way(context, row)
+        return self.choose(Candidates(context.logits(row))) if token is None else token
+
+    def _take_short_way(self, context: Context, row: int) -> int | None:
+        """Choose a token if what the first stage leaves is found sooner here than by llama.cpp.
+
+        That lists all tokens for each choice, in a list of its own for each request: 1.8 MB for
+        a vocabulary of 150,000. It takes three times as long for ``top_k``, ten times for greedy.
+        """
+        name, arguments = self._stages[0]
+        if name == "greedy":
+            return int(context.logits(row).argmax())  # the first of equals, as in llama.cpp
+        if name == "top_k":
+            logits = context.logits(row)
+            contenders = find_contenders(logits, *arguments)
+            if contenders is not None:
+                return self.choose(Candidates(logits, contenders))
+        return None
 
     def choose(self, candidates: "Candidates") -> int:
         """Choose a token from ``candidates`` without remembering it."""
@@ -111,14 +120,15 @@ class Grammar:
 
 
 class Candidates:
-    """All tokens with their logits, in the form that samplers work on."""
+    """Tokens with their logits, in the form that samplers work on; all of them by default."""
 
-    def __init__(self, logits: np.ndarray[Any, Any]) -> None:
-        self._rows = np.zeros(len(logits), _TOKEN_DATA)
-        self._rows["id"] = np.arange(len(logits), dtype=np.int32)
-        self._rows["logit"] = logits
+    def __init__(self, logits: Array, tokens: Array | None = None) -> None:
+        n_tokens = len(logits) if tokens is None else len(tokens)
+        self._rows = np.zeros(n_tokens, _TOKEN_DATA)
+        self._rows["id"] = np.arange(n_tokens, dtype=np.int32) if tokens is None else tokens
+        self._rows["logit"] = logits if tokens is None else logits[tokens]
         data = self._rows.ctypes.data_as(ctypes.POINTER(C.llama_token_data))
-        self.array = C.llama_token_data_array(data, len(logits), -1, False)
+        self.array = C.llama_token_data_array(data, n_tokens, -1, False)
 
     def is_exhausted(self) -> bool:
         """Return whether every candidate has been ruled out."""

@@ -1,0 +1,44 @@
+"""Looking for the highest in a row of logits, of which there may be a hundred thousand and more."""
+
+from typing import Any
+
+import numpy as np
+
+_ROWS = 64  # of the table below; fewer or more take longer
+_WORTH = 4  # columns for each wanted one, or too many places remain to be looked at
+
+Array = np.ndarray[Any, Any]
+
+
+def find_contenders(logits: Array, count: int) -> Array | None:
+    """Return places, in ascending order, among which the ``count`` highest logits are.
+
+    None where there is no short way to a few places. This one: in a table of the logits, the
+    ``count``-th highest of the columns' maxima cannot be above the ``count``-th highest of all.
+    """
+    n_columns = len(logits) // _ROWS
+    if not 0 < _WORTH * count <= n_columns:
+        return None
+    n_table = _ROWS * n_columns
+    table = logits[:n_table].reshape(_ROWS, n_columns)
+    highest = table.max(axis=0)
+    least = np.partition(highest, -count)[-count]
+    if not np.isfinite(least):
+        return None
+    columns = np.flatnonzero(highest >= least)
+    rows, places = np.nonzero(table[:, columns] >= least)
+    beyond = np.flatnonzero(logits[n_table:] >= least)
+    return np.concatenate([rows * n_columns + columns[places], n_table + beyond])
+
+
+def find_highest(logits: Array, count: int) -> list[int]:
+    """Return the places of the ``count`` highest logits, the highest first; ties by place."""
+    count = min(count, len(logits))
+    if count <= 0:
+        return []
+    places = find_contenders(logits, count)
+    if places is None:
+        lowest = np.partition(logits, -count)[-count]
+        places = np.flatnonzero(logits >= lowest)
+    order = np.lexsort((places, -logits[places]))
+    return [int(i) for i in places[order][:count]]
