@@ -15,7 +15,7 @@ from mlm.stats.summary import percentile
 
 NEW_TOKENS = 48
 _QUESTION_TOKENS, _ANSWER_TOKENS = 64, 24  # of a question everywhere; of an answer in a chat
-_STREAM_TOKENS = 384  # more than are ever waited for
+_STREAM_TOKENS = 800  # more than are ever waited for
 _EVENTS_BEFORE = 9  # of each stream, before the long prompt comes
 
 
