@@ -1,6 +1,7 @@
 """Two sides take turns, and what they show is told with all that is wrong with it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -67,6 +68,18 @@ def test_both_sides_get_the_same_texts_in_a_round_and_new_ones_in_the_next(sides
     played(sides, act, rounds=2)
     assert [len(of_round) for of_round in texts.values()] == [1, 1, 1]
     assert len(set.union(*texts.values())) == 3
+
+
+def test_a_server_that_plays_against_itself_does_not_know_the_texts_already(sides):
+    texts: list[str] = []
+
+    def act(stage: Stage) -> float:
+        texts.append(stage.text(20, "x"))
+        return answers(stage)
+
+    twice = {"a": sides["a"], "b": replace(sides["a"], name="b")}
+    played(twice, act, rounds=2)
+    assert len(set(texts)) == len(texts) == 6
 
 
 def test_a_round_in_which_one_side_failed_does_not_count(sides):
