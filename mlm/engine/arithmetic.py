@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from mlm.engine.graph import Ggml, Graph, Pool
@@ -30,10 +29,12 @@ HEADS = (64, 80, 96, 128, 256)  # sizes of a head; F16 is not equally good at th
 _HEADS_OF_OTHERS = (64, 128)
 _TYPICAL, _LIGHT = "Q4_K", "F16"  # for cores together: much arithmetic per byte, and little
 _ROW, _ROWS = 2048, 1024
+_ROWS_OF_BATCH = 512  # in prefill, where a matrix is used many times once it is near
 _POOL_BYTES = 64 * MIB
 _PORTION_BYTES = 6 * MIB  # of the pool, per round
 _N_BATCH = 64  # tokens at once in prefill
-_N_HEAD, _N_HEAD_KV = 16, 8
+_SHARED = 2  # heads of queries for one of the cache
+_MOST_HEADS, _ROW_OF_CACHE = 8, 1024  # elements of all its heads together
 _NEAR, _CELLS = 64, 2048  # tokens in a cache
 _STEPS = 8
 _MIN_ROUNDS = 3
@@ -73,7 +74,7 @@ def _measure_together(
 ) -> dict[str, Any]:
     """Return what ``n_threads`` cores do together."""
     ggml.use_threads(n_threads)
-    watch = _Watch(time.perf_counter, seconds=0.06)
+    watch = _Watch(time.perf_counter, seconds=0.04)
     typical, light = (
         _measure_reading(ggml, places[name], name, watch) for name in (_TYPICAL, _LIGHT)
     )
@@ -97,7 +98,8 @@ class _Watch:
 
     def middle(self, run: Callable[[int], Callable[[], None]]) -> float:
         """Return the seconds of the middle one of many rounds."""
-        return median(self._time(run))
+        taken = sorted(self._time(run))
+        return (taken[len(taken) // 2] + taken[~(len(taken) // 2)]) / 2
 
     def _time(self, run: Callable[[int], Callable[[], None]]) -> list[float]:
         taken: list[float] = []
@@ -138,11 +140,11 @@ def _measure_reading(ggml: Ggml, pool: Pool, name: str, watch: _Watch) -> float:
 def _measure_multiplying(ggml: Ggml, pool: Pool, name: str, watch: _Watch) -> float:
     """Return the multiplications per second in prefill."""
     with Graph(ggml) as graph:
-        weights, x = graph.tensor(name, _ROW, _ROWS), graph.tensor("F32", _ROW, _N_BATCH)
+        weights, x = graph.tensor(name, _ROW, _ROWS_OF_BATCH), graph.tensor("F32", _ROW, _N_BATCH)
         pool.place(weights, 0)
         compute = graph.part([graph.mul_mat(weights, x)])
         graph.settle()
-        return _ROW * _ROWS * _N_BATCH / watch.best(lambda _: compute)
+        return _ROW * _ROWS_OF_BATCH * _N_BATCH / watch.best(lambda _: compute)
 
 
 def _measure_attention(
@@ -151,21 +153,23 @@ def _measure_attention(
     """Return the seconds per head of queries and token in the cache, in decode: for a cache that is
     near, and for one that has to come from main memory, as it does after all the weights."""
     name, head = cache
-    each = _bytes(name, head * _N_HEAD_KV * _CELLS)
+    n_head_kv = min(_MOST_HEADS, _ROW_OF_CACHE // head)
+    n_head = _SHARED * n_head_kv
+    each = _bytes(name, head * n_head_kv * _CELLS)
     with Graph(ggml) as graph:
-        q = graph.tensor("F32", head, 1, _N_HEAD)
+        q = graph.tensor("F32", head, 1, n_head)
         layers = []
         for at in range(0, pool.n_bytes - 2 * each + 1, 2 * each):
-            k, v = (graph.tensor(name, head, _N_HEAD_KV, _CELLS) for _ in range(2))
+            k, v = (graph.tensor(name, head, n_head_kv, _CELLS) for _ in range(2))
             pool.place(k, at)
             pool.place(v, at + each)
             layers.append(graph.part([graph.attend(q, k, v, graph.tensor("F16", _CELLS, 1))]))
-        k, v = (graph.tensor(name, head, _N_HEAD_KV, _NEAR) for _ in range(2))
+        k, v = (graph.tensor(name, head, n_head_kv, _NEAR) for _ in range(2))
         near = graph.part([graph.attend(q, k, v, graph.tensor("F16", _NEAR, 1))])
         graph.settle()
         return (
-            watch.middle(lambda _: near) / (_N_HEAD * _NEAR),
-            watch.middle(lambda n: layers[n % len(layers)]) / (_N_HEAD * _CELLS),
+            watch.middle(lambda _: near) / (n_head * _NEAR),
+            watch.middle(lambda n: layers[n % len(layers)]) / (n_head * _CELLS),
         )
 
 
