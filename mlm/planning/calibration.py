@@ -20,6 +20,7 @@ from mlm.stats.types import SPEEDS, DeviceKind, Observation, Quantity
 _RECENT = 50  # of a model and context: older ones were another version of everything
 # Beyond so many, runs with one context only repeat what the two parts of the time cannot explain.
 _ENOUGH = 4
+_BETWEEN = 0.5  # of chance: what differs between two contexts of a bench, which are seconds apart
 _Z = 1.645  # an interval of so many standard deviations to each side holds nine of ten
 _ANYTHING = 1e6  # a variance
 # Of logarithms: what is further off than by a factor of a thousand was no run, and of attention
@@ -209,11 +210,12 @@ def _fit(
     """Return the likeliest of what could be, given what was ``expected`` and how far off that
     ``usual``ly is (variances): by Newton's method, as the two parts add up before the logarithm."""
     weights, attention = expected
+    chance = scatter.chance * (_BETWEEN if len(contexts) > 1 else 1.0)
     for _ in range(_ROUNDS):
         a, b, d = 1 / usual[0], 0.0, 1 / usual[1]
         e, f = (expected[0] - weights) * a, (expected[1] - attention) * d
         for one in contexts:
-            sure = min(one.n, _ENOUGH) / scatter.chance**2
+            sure = min(one.n, _ENOUGH) / chance**2
             taken = _log_time(weights, attention, one.share)
             slope = one.share * math.exp(-weights - attention - taken)
             a, b, d = a + sure, b + sure * slope, d + sure * slope**2

@@ -165,7 +165,7 @@ def test_one_odd_run_with_a_long_context_does_little_harm_to_short_ones():
     odd = runs(50.0, n_past=4096, attention_share=0.8)
     correction = calibrate(good + odd).find("cpu", "decode_tps", "tiny:Q4_K_M", 0.1)
     assert correction is not None
-    assert correction.factor == pytest.approx(1.0, abs=0.08)
+    assert correction.factor == pytest.approx(1.0, abs=0.1)
 
 
 @pytest.mark.parametrize("actual", [1e-300, 1e-3, 1e6, 1e300])
