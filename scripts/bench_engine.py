@@ -14,28 +14,20 @@ import argparse
 import json
 import os
 import platform
-import socket
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench_models import make_model
+from both_servers import MLM, Layout, engine_version, llama_version, serving_llama, serving_mlm
 
 from mlm.bench.scenarios import SCENARIOS
-from mlm.client import Client
-from mlm.errors import MlmError
 
-MLM = [sys.executable, "-m", "mlm"]
 MODELS = ("qwen2.5-0.5b", "llama-3.2-1b")
 N_SLOTS, N_CTX_SLOT, N_BATCH, N_UBATCH = 16, 2560, 2048, 512
 KV_TYPE, FLASH_ATTENTION = "f16", "on"
-LOADING_S = 300.0
 # mlm's figure divided by that of llama-server.
 TARGETS = {
     ("distinct-1", "total_tps"): 0.97,
@@ -66,7 +58,7 @@ def main() -> None:
     options = _read_options()
     n_threads = os.cpu_count() or 1
     print(f"{platform.platform()}, {n_threads} threads, load {os.getloadavg()[0]:.1f}")
-    print(f"mlm: {_engine_version()}; other: {_llama_version(options.llama_server)}")
+    print(f"mlm: {engine_version()}; other: {llama_version(options.llama_server)}")
     print(
         f"both: {N_SLOTS} slots of {N_CTX_SLOT} tokens, batch {N_BATCH}, ubatch {N_UBATCH}, KV "
         f"{KV_TYPE}, flash attention {FLASH_ATTENTION}; llama-server keeps its own prompt cache\n"
@@ -99,10 +91,11 @@ def _read_options() -> Options:
 def _compare(options: Options, name: str, n_threads: int) -> dict[str, Any]:
     """Let both servers play with one model; print a table and return the ratios."""
     model = make_model(name, options.folder)
+    layout = Layout(N_SLOTS, N_CTX_SLOT, n_threads, N_BATCH, N_UBATCH, KV_TYPE, FLASH_ATTENTION)
     with (
         tempfile.TemporaryDirectory() as home,
-        _mlm(model, n_threads, Path(home)) as a,
-        _llama_server(options.llama_server, model, n_threads, Path(home)) as b,
+        serving_mlm(model, layout, Path(home)) as a,
+        serving_llama(options.llama_server, model, layout, Path(home)) as b,
     ):
         words = [a, "--against", b, "--rounds", str(options.rounds), "--json"]
         for scenario in options.scenarios:
@@ -115,82 +108,6 @@ def _compare(options: Options, name: str, n_threads: int) -> dict[str, Any]:
         raise SystemExit(f"mlm bench failed: {document['error']['message']}")
     _show(name, document["against"], load)
     return _summary(document["against"])
-
-
-@contextmanager
-def _mlm(model: Path, n_threads: int, home: Path) -> Iterator[str]:
-    """Yield the address of an `mlm serve` that has loaded the model."""
-    flags = {
-        "--ctx": N_CTX_SLOT,
-        "--parallel": N_SLOTS,
-        "--threads": n_threads,
-        "--batch": N_BATCH,
-        "--ubatch": N_UBATCH,
-        "--type-k": KV_TYPE,
-        "--type-v": KV_TYPE,
-        "--flash-attn": FLASH_ATTENTION,
-        "--response-cache": "off",
-    }
-    words = [str(word) for flag in flags.items() for word in flag]
-    command = [*MLM, "--home", str(home), "serve", "--json", "--port", "0", *words, str(model)]
-    with _running(command, home / "mlm.log", stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None
-        url = ""
-        for line in server.stdout:
-            event = json.loads(line)
-            url = event.get("url") or url
-            if event.get("event") == "loaded":
-                yield url
-                return
-        raise SystemExit(f"mlm serve ended: {(home / 'mlm.log').read_text()}")
-
-
-@contextmanager
-def _llama_server(program: Path, model: Path, n_threads: int, home: Path) -> Iterator[str]:
-    """Yield the address of a llama-server that has loaded the model."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    flags = {
-        "--model": model,
-        "--host": "127.0.0.1",
-        "--port": port,
-        "--ctx-size": N_CTX_SLOT * N_SLOTS,
-        "--parallel": N_SLOTS,
-        "--threads": n_threads,
-        "--threads-batch": n_threads,
-        "--batch-size": N_BATCH,
-        "--ubatch-size": N_UBATCH,
-        "--cache-type-k": KV_TYPE,
-        "--cache-type-v": KV_TYPE,
-        "--flash-attn": FLASH_ATTENTION,
-    }
-    command = [str(program), *(str(word) for flag in flags.items() for word in flag)]
-    url, log = f"http://127.0.0.1:{port}", home / "llama-server.log"
-    with _running(command, log, stdout=subprocess.DEVNULL) as server, Client(url) as client:
-        deadline = time.monotonic() + LOADING_S
-        while not _is_ready(client):
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"llama-server is not ready: {log.read_text()[-2000:]}")
-            time.sleep(0.2)
-        yield url
-
-
-def _is_ready(client: Client) -> bool:
-    with suppress(MlmError):  # 503 while it loads
-        return bool(client.health())
-    return False
-
-
-@contextmanager
-def _running(command: list[str], log: Path, stdout: int) -> Iterator["subprocess.Popen[str]"]:
-    with log.open("w") as stderr:
-        server = subprocess.Popen(command, stdout=stdout, stderr=stderr, text=True)
-    try:
-        yield server
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def _show(name: str, against: dict[str, Any], load: float) -> None:
@@ -225,18 +142,6 @@ def _summary(against: dict[str, Any]) -> dict[str, Any]:
         }
         for ratio in against["ratios"]
     }
-
-
-def _llama_version(program: Path) -> str:
-    told = subprocess.run([str(program), "--version"], capture_output=True, text=True)
-    return (told.stdout + told.stderr).strip().splitlines()[0]
-
-
-def _engine_version() -> str:
-    done = subprocess.run([*MLM, "engine", "check", "--json"], stdout=subprocess.PIPE, text=True)
-    build = json.loads(done.stdout)["build"]
-    features = " ".join(build["cpu_features"])
-    return f"llama-cpp-python {build['version']}, ggml {build['ggml']} ({features})"
 
 
 if __name__ == "__main__":
