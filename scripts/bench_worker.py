@@ -114,7 +114,7 @@ async def decode_together(
     async def ask(worker: Worker, i: int) -> None:
         request = Generate(
             i,
-            prompt=f"{i} is the number of a story. " * 4,
+            prompt=f"story {i}",
             sampling=KINDS[kind],
             max_tokens=n_tokens,
         )
@@ -147,6 +147,8 @@ def measure_share(model: str, config: WorkerConfig, n_tokens: int, rounds: int) 
     for _ in range(rounds):
         for kind in KINDS:
             steps = asyncio.run(decode_together(model, config, n_tokens, kind))
+            if not steps:
+                raise SystemExit("no step had all slots decoding: ask for more --tokens")
             whole = sum(sum(step.values()) for step in steps)
             parts = {name: sum(step[name] for step in steps) for name in steps[0]}
             shares[kind].append(1 - parts["decode"] / whole)

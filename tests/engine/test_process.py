@@ -94,10 +94,12 @@ def test_a_worker_that_does_not_listen_is_killed_after_the_grace(tiny_model: Tin
 def test_a_worker_that_hangs_is_noticed_and_killed(
     tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("mlm.engine.process.HEARTBEAT_LIMIT_S", 1.5)
-
     async def story():
-        worker = await Worker.start(tiny_model("llama"), CONFIG)
+        worker = await Worker.start(tiny_model("llama"), CONFIG)  # which may take its time
+        monkeypatch.setattr("mlm.engine.process.HEARTBEAT_LIMIT_S", 1.5)
+        last_sign = worker.last_sign
+        while worker.last_sign is last_sign:  # the limit holds from the next one on
+            await asyncio.sleep(0.01)
         freeze(worker)
         death = await worker.wait_dead()
         await worker.stop()
