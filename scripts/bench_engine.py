@@ -14,7 +14,9 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +57,7 @@ class Options:
 
 def main() -> None:
     """Measure and print."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and stop the servers
     options = _read_options()
     n_threads = os.cpu_count() or 1
     print(f"{platform.platform()}, {n_threads} threads, load {os.getloadavg()[0]:.1f}")
