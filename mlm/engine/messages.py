@@ -37,6 +37,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     use_mmap: bool = True
     use_mlock: bool = False
     embedding: bool = False
+    prefix_cache: int = 0  # bytes of main memory
 
 
 class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -95,7 +95,9 @@ class _Worker:
         log = LoadLog()
         model = Model(load.path, load.config, _Progress(self._send), log)
         context = Context(model, load.config, log)
-        self._scheduler = Scheduler(context, model.vocabulary, self._send)
+        self._scheduler = Scheduler(
+            context, model.vocabulary, self._send, prefix_cache=load.config.prefix_cache
+        )
         self._reception = Reception(model, context, self._send, self._inbox.put)
         self._reception.start()
         template = model.chat_template or ""

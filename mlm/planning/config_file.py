@@ -23,13 +23,14 @@ from mlm.strictyaml import Document
 
 MAX_TTL_S = 365 * 24 * 3600
 _MAX_TOKENS = 2**31 - 1
+_MAX_BYTES = 2**50
 _MODEL = "model"
 _REQUIRED = ("n_ctx", "n_parallel", "n_batch", "n_ubatch", "n_gpu_layers", "n_threads")
 _COUNTS = {  # field -> (least, most)
     "n_ctx": (1, _MAX_TOKENS), "n_parallel": (1, MAX_SLOTS), "n_batch": (1, _MAX_TOKENS),
     "n_ubatch": (1, _MAX_TOKENS), "n_gpu_layers": (0, 513), "n_threads": (1, MAX_THREADS),
     "n_threads_batch": (1, MAX_THREADS), "n_cpu_moe": (0, 512), "max_tokens": (1, _MAX_TOKENS),
-    "cache_ttl_s": (0, MAX_TTL_S),
+    "cache_ttl_s": (0, MAX_TTL_S), "prefix_cache": (0, _MAX_BYTES),
 }  # fmt: skip
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "type_k": get_args(KvType), "type_v": get_args(KvType),

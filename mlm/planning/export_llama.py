@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from mlm.planning.exported import Exported, Subject, heading, refuse_path
 from mlm.planning.types import RuntimeConfig
+from mlm.units import MIB
 
 _PROGRAM = "llama-server"
 _LOAD_MODES = {
@@ -76,6 +77,7 @@ def _options(subject: Subject) -> Sequence[Option]:
         ("flash-attn", config.flash_attn),
         ("load-mode", _LOAD_MODES[config.use_mmap, config.use_mlock]),
         ("fit", "off"),  # or it would change what is not said here
+        ("cache-ram", config.prefix_cache // MIB),
         *_switches(config),
     ]
     if config.max_tokens is not None:

@@ -70,6 +70,7 @@ def _left_out(subject: Subject) -> tuple[str, ...]:
         f"flash_attn {config.flash_attn}: for the whole server, OLLAMA_FLASH_ATTENTION",
         f"n_ubatch {config.n_ubatch}, n_threads_batch {config.n_threads_batch}: Ollama chooses",
         f"{kept}: Ollama keeps no answers",
+        f"prefix_cache {config.prefix_cache}: Ollama keeps what its slots hold",
         "the chat template: Ollama has a language of its own; it knows most by the one in the file",
     ]
     if config.n_cpu_moe:

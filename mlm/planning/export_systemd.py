@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlm.planning.exported import Exported, Subject, heading, one_line, refuse_path
-from mlm.planning.types import MemoryPlan
+from mlm.planning.types import MemoryPlan, RuntimeConfig
 from mlm.units import MIB
 
 _PROGRAM = "systemd"
@@ -54,7 +54,7 @@ def export_systemd(subject: Subject, planned: MemoryPlan, service: Service) -> E
         "KillMode=mixed",
         "TimeoutStopSec=30",
         "OOMPolicy=continue",
-        f"MemoryMax={_memory_max(planned)}",
+        f"MemoryMax={_memory_max(planned, subject.config)}",
     ]
     if config.use_mlock:
         settings.append("LimitMEMLOCK=infinity")
@@ -123,7 +123,7 @@ def _plain(text: str) -> str:
     return one_line(text).replace("\\", "/").replace("%", "%%")
 
 
-def _memory_max(planned: MemoryPlan) -> int:
+def _memory_max(planned: MemoryPlan, config: RuntimeConfig) -> int:
     """Return the bytes of main memory that server and worker may take together."""
     cpu = planned.devices[0]
-    return round(cpu.total * _MARGIN) + _GATEWAY_BYTES
+    return round((cpu.total + config.prefix_cache) * _MARGIN) + _GATEWAY_BYTES

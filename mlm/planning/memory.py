@@ -220,9 +220,18 @@ def _reasons(config: RuntimeConfig, plans: Sequence[DevicePlan]) -> list[str]:
             )
         else:
             reasons.append(f"{plan.device} needs {need} of {have}")
+        if plan is plans[0] and config.prefix_cache:
+            reasons.append(_explain_prefix_cache(config.prefix_cache, plan.headroom))
         if plan.repack and config.use_mmap:
             reasons.append(
                 f"{format_size(plan.repack)} of weights are held twice, once in the layout of "
                 "this CPU's kernels"
             )
     return reasons
+
+
+def _explain_prefix_cache(size: int, headroom: int) -> str:
+    kept = f"up to {format_size(size)} more keep what was computed for earlier requests"
+    if size <= headroom:
+        return kept
+    return f"{kept}, which is more than the {format_size(max(headroom, 0))} that are left"

@@ -54,6 +54,7 @@ def explain_config(
         "use_mmap": _why_mmap(config),
         "use_mlock": _why_lock(config, profile, _ON_GPU if on_gpu else obstacle),
         "embedding": "the model is an encoder" if shape.is_encoder else "the model generates text",
+        "prefix_cache": _why_prefix_cache(config),
         "response_cache": "only requests that always get the same answer",
         "cache_ttl_s": f"{_duration(config.cache_ttl_s)}: the profile {profile.name}",
         "max_tokens": _why_max_tokens(config, profile),
@@ -195,6 +196,14 @@ def _why_lock(config: RuntimeConfig, profile: Profile, obstacle: str | None) -> 
     if profile.use_mlock and obstacle:
         return obstacle
     return "pages may be taken back when memory is short"
+
+
+def _why_prefix_cache(config: RuntimeConfig) -> str:
+    if config.embedding:
+        return "an encoder keeps nothing of earlier requests"
+    if not config.prefix_cache:
+        return "the plan leaves no memory for it"
+    return f"{format_size(config.prefix_cache)}: as much as the KV cache, or half of what is left"
 
 
 def _why_max_tokens(config: RuntimeConfig, profile: Profile) -> str:

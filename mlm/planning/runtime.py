@@ -1,6 +1,6 @@
 """Chooses the parameters with which a worker loads a model, each with its reason."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mlm.errors import UsageError
@@ -10,11 +10,14 @@ from mlm.planning.memory import plan_devices, verdict_of
 from mlm.planning.offload import is_all_offloaded, offload
 from mlm.planning.profiles import BALANCED, Profile
 from mlm.planning.reasons import explain_config, find_lock_obstacle
-from mlm.planning.types import DevicePlan, ModelShape, Overrides, RuntimeConfig
+from mlm.planning.types import TIGHT_SHARE, DevicePlan, ModelShape, Overrides, RuntimeConfig
+from mlm.units import MIB
 
 MAX_SLOTS = 256  # llama.cpp's LLAMA_MAX_SEQ
 MAX_THREADS = 512  # GGML_MAX_N_THREADS
 _CHEAP_SHARE = 0.25  # of the memory that is available, for the KV cache of a long context
+_LEAST_PREFIX_CACHE = 256 * MIB  # recurrent state is small, and kept in many copies
+_PREFIX_CACHE_STEP = 64 * MIB  # so that it does not differ with every byte of free memory
 _N_BATCH = 2048  # llama.cpp's own default
 # With everything on a GPU, the CPU looks up tokens and waits. llama.cpp's own table has 4 threads
 # ahead of 7, and both of 1 (docs/development/token_generation_performance_tips.md).
@@ -47,8 +50,22 @@ def plan_runtime(
     """
     fitted = fit_runtime(shape, hardware, overrides, profile)
     wishes = (overrides, profile)
-    why = explain_config(shape, fitted.config, hardware, wishes, fitted.plans)
-    return replace(fitted.config, reasons=why)
+    config = replace(fitted.config, prefix_cache=choose_prefix_cache(fitted.plans))
+    why = explain_config(shape, config, hardware, wishes, fitted.plans)
+    return replace(config, reasons=why)
+
+
+def choose_prefix_cache(plans: Sequence[DevicePlan]) -> int:
+    """Return how much main memory may hold what was computed for earlier requests, in bytes.
+
+    As much as the KV cache itself, but never more than half of what the plan leaves.
+    """
+    kv_cache, cpu = sum(plan.kv_cache for plan in plans), plans[0]
+    if kv_cache == 0:
+        return 0
+    spare = (int(TIGHT_SHARE * cpu.available) - cpu.total) // 2
+    wanted = max(kv_cache, _LEAST_PREFIX_CACHE)
+    return max(0, min(wanted, spare) // _PREFIX_CACHE_STEP * _PREFIX_CACHE_STEP)
 
 
 def fit_runtime(

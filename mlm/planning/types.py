@@ -59,6 +59,7 @@ class RuntimeConfig:
     use_mmap: bool = True
     use_mlock: bool = False
     embedding: bool = False  # the model is an encoder: no KV cache, no generation
+    prefix_cache: int = 0  # bytes of main memory for what earlier requests computed; 0 = off
     response_cache: ResponseCachePolicy = "deterministic"
     cache_ttl_s: int = 86_400  # for so long a kept answer is good
     max_tokens: int | None = None  # default for requests that do not say; None = to the end of slot

@@ -105,6 +105,7 @@ def test_llama_server_gets_what_the_config_says():
         "n-cpu-moe": "2", "threads": str(config.n_threads),
         "threads-batch": str(config.n_threads_batch), "cache-type-k": config.type_k,
         "cache-type-v": config.type_v, "flash-attn": "auto", "load-mode": "mlock", "fit": "off",
+        "cache-ram": str(config.prefix_cache // MIB),
         "no-kv-unified": None, "predict": "77",
     }  # fmt: skip
 
@@ -218,7 +219,7 @@ def test_a_service_serves_the_model_with_its_config_and_may_do_little_else():
     assert settings["NoNewPrivileges"] == settings["PrivateDevices"] == "yes"
     assert (settings["ProtectSystem"], settings["Restart"]) == ("strict", "on-failure")
     assert settings["ReadWritePaths"] == '"/h"'
-    need = planned(given.config).devices[0].total
+    need = planned(given.config).devices[0].total + given.config.prefix_cache
     assert need + 128 * MIB < int(settings["MemoryMax"]) < 1.2 * need + 512 * MIB
     assert "LimitMEMLOCK" not in settings
 

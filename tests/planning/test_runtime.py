@@ -13,6 +13,7 @@ from mlm.planning.runtime import plan_runtime
 from mlm.planning.shape import shape_from_catalog
 from mlm.planning.speed import predict_speed
 from mlm.planning.types import ModelShape, Overrides, RuntimeConfig
+from mlm.units import MIB
 
 
 def llama_8b(**facts: Any) -> ModelShape:
@@ -127,6 +128,23 @@ def test_a_gpu_too_small_for_anything_is_left_alone():
 def test_all_layers_means_the_output_too():
     assert chosen(machine(16, gpu(24)), n_gpu_layers="all").n_gpu_layers == 33
     assert chosen(machine(16, gpu(24)), n_gpu_layers=99).n_gpu_layers == 33
+
+
+def test_earlier_requests_get_as_much_memory_as_the_cache_or_half_of_what_is_left():
+    shape = llama_8b()
+    roomy = machine(64)
+    config = plan_runtime(shape, roomy, Overrides())
+    plan = plan_memory(shape, config, roomy)
+    assert 0 <= plan.devices[0].kv_cache - config.prefix_cache < 64 * MIB
+    assert any("earlier requests" in reason for reason in plan.reasons)
+
+    narrow = machine(8)
+    config = plan_runtime(shape, narrow, Overrides())
+    (cpu,) = plan_memory(shape, config, narrow).devices
+    assert 0 <= config.prefix_cache <= cpu.headroom / 2 < cpu.kv_cache
+
+    too_much = plan_memory(shape, replace(config, prefix_cache=2**40), narrow)
+    assert any("which is more than" in reason for reason in too_much.reasons)
 
 
 def test_an_encoder_takes_its_longest_input_at_once():
