@@ -244,7 +244,7 @@ def test_ctrl_c_is_left_to_the_gateway(tiny_model: TinyModel):
 def test_a_slow_reader_gets_everything_and_holds_up_nobody(tiny_model: TinyModel):
     async def story():
         async with working(tiny_model("llama"), n_ctx=8192) as worker:
-            slow = worker.generate(request("hello", max_tokens=500, ignore_eos=True))
+            slow = worker.generate(request("hello", max_tokens=500, ignore_eos=True, logprobs=0))
             await anext(slow)
             fast = await ask(worker, "world", max_tokens=500, ignore_eos=True)
             late = [event async for event in slow]
@@ -252,8 +252,11 @@ def test_a_slow_reader_gets_everything_and_holds_up_nobody(tiny_model: TinyModel
 
     fast, late = asyncio.run(story())
     assert fast.ending.completion_tokens == 500
-    assert sum(e.n_tokens for e in late if isinstance(e, TokenOut)) >= 498
+    texts = [event for event in late if isinstance(event, TokenOut)]
+    assert sum(event.n_tokens for event in texts) >= 498
     assert len(late) < 100
+    told = b"".join(t.chosen.spelling for event in texts for t in event.logprobs)
+    assert told.decode("utf-8", "replace") == "".join(event.text for event in texts)
 
 
 def test_without_the_extra_the_error_is_the_command_that_installs_it():

@@ -182,14 +182,16 @@ def test_whatever_an_answer_holds_tokens_stay_with_their_text(
     tokens = [token(text[a:b].encode(), a, b) for a, b in spans]
     reply = ChatReply("m", ("f",))
     whole = ChatWriter(reply, 0, form, tokens).whole(text, "stop")
-    for name in ("content", "reasoning_content"):
-        said = whole["message"].get(name) or ""
-        told = "".join(entry["token"] for entry in whole["logprobs"].get(name, ()))
-        rest = iter(told)
-        assert all(character in rest for character in said)  # in this order
-        if said and all(b - a == 1 for a, b in spans):
-            assert told == said  # with one character per token nothing straddles
-    told_streamed: dict[str, list[Any]] = {"content": [], "reasoning_content": []}
+    names = ("reasoning_content", "content")
+    said, told = "", ""
+    for name in names:
+        said += whole["message"].get(name) or ""
+        told += "".join(entry["token"] for entry in whole["logprobs"].get(name, ()))
+    rest = iter(told)
+    assert all(character in rest for character in said)  # in this order
+    if all(b - a == 1 for a, b in spans):  # then no token is two things at once
+        assert told == said
+    told_streamed: dict[str, list[Any]] = {name: [] for name in names}
     grown: list[ChosenToken] = []
     writer = ChatWriter(reply, 0, form, grown)
     events = b""
