@@ -89,7 +89,7 @@ class Reception(Desk[Generate, Request]):
         if generate.prompt_tokens is not None:
             return self._check_tokens(generate.prompt_tokens), (), AnswerForm()
         if generate.prompt is not None:
-            return self._tokenize(generate.prompt), (), AnswerForm()
+            return self._tokenize(generate.prompt, "prompt"), (), AnswerForm()
         assert generate.messages is not None
         messages, tools = generate.messages, generate.tools
         if tools or has_tools(messages):
@@ -101,7 +101,7 @@ class Reception(Desk[Generate, Request]):
         if self._vocabulary.adds_bos and self._vocabulary.bos_text:
             text = text.removeprefix(self._vocabulary.bos_text)  # tokenising adds it
         form = self._dialect.form_of(text, with_tools=bool(generate.tools))
-        return self._tokenize(text), self._template_stops, form
+        return self._tokenize(text, "messages"), self._template_stops, form
 
     def _check_tokens(self, tokens: list[int]) -> list[int]:
         n_tokens = self._vocabulary.n_tokens
@@ -109,31 +109,32 @@ class Reception(Desk[Generate, Request]):
         if unknown is not None:
             reason = f"there is no token {unknown}; this model has {n_tokens}"
             raise Refusal("invalid_request_error", reason, param="prompt")
-        return self._fit(tokens)
+        return self._fit(tokens, "prompt")
 
-    def _tokenize(self, text: str) -> list[int]:
+    def _tokenize(self, text: str, field: str) -> list[int]:
         n_bytes = len(text.encode())
         if n_bytes > self._max_prompt_bytes:  # so long that counting its tokens is a waste
-            self._refuse_length(n_bytes * self._n_ctx_slot // self._max_prompt_bytes)
-        return self._fit(self._vocabulary.tokenize(text))
+            self._refuse_length(n_bytes * self._n_ctx_slot // self._max_prompt_bytes, field)
+        return self._fit(self._vocabulary.tokenize(text), field)
 
-    def _fit(self, tokens: list[int]) -> list[int]:
+    def _fit(self, tokens: list[int], field: str) -> list[int]:
         if not tokens:
-            raise Refusal("invalid_request_error", "the prompt is empty")
+            raise Refusal("invalid_request_error", "the prompt is empty", param=field)
         if len(tokens) >= self._n_ctx_slot:
-            self._refuse_length(len(tokens))
+            self._refuse_length(len(tokens), field)
         return tokens
 
     def _spell(self, tokens: list[int]) -> str:
         return b"".join(map(self._vocabulary.spelling, tokens)).decode("utf-8", "replace")
 
-    def _refuse_length(self, n_tokens: int) -> None:
+    def _refuse_length(self, n_tokens: int, field: str) -> None:
         raise Refusal(
             "context_length_exceeded",
             f"the prompt has {n_tokens} tokens or more, "
             f"but prompt and answer together may have {self._n_ctx_slot}",
             needed=n_tokens + 1,
             available=self._n_ctx_slot,
+            param=field,
         )
 
     def _make_sampler(self, generate: Generate, tokens: list[int], form: AnswerForm) -> Sampler:

@@ -84,8 +84,7 @@ def from_status(status: int, message: str) -> ApiError:
 def from_failed(failed: Failed) -> ApiError:
     """Return what the worker's refusal means to the client."""
     status = _FAILED_STATUS.get(failed.code, 500)
-    param = "messages" if failed.code == "context_length_exceeded" else failed.param
-    return ApiError(status, failed.code, failed.message, param=param)
+    return ApiError(status, failed.code, failed.message, param=failed.param)
 
 
 def to_api_error(error: BaseException) -> ApiError:

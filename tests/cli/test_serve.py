@@ -167,6 +167,7 @@ def test_a_killed_worker_is_reported_and_replaced(tmp_path: Path):
             with pytest.raises(openai.APIError) as caught:
                 list(stream)
             assert caught.value.code == "worker_crashed"
+            assert "SIGKILL" in caught.value.message
         assert ask(client).choices[0].message.content
         assert server.stop() == 0
 
