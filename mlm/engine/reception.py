@@ -42,6 +42,7 @@ class Reception(Desk[Generate, Request]):
         self._n_ctx_slot = context.n_ctx_slot
         self._max_prompt_bytes = context.n_ctx_slot * model.vocabulary.longest_piece_bytes()
         self._generates = context.generates
+        self._is_unified = context.memory.is_unified
         source, self._template_stops = choose_template(model)
         self._dialect = read_dialect(source)
         self._has_call_ids = CALL_ID_MARK in source
@@ -62,6 +63,9 @@ class Reception(Desk[Generate, Request]):
     def _prepare(self, generate: Generate, received_s: float) -> Request:
         if not self._generates:
             raise Refusal("invalid_request_error", "this model makes embeddings, not text")
+        if generate.deterministic and self._is_unified:
+            reason = "with kv_unified, where an answer lies in the cache depends on the others"
+            raise Refusal("invalid_request_error", reason, param="deterministic")
         tokens, stops, form = self._read_prompt(generate)
         room = self._n_ctx_slot - len(tokens)
         sampler, logprobs = self._make_sampler(generate, tokens, form), None

@@ -26,7 +26,8 @@ MORE_KINDS = ("qwen2", "qwen3moe", "gemma2", "deepseek2", "lfm2")
 N_TOKENS = 8
 # Random models have close calls; so that rounding decides none, the cache has 32 bits.
 EXACT = replace(
-    CONFIG, n_ctx=4 * 1024, n_ubatch=64, type_k="f32", type_v="f32", flash_attn="off"
+    CONFIG, n_ctx=4 * 1024, n_ubatch=64, type_k="f32", type_v="f32", flash_attn="off",
+    prefix_cache=2**24,
 )  # fmt: skip
 ONLY_LETTERS = dict.fromkeys(LETTERS.values(), 100.0)
 
@@ -38,6 +39,7 @@ class Company:
     kind: str
     path: Path
     worker: Worker
+    is_unified: bool
     plain: PlainLlama
     runner: asyncio.Runner
 
@@ -99,7 +101,7 @@ def meeting(kind: str, path: Path, config: WorkerConfig, plain: PlainLlama) -> I
         try:
             # Wait for all its processes, or a test would take a new one for a leak of its own.
             runner.run(ask(worker, messages=[{"role": "user", "content": "hello"}], max_tokens=1))
-            yield Company(kind, path, worker, plain, runner)
+            yield Company(kind, path, worker, config.kv_unified, plain, runner)
         finally:
             runner.run(worker.stop(grace_s=5))
 
@@ -187,9 +189,9 @@ def test_more_conversations_than_slots_all_keep_their_thread(company: Company):
                 f"{prompt}{answer.text} {text_of(3, 70 + turn)}"
                 for prompt, answer in zip(prompts, answers, strict=True)
             ]
-        return []
+        return [answer for answer in answers if answer.ending.cached_tokens >= 40]
 
-    company.run(story())
+    assert len(company.run(story())) == 7
 
 
 def check_probabilities(company: Company, tolerance: float) -> None:
@@ -221,6 +223,33 @@ def check_probabilities(company: Company, tolerance: float) -> None:
 
 def test_what_it_says_of_probabilities_is_what_llama_cpp_computes(company: Company):
     check_probabilities(company, tolerance=0.001)
+
+
+def test_a_deterministic_answer_is_the_same_to_the_last_bit_beside_others(company: Company):
+    if company.is_unified:
+        answer = company.runner.run(ask(company.worker, "hello", deterministic=True))
+        assert answer.ending.param == "deterministic"
+        return
+    prompt = text_of(150, 90)
+
+    async def sample() -> list[float]:
+        answer = await ask(
+            company.worker, prompt, max_tokens=40, logit_bias=ONLY_LETTERS, ignore_eos=True,
+            temperature=2.0, seed=5, logprobs=0, deterministic=True,
+        )  # fmt: skip
+        parts = [event for event in answer.events if isinstance(event, TokenOut)]
+        return [token.chosen.logprob for part in parts for token in part.logprobs]
+
+    async def story() -> list[list[float]]:
+        samples = [await sample()]
+        others = asyncio.gather(*(company.ask(text_of(100, seed)) for seed in range(91, 97)))
+        samples += await asyncio.gather(sample(), sample())
+        await others
+        return [*samples, await sample()]
+
+    samples = company.runner.run(story())
+    assert len(samples[0]) == 40
+    assert samples == [samples[0]] * 4
 
 
 @pytest.mark.slow
