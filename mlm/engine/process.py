@@ -37,6 +37,7 @@ from mlm.engine.spawn import DEFAULT_COMMAND, describe_exit, kill_worker, spawn_
 from mlm.errors import EngineError
 
 HEARTBEAT_LIMIT_S = 30.0  # a worker sends `Alive` every second; after this silence it hangs
+START_LIMIT_S = 180.0  # until the first one: llama.cpp comes from a slow disk, or others compute
 _EXIT_WAIT_S = 2.0  # from the end of its socket to the end of the process
 _POLL_S = 0.01
 _UNMERGED = 64  # events that a slow reader finds one by one; later tokens are joined
@@ -75,6 +76,7 @@ class Worker:
         self._requests: dict[int, _Mailbox] = {}
         self._last_sign: Alive | None = None
         self._hung = False
+        self._patience_s = START_LIMIT_S
         self._death: WorkerDied | None = None
         self._dead = asyncio.Event()
         self._listener = asyncio.create_task(self._listen())
@@ -196,10 +198,11 @@ class Worker:
         decoder: FrameDecoder[FromWorker] = FrameDecoder(FromWorker)
         try:
             while True:
-                async with asyncio.timeout(HEARTBEAT_LIMIT_S):
+                async with asyncio.timeout(self._patience_s):
                     message = await decoder.read_async(self._reader)
                 if message is None:
                     break
+                self._patience_s = HEARTBEAT_LIMIT_S
                 self._receive(message)
         except TimeoutError:
             self._hung = True
@@ -256,7 +259,7 @@ class Worker:
             self._dead.set()
 
     def _explain(self, returncode: int | None) -> WorkerDied:
-        how = f"no sign of life for {HEARTBEAT_LIMIT_S:.0f} s" if self._hung else ""
+        how = f"no sign of life for {self._patience_s:.0f} s" if self._hung else ""
         message = f"the worker died: {how or describe_exit(returncode)}"
         if returncode == -9:
             message += ", as the system does when memory runs out"

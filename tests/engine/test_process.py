@@ -108,6 +108,24 @@ def test_a_worker_that_hangs_is_noticed_and_killed(
     assert "no sign of life" in asyncio.run(story()).message
 
 
+def test_a_worker_may_take_its_time_to_start_but_not_for_ever(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+):
+    """On a slow disk, or beside others who compute, llama.cpp takes long to be there."""
+    begin = "import time; from mlm.engine import worker as w; w.HEARTBEAT_S = 0.1; time.sleep({}); "
+
+    async def start(sleeps_s: float) -> None:
+        command = (sys.executable, "-c", begin.format(sleeps_s) + "w.main()")
+        worker = await Worker.start(tiny_model("llama"), CONFIG, command=command)
+        await worker.stop()
+
+    monkeypatch.setattr("mlm.engine.process.HEARTBEAT_LIMIT_S", 1.5)
+    asyncio.run(start(2))
+    monkeypatch.setattr("mlm.engine.process.START_LIMIT_S", 0.2)
+    with pytest.raises(WorkerFailed, match="no sign of life"):
+        asyncio.run(start(60))
+
+
 def test_a_worker_dies_with_its_parent(tiny_model: TinyModel):
     program = (
         "import asyncio, os, signal, sys\n"
