@@ -9,7 +9,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from mlm.engine.messages import Cancel, Failed, Finished, Message
 
@@ -57,7 +57,10 @@ P = TypeVar("P", bound=Prepared)
 
 
 class Desk(ABC, Generic[A, P]):
-    """Takes requests, and hands them on when they are ready to run."""
+    """Takes requests of one kind, and hands them on when they are ready to run."""
+
+    takes: type[A]  # the message …
+    misplaced: ClassVar[str]  # and what to say to another
 
     def __init__(
         self, send: Callable[[Message], None], hand_on: Callable[[P | Cancel], None]
@@ -77,8 +80,12 @@ class Desk(ABC, Generic[A, P]):
         """Begin to work, on a thread of its own."""
         threading.Thread(target=self._work, name="reception", daemon=True).start()
 
-    def receive(self, asked: A) -> None:
+    def receive(self, asked: Asked) -> None:
         """Queue a request. Called by the thread that reads the socket, like `cancel`."""
+        if not isinstance(asked, self.takes):
+            code = "invalid_request_error"
+            self._send(Failed(asked.request_id, code, self.misplaced, param="model"))
+            return
         self._here.add(asked.request_id)
         self._inbox.put((asked, time.monotonic()))
 

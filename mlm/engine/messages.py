@@ -1,9 +1,10 @@
 """Everything that crosses the pipe between a gateway and a worker: msgpack of these structs.
 
-The gateway sends `Load` once, then `Generate`, `Cancel` and `Shutdown`. The worker answers
-`Loading`*, then `Ready` or `LoadFailed`; for each request `Accepted` or `Failed`, then tokens in
-`Step` frames, then `Finished` or `Failed`. `Alive` comes every second, whatever else happens.
-Frames are a 4-byte little-endian length and that many bytes of msgpack (see `engine/frames.py`).
+The gateway sends `Load` once, then `Generate` or `Embed`, `Cancel` and `Shutdown`. The worker
+answers `Loading`*, then `Ready` or `LoadFailed`; for each request `Accepted` or `Failed`, then
+tokens in `Step` frames or `Vectors`, then `Finished` or `Failed`. `Alive` comes every second,
+whatever else happens. Frames are a 4-byte little-endian length and that many bytes of msgpack
+(see `engine/frames.py`).
 """
 
 from typing import Literal
@@ -37,6 +38,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     use_mmap: bool = True
     use_mlock: bool = False
     embedding: bool = False
+    pooling: str = "auto"  # as the file says
+    n_outputs_max: int | None = None  # rows of results per call; None = one per slot
     prefix_cache: int = 0  # bytes of main memory
 
 
@@ -124,6 +127,19 @@ class Generate(Message, frozen=True):
     echo: bool = False
     prompt_tokens: list[int] | None = None  # as they are, nothing added
     logprobs: int | None = None  # so many of the likeliest tokens for each; None = nothing at all
+
+
+class Embed(Message, frozen=True):
+    """A request for a vector for each of ``inputs``; with a ``query``, for their scores under it.
+
+    An input is text, or tokens as they are, or both in a list.
+    """
+
+    request_id: int
+    inputs: list[str | list[str | int]]
+    query: str | None = None
+    dimensions: int | None = None  # only the first so many numbers of each vector
+    min_dimensions: int | None = None  # as few as the model was trained for; None = not for fewer
 
 
 class Cancel(Message, frozen=True):
@@ -258,6 +274,17 @@ class Step(Message, frozen=True):
     tokens: list[TokenOut]
 
 
+class Vectors(Message, frozen=True):
+    """What was computed for some inputs of a request: vectors of length 1, or scores.
+
+    ``rows`` are 32-bit floats, little-endian: as many for each input, in the order of ``indexes``.
+    """
+
+    request_id: int
+    indexes: list[int]
+    rows: bytes
+
+
 class Finished(Message, frozen=True):
     """The request is done. Times are seconds on the worker's monotonic clock."""
 
@@ -286,5 +313,5 @@ class Failed(Message, frozen=True):
     param: str | None = None  # the field of the request that is to blame
 
 
-ToWorker = Load | Generate | Cancel | Shutdown
-FromWorker = Loading | Ready | LoadFailed | Alive | Accepted | Step | Finished | Failed
+ToWorker = Load | Generate | Embed | Cancel | Shutdown
+FromWorker = Loading | Ready | LoadFailed | Alive | Accepted | Step | Vectors | Finished | Failed

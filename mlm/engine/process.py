@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from copy import copy
 from pathlib import Path
+from typing import Any
 
 from mlm.engine.extra import require_engine
 from mlm.engine.frames import FrameDecoder, FrameError, encode_frame
@@ -19,6 +20,7 @@ from mlm.engine.messages import (
     Accepted,
     Alive,
     Cancel,
+    Embed,
     Failed,
     Finished,
     FromWorker,
@@ -31,6 +33,7 @@ from mlm.engine.messages import (
     Shutdown,
     Step,
     TokenOut,
+    Vectors,
     WorkerConfig,
 )
 from mlm.engine.spawn import DEFAULT_COMMAND, describe_exit, kill_worker, spawn_worker
@@ -43,6 +46,7 @@ _POLL_S = 0.01
 _UNMERGED = 64  # events that a slow reader finds one by one; later tokens are joined
 
 Event = Accepted | TokenOut | Finished | Failed
+VectorEvent = Accepted | Vectors | Finished | Failed
 OnProgress = Callable[[float], None]
 
 
@@ -143,7 +147,7 @@ class Worker:
         """Whether any request is unfinished."""
         return bool(self._requests)
 
-    async def generate(self, request: Generate) -> AsyncGenerator[Event, None]:
+    def generate(self, request: Generate) -> AsyncGenerator[Event, None]:
         """Yield what happens to ``request``: `Accepted`, tokens, then `Finished` or `Failed`.
 
         Closing the iterator before its end cancels the request.
@@ -151,6 +155,13 @@ class Worker:
         Raises:
             WorkerDied: the worker ended first.
         """
+        return self._follow(request)
+
+    def embed(self, request: Embed) -> AsyncGenerator[VectorEvent, None]:
+        """Do the same for vectors, which come in any order."""
+        return self._follow(request)
+
+    async def _follow(self, request: Generate | Embed) -> AsyncGenerator[Any, None]:
         if self._death is not None:
             raise copy(self._death)
         if request.request_id in self._requests:
@@ -219,7 +230,7 @@ class Worker:
         match message:
             case Step():
                 self._deliver(message.tokens)
-            case Accepted() | Finished() | Failed():
+            case Accepted() | Vectors() | Finished() | Failed():
                 self._deliver([message])
             case Alive():
                 self._last_sign = message
@@ -231,7 +242,7 @@ class Worker:
             case LoadFailed():
                 self._fail_load(message.message, remedy=message.remedy)
 
-    def _deliver(self, events: Sequence[Event]) -> None:
+    def _deliver(self, events: Sequence[Event | Vectors]) -> None:
         for event in events:
             if mailbox := self._requests.get(event.request_id):
                 mailbox.put(event)
@@ -274,11 +285,11 @@ class _Mailbox:
     """
 
     def __init__(self) -> None:
-        self._events: deque[Event] = deque()
+        self._events: deque[Event | Vectors] = deque()
         self._arrived = asyncio.Event()
         self._failure: WorkerDied | None = None
 
-    def put(self, event: Event) -> None:
+    def put(self, event: Event | Vectors) -> None:
         last = self._events[-1] if len(self._events) >= _UNMERGED else None
         if isinstance(last, TokenOut) and isinstance(event, TokenOut):
             n_tokens = last.n_tokens + event.n_tokens
@@ -292,7 +303,7 @@ class _Mailbox:
         self._failure = failure
         self._arrived.set()
 
-    async def take(self) -> Event:
+    async def take(self) -> Event | Vectors:
         while not self._events:
             if self._failure is not None:
                 raise copy(self._failure)  # each request its own: tracebacks grow on them

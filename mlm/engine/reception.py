@@ -30,6 +30,9 @@ MAX_CONSTRAINT_CHARS = 2 * 1024**2  # of one made of schemas
 class Reception(Desk[Generate, Request]):
     """The desk of a model that writes text."""
 
+    takes = Generate
+    misplaced = "this model writes text, it makes no vectors"
+
     def __init__(
         self,
         model: Model,
@@ -41,7 +44,6 @@ class Reception(Desk[Generate, Request]):
         self._vocabulary = model.vocabulary
         self._n_ctx_slot = context.n_ctx_slot
         self._max_prompt_bytes = context.n_ctx_slot * model.vocabulary.longest_piece_bytes()
-        self._generates = context.generates
         self._is_unified = context.memory.is_unified
         source, self._template_stops = choose_template(model)
         self._dialect = read_dialect(source)
@@ -61,8 +63,6 @@ class Reception(Desk[Generate, Request]):
             self._send(Step([TokenOut(request.request_id, text, 0)]))
 
     def _prepare(self, generate: Generate, received_s: float) -> Request:
-        if not self._generates:
-            raise Refusal("invalid_request_error", "this model makes embeddings, not text")
         if generate.deterministic and self._is_unified:
             reason = "with kv_unified, where an answer lies in the cache depends on the others"
             raise Refusal("invalid_request_error", reason, param="deterministic")

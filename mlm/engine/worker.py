@@ -14,16 +14,21 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from mlm.engine.embedder import Embedder
+from mlm.engine.embedding_desk import EmbeddingDesk
 from mlm.engine.frames import FrameDecoder, FrameError, FrameWriter
 from mlm.engine.hygiene import settle_in
 from mlm.engine.llama.context import Context
+from mlm.engine.llama.embedding import EmbeddingContext
 from mlm.engine.llama.library import ENGINE
 from mlm.engine.llama.log import LoadError, LoadLog
 from mlm.engine.llama.model import Model
 from mlm.engine.messages import (
     Alive,
     Cancel,
+    Embed,
     Failed,
     Generate,
     Load,
@@ -35,7 +40,6 @@ from mlm.engine.messages import (
     ToWorker,
 )
 from mlm.engine.reception import Reception
-from mlm.engine.request import Request
 from mlm.engine.scheduler import Scheduler
 from mlm.engine.spawn import ENDLESS_CHOICE
 from mlm.engine.template import uses_date
@@ -65,9 +69,9 @@ class _Worker:
         self._file = connection.makefile("rb")
         self._writer = FrameWriter(connection)
         self._decoder: FrameDecoder[ToWorker] = FrameDecoder(ToWorker)
-        self._inbox: queue.SimpleQueue[Request | Cancel] = queue.SimpleQueue()
-        self._reception: Reception | None = None
-        self._scheduler: Scheduler | None = None
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()  # what the desk hands on
+        self._reception: Reception | EmbeddingDesk | None = None
+        self._scheduler: Scheduler | Embedder | None = None
 
     def run(self) -> int:
         """Load the model and serve; return the exit code when loading fails."""
@@ -91,21 +95,28 @@ class _Worker:
     def _load(self, load: Load) -> None:
         """Load the model, announce it, and open for requests."""
         started = time.monotonic()
-        read_metadata(Path(load.path))  # llama.cpp aborts on many a broken file; this does not
+        # llama.cpp aborts on many a broken file; this does not.
+        metadata = read_metadata(Path(load.path))
         log = LoadLog()
         model = Model(load.path, load.config, _Progress(self._send), log)
-        context = Context(model, load.config, log)
-        self._scheduler = Scheduler(
-            context, model.vocabulary, self._send, prefix_cache=load.config.prefix_cache
-        )
-        self._reception = Reception(model, context, self._send, self._inbox.put)
+        context: Context | EmbeddingContext
+        if load.config.embedding:
+            context = EmbeddingContext(model, load.config, log, metadata)
+            self._scheduler = Embedder(context, self._send)
+            self._reception = EmbeddingDesk(model, context, self._send, self._inbox.put)
+        else:
+            context = Context(model, load.config, log)
+            self._scheduler = Scheduler(
+                context, model.vocabulary, self._send, prefix_cache=load.config.prefix_cache
+            )
+            self._reception = Reception(model, context, self._send, self._inbox.put)
         self._reception.start()
         template = model.chat_template or ""
         self._send(
             Ready(
                 n_ctx=context.n_ctx,
                 n_ctx_slot=context.n_ctx_slot,
-                n_parallel=context.n_slots,
+                n_parallel=load.config.n_parallel,
                 n_ctx_train=model.n_ctx_train,
                 n_params=model.n_params,
                 load_s=time.monotonic() - started,
@@ -140,7 +151,7 @@ class _Worker:
                 if isinstance(message, Shutdown):
                     break
                 assert self._reception is not None, "a request before Ready"
-                if isinstance(message, Generate):
+                if isinstance(message, Generate | Embed):
                     self._reception.receive(message)
                 elif isinstance(message, Cancel):
                     self._reception.cancel(message)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
+POOLING_MEAN, POOLING_LAST, POOLING_RANK = 1, 3, 4  # enum llama_pooling_type
+
 Value = str | int | float | bool | tuple["Value", ...]
 
 
@@ -83,3 +85,14 @@ class GGUFMetadata:
     state_s: int = 0  # the same of the state proper
     is_encoder: bool = False  # no KV cache and no generation: BERT and its kin
     causal: bool = True
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the model is for vectors or scores, not for text."""
+        return self.is_encoder or bool(self.pooling_type)
+
+    @property
+    def reads_in_pieces(self) -> bool:
+        """Whether a vector is drawn from the last token alone, so that an input may be read bit by
+        bit; otherwise it has to be seen whole."""
+        return self.causal and self.pooling_type in (POOLING_LAST, POOLING_RANK)

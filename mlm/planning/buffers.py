@@ -56,8 +56,13 @@ def kv_bytes(block: Block, shape: ModelShape, config: RuntimeConfig) -> int:
 
 
 def output_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
-    """Return the buffer for results: a row of logits per slot; encoders get one all the same."""
-    return config.n_outputs_max * shape.n_vocab * _F32
+    """Return the buffer for results: a row of logits per slot.
+
+    Models that make vectors get room for logits all the same, and for the vectors beside them. It
+    grows with the inputs; this is its size after the longest one.
+    """
+    width = shape.n_vocab + (shape.n_embd if config.embedding else 0)
+    return config.n_outputs_max * width * _F32
 
 
 def compute_bytes(shape: ModelShape, config: RuntimeConfig) -> int:

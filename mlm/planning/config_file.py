@@ -15,6 +15,7 @@ from mlm.planning.runtime import MAX_SLOTS, MAX_THREADS
 from mlm.planning.types import (
     FlashAttention,
     KvType,
+    Pooling,
     ProfileName,
     ResponseCachePolicy,
     RuntimeConfig,
@@ -35,7 +36,7 @@ _COUNTS = {  # field -> (least, most)
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "type_k": get_args(KvType), "type_v": get_args(KvType),
     "flash_attn": get_args(FlashAttention), "response_cache": get_args(ResponseCachePolicy),
-    "profile": get_args(ProfileName),
+    "pooling": get_args(Pooling), "profile": get_args(ProfileName),
 }  # fmt: skip
 _NULLABLE = frozenset(("max_tokens",))
 _FIELDS = tuple(field.name for field in fields(RuntimeConfig) if field.name != "reasons")

@@ -91,6 +91,8 @@ def _switches(config: RuntimeConfig) -> list[Option]:
         switches.append(("swa-full", None))
     if config.embedding:
         switches.append(("embedding", None))
+    if config.pooling != "auto":
+        switches.append(("pooling", config.pooling))
     return switches
 
 

@@ -9,7 +9,8 @@ from mlm.planning.types import ModelShape, Overrides, RuntimeConfig
 _SHORTEST_USEFUL_CTX = 4096  # a question about a page or two, and its answer
 _SHORT_CTX = (2048, 1024, 512)
 N_UBATCH, N_UBATCH_LEAST = 512, 128  # llama.cpp's own default; a quarter of its compute buffer
-_MAX_ENCODER_BATCH = 8192
+# Embedding models: no input is longer unless that is asked for, and so many are read at a time.
+LONGEST_INPUT, _SHORTEST_INPUT, _INPUTS = 8192, 512, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,15 @@ class Choice:
         return sizes == (config.n_ctx_slot, config.n_parallel, config.type_k)
 
 
-def encoder_choice(shape: ModelShape, overrides: Overrides, profile: Profile) -> Choice:
-    """Return the only choice for an encoder: the longest input of the model."""
-    n_ctx_slot = overrides.n_ctx_slot or min(shape.n_ctx_train, _MAX_ENCODER_BATCH)
-    return Choice(n_ctx_slot, overrides.n_parallel or profile.n_parallel, "f16")
+def embedding_choices(shape: ModelShape, overrides: Overrides) -> Iterator[Choice]:
+    """Yield what to try for a model that makes vectors: the longest input, then shorter ones."""
+    n_parallel = overrides.n_parallel or _INPUTS
+    if overrides.n_ctx_slot:
+        yield Choice(overrides.n_ctx_slot, n_parallel, "f16")
+        return
+    longest = min(shape.n_ctx_train, LONGEST_INPUT)
+    for n_ctx_slot in _halvings(longest, min(longest, _SHORTEST_INPUT)):
+        yield Choice(n_ctx_slot, n_parallel, "f16", is_useful=n_ctx_slot == longest)
 
 
 def choices(shape: ModelShape, overrides: Overrides, profile: Profile) -> Iterator[Choice]:

@@ -59,7 +59,7 @@ def plan_devices(
     for part, copied in zip(accelerators, copies, strict=True):
         plans.append(_plan_accelerator(shape, config, part, copied))
     if buffers is not None:
-        plans = _with_buffers(plans, buffers)
+        plans = _with_buffers(plans, buffers, grows=config.embedding)
     return _share_main_memory(plans, [part.device for part in others])
 
 
@@ -153,10 +153,13 @@ def _mapped_bytes(shape: ModelShape, part: Part, plain: Sequence[Weight]) -> int
     return min(_bytes(shape.input) + held, shape.disk_bytes)
 
 
-def _with_buffers(plans: Sequence[DevicePlan], buffers: ContextBuffers) -> list[DevicePlan]:
+def _with_buffers(
+    plans: Sequence[DevicePlan], buffers: ContextBuffers, *, grows: bool
+) -> list[DevicePlan]:
     """Return ``plans`` with llama.cpp's own figures in place of ours, where it has any.
 
-    It tells the size of all caches together; which device has how much of it remains ours.
+    It tells the size of all caches together; which device has how much of it remains ours. And
+    of results the size at first; where that ``grows``, ours is what it comes to.
     """
     cached = sum(plan.kv_cache for plan in plans)
     shares = [plan.kv_cache / cached if cached else 0.0 for plan in plans]
@@ -168,7 +171,7 @@ def _with_buffers(plans: Sequence[DevicePlan], buffers: ContextBuffers) -> list[
             plan,
             kv_cache=round(buffers.kv_cache * share),
             compute=compute.get(plan.device, plan.compute),
-            output=buffers.output if plan is plans[0] else 0,
+            output=plan.output if grows else buffers.output if plan is plans[0] else 0,
         )
         for plan, share in zip(plans, shares, strict=True)
     ]

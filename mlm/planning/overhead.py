@@ -21,7 +21,7 @@ _RUNTIME_BYTES = {
 
 def process_bytes(shape: ModelShape, config: RuntimeConfig) -> int:
     """Return what a warm worker and its sandbox take of main memory."""
-    sandbox = 0 if shape.is_encoder else _SANDBOX_BYTES  # nothing is rendered for an encoder
+    sandbox = 0 if shape.embeds else _SANDBOX_BYTES  # nothing is rendered for vectors
     grown = _BYTES_PER_TOKEN * shape.n_vocab + _BYTES_PER_LAYER * shape.n_layer
     return _WORKER_BYTES + sandbox + grown + _BYTES_PER_CELL * config.n_ctx
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from mlm.hardware.types import Hardware
+from mlm.planning.ladder import LONGEST_INPUT
 from mlm.planning.profiles import PROFILES, Profile
 from mlm.planning.types import DevicePlan, ModelShape, Overrides, RuntimeConfig
 from mlm.units import format_size
@@ -49,11 +50,12 @@ def explain_config(
         "type_k": _why_kv(shape, config.type_k, profile),
         "type_v": _why_kv(shape, config.type_v, profile),
         "flash_attn": "on wherever the device can do it",
-        "kv_unified": "each slot has its own part, so no request can crowd out another",
+        "kv_unified": _why_unified(shape),
         "swa_full": "layers with a sliding window keep only the window",
         "use_mmap": _why_mmap(config),
         "use_mlock": _why_lock(config, profile, _ON_GPU if on_gpu else obstacle),
-        "embedding": "the model is an encoder" if shape.is_encoder else "the model generates text",
+        "embedding": "the model makes vectors" if shape.embeds else "the model generates text",
+        "pooling": _why_pooling(shape),
         "prefix_cache": _why_prefix_cache(config),
         "response_cache": "only requests that always get the same answer",
         "cache_ttl_s": f"{_duration(config.cache_ttl_s)}: the profile {profile.name}",
@@ -82,7 +84,9 @@ def find_unmet(config: RuntimeConfig, reasons: Mapping[str, str], profile: Profi
     """Return what ``profile`` fixes and ``config`` does not have, each with the reason."""
     wanted: dict[str, int | str] = {"n_ctx_slot": profile.n_ctx_slot}
     wanted["n_parallel"] = profile.n_parallel
-    if not config.embedding:
+    if config.embedding:
+        wanted = {}
+    else:
         wanted |= {"type_k": profile.type_kv, "type_v": profile.type_kv}
     fields = {"n_ctx_slot": "n_ctx"}
     unmet = []
@@ -108,8 +112,9 @@ def find_lock_obstacle(hardware: Hardware, cpu: DevicePlan) -> str | None:
 
 
 def _why_ctx(shape: ModelShape, config: RuntimeConfig, profile: Profile) -> str:
-    if shape.is_encoder:
-        return "the longest input of the model"
+    if shape.embeds:
+        longest = min(shape.n_ctx_train, LONGEST_INPUT)
+        return "the longest input" if config.n_ctx_slot >= longest else "memory allows no more"
     if config.n_ctx_slot > profile.n_ctx_slot:
         return "long, as its cache is small beside the memory"
     if config.n_ctx_slot == profile.n_ctx_slot:
@@ -120,6 +125,8 @@ def _why_ctx(shape: ModelShape, config: RuntimeConfig, profile: Profile) -> str:
 
 
 def _why_slots(config: RuntimeConfig, profile: Profile) -> str:
+    if config.embedding:
+        return "inputs that share a batch, of whatever requests"
     users = profile.n_parallel != PROFILES[profile.name].n_parallel
     if config.n_parallel == profile.n_parallel:
         one_each = f"one for each of {profile.n_parallel} users"
@@ -129,15 +136,27 @@ def _why_slots(config: RuntimeConfig, profile: Profile) -> str:
 
 
 def _why_batch(shape: ModelShape) -> str:
-    if shape.is_encoder:
-        return "an encoder takes a whole input in one go"
+    if shape.embeds and not shape.reads_in_pieces:
+        return "the model takes a whole input in one go"
     return "llama.cpp's own choice: more needs memory and gains little"
 
 
 def _why_ubatch(shape: ModelShape, config: RuntimeConfig) -> str:
-    if config.n_ubatch < 512 and not shape.is_encoder:
+    if config.n_ubatch < 512 and not shape.embeds:
         return "a small compute buffer: memory allows no more"
     return _why_batch(shape)
+
+
+def _why_unified(shape: ModelShape) -> str:
+    if shape.embeds:
+        return "inputs of any length share one part"
+    return "each slot has its own part, so no request can crowd out another"
+
+
+def _why_pooling(shape: ModelShape) -> str:
+    if shape.pooling == "last":
+        return "the file does not say; embedding models that are decoders give their last token"
+    return "as the file says" if shape.embeds else "not used: the model makes no vectors"
 
 
 def _why_kv(shape: ModelShape, type_name: str, profile: Profile) -> str:

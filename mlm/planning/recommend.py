@@ -97,7 +97,7 @@ def _most_context(found: Recommendation, hardware: Hardware) -> int:
     """Return how many tokens a request may have, with all that was chosen left as it is."""
     config, shape = found.config, found.shape
     room = _room_beside(hardware, found.wish.eyes(found.entry, found.quant))
-    if shape.is_encoder:
+    if shape.embeds:
         return config.n_ctx_slot
     for n_ctx_slot in (shape.n_ctx_train, *_LONGER_CTX):
         if not config.n_ctx_slot < n_ctx_slot <= shape.n_ctx_train:

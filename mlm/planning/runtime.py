@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from mlm.errors import UsageError
 from mlm.hardware.types import Hardware
-from mlm.planning.ladder import Choice, choices, encoder_choice
+from mlm.planning.ladder import Choice, choices, embedding_choices
 from mlm.planning.memory import plan_devices, verdict_of
 from mlm.planning.offload import is_all_offloaded, offload
 from mlm.planning.profiles import BALANCED, Profile
@@ -127,8 +127,8 @@ def _check(shape: ModelShape, overrides: Overrides) -> None:
 
 
 def _choices(shape: ModelShape, overrides: Overrides, profile: Profile) -> Iterator[Choice]:
-    if shape.is_encoder:
-        yield encoder_choice(shape, overrides, profile)
+    if shape.embeds:
+        yield from embedding_choices(shape, overrides)
     else:
         yield from choices(shape, overrides, profile)
 
@@ -151,7 +151,7 @@ def _fit(
     can_quantize_v = overrides.flash_attn != "off"
     threads = overrides.n_threads or min(hardware.cpu.usable_cores, MAX_THREADS)
     config = RuntimeConfig(
-        n_ctx=choice.n_ctx_slot * choice.n_parallel,
+        n_ctx=choice.n_ctx_slot * (1 if shape.embeds else choice.n_parallel),
         n_parallel=choice.n_parallel,
         n_batch=n_batch,
         n_ubatch=n_ubatch,
@@ -162,7 +162,9 @@ def _fit(
         type_v=overrides.type_v or (choice.type_kv if can_quantize_v else "f16"),
         flash_attn=overrides.flash_attn or "auto",
         use_mmap=choice.use_mmap,
-        embedding=shape.is_encoder,
+        kv_unified=shape.embeds,
+        embedding=shape.embeds,
+        pooling=shape.pooling,
         response_cache=overrides.response_cache or "deterministic",
         cache_ttl_s=profile.cache_ttl_s,
         max_tokens=profile.max_tokens,
@@ -181,9 +183,10 @@ def _fit(
 
 
 def _batches(shape: ModelShape, overrides: Overrides, choice: Choice) -> tuple[int, int]:
-    """Return n_batch and n_ubatch. An encoder sees a whole input at once, so both are its size."""
-    if shape.is_encoder:
-        size = max(overrides.n_batch or 0, overrides.n_ubatch or 0, choice.n_ctx_slot)
+    """Return n_batch and n_ubatch. What has to be seen whole is one batch, so both are its size."""
+    if shape.embeds and not shape.reads_in_pieces:
+        asked = (overrides.n_batch or 0, overrides.n_ubatch or 0)
+        size = max(*asked, choice.n_ctx_slot, choice.n_parallel)
         return size, size
     n_batch = overrides.n_batch or max(_N_BATCH, overrides.n_ubatch or 0)
     return n_batch, overrides.n_ubatch or min(choice.n_ubatch, n_batch)

@@ -35,8 +35,13 @@ _ROUGH_SIZE = "the size of the file is known only roughly"
 _STATE_PER_EMBD = 2 * 128 * 4  # bytes; Mamba 2: inner size 2 x n_embd, state size 128, 32-bit
 
 
-def shape_from_metadata(metadata: "GGUFMetadata") -> ModelShape:
-    """Return the shape of the model that ``metadata`` describes; plans from it are `computed`."""
+def shape_from_metadata(
+    metadata: "GGUFMetadata", entry: "CatalogEntry | None" = None
+) -> ModelShape:
+    """Return the shape of the model that ``metadata`` describes; plans from it are `computed`.
+
+    What the catalog says in ``entry`` makes up for a header that does not tell what it is for.
+    """
     from mlm.planning.graph.facts import graph_facts  # not needed for advice from the catalog
 
     n_layer = metadata.n_layer
@@ -54,6 +59,8 @@ def shape_from_metadata(metadata: "GGUFMetadata") -> ModelShape:
     _tie_output(metadata, last)
     experts = sum(weight_elements(w) for layer in layers for w in layer if w.role == "experts")
     used = metadata.n_expert_used / metadata.n_expert if metadata.n_expert else 1
+    # A decoder for embeddings, of which the file does not say so: they give their last token.
+    is_unmarked = _is_for_embedding(entry) and not metadata.embeds and metadata.causal
     graph = graph_facts(metadata) if metadata.architecture in ARCHITECTURES else None
     notes = _notes(metadata, is_understood=graph is not None)
     return ModelShape(
@@ -72,6 +79,9 @@ def shape_from_metadata(metadata: "GGUFMetadata") -> ModelShape:
         n_expert_used=metadata.n_expert_used,
         sliding_window=metadata.sliding_window,
         is_encoder=metadata.is_encoder,
+        embeds=metadata.embeds or is_unmarked,
+        reads_in_pieces=metadata.reads_in_pieces or is_unmarked,
+        pooling="last" if is_unmarked else "auto",
         input=tuple(first),
         blocks=tuple(_block(metadata, i, tuple(layers[i])) for i in range(n_layer)),
         output=tuple(last),
@@ -82,6 +92,10 @@ def shape_from_metadata(metadata: "GGUFMetadata") -> ModelShape:
         is_known=metadata.architecture in ARCHITECTURES,
         graph=graph,
     )
+
+
+def _is_for_embedding(entry: "CatalogEntry | None") -> bool:
+    return entry is not None and entry.use_cases == ("embedding",)
 
 
 def weight_elements(weight: Weight) -> int:
@@ -198,6 +212,9 @@ def shape_from_catalog(entry: "CatalogEntry", quant: "Quant") -> ModelShape:
         n_expert_used=facts.n_expert_used or 0,
         sliding_window=facts.sliding_window,
         is_encoder=is_encoder,
+        embeds=is_encoder or _is_for_embedding(entry),
+        reads_in_pieces=not is_encoder,  # decoders give their last token; few do not
+        pooling="auto",
         input=(embedding,),
         blocks=_catalog_blocks(facts, layer, is_encoder),
         output=output,

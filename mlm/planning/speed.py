@@ -39,8 +39,8 @@ def predict_speed(
 
     Counted with ``n_past`` tokens in the context, or as many as fit a slot; of a prompt that is
     the mean over its tokens. With a ``calibration`` from the machine's own runs, of this ``model``
-    or others, the figures are corrected and the intervals narrower. For an encoder only prefill
-    means something; its decode figure is the same.
+    or others, the figures are corrected and the intervals narrower. For vectors only prefill means
+    something; the decode figure is the same.
     """
     parts = _parts_in_use(shape, config, hardware)
     decode_time, prefill_time = _add_up(parts, shape, config, hardware, n_past)
@@ -52,7 +52,7 @@ def predict_speed(
         return _correct(_interval(1 / time.total, *certainty), correction)
 
     prefill = judge("prefill_tps", prefill_time, _PREFILL)
-    if shape.is_encoder:
+    if shape.embeds:
         return prefill, prefill
     certainty = _certainty(parts, hardware) if shape.is_known else _ASSUMED
     return judge("decode_tps", decode_time, certainty), prefill

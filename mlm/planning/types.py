@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from mlm.planning.graph.layers import GraphFacts
 
+FEW_TOKENS = 64  # that an embedding model computes in one go, with results for each of them
 TIGHT_SHARE = 0.95  # of what is available
 
 Grade = Literal["exact", "computed", "estimated"]
 Verdict = Literal["fits", "tight", "does_not_fit"]
 FlashAttention = Literal["auto", "on", "off"]
 ResponseCachePolicy = Literal["deterministic", "all", "off"]
+Pooling = Literal["auto", "mean", "cls", "last"]  # auto: as the file says
 ProfileName = Literal["low-resource", "balanced", "high-performance", "production"]
 
 
@@ -58,7 +60,8 @@ class RuntimeConfig:
     swa_full: bool = False
     use_mmap: bool = True
     use_mlock: bool = False
-    embedding: bool = False  # the model is an encoder: no KV cache, no generation
+    embedding: bool = False  # the model makes vectors or scores, no text
+    pooling: Pooling = "auto"  # how a vector is drawn from those of the tokens
     prefix_cache: int = 0  # bytes of main memory for what earlier requests computed; 0 = off
     response_cache: ResponseCachePolicy = "deterministic"
     cache_ttl_s: int = 86_400  # for so long a kept answer is good
@@ -68,13 +71,19 @@ class RuntimeConfig:
 
     @property
     def n_ctx_slot(self) -> int:
-        """Tokens that one request may use, prompt and answer together."""
-        return self.n_ctx // self.n_parallel
+        """Tokens that one request may use, prompt and answer together; or one input of several."""
+        return self.n_ctx if self.embedding else self.n_ctx // self.n_parallel
 
     @property
     def n_outputs_max(self) -> int:
-        """Rows of logits to reserve: one per slot; more only wastes memory."""
-        return self.n_parallel
+        """Rows of results to reserve: one per slot; more only wastes memory.
+
+        A model that has to see an input whole has a row for each of its tokens; of others all but
+        the last are read without (`mlm.engine.llama.embedding`).
+        """
+        if not self.embedding:
+            return self.n_parallel
+        return self.n_batch if self.n_ubatch == self.n_batch else max(self.n_parallel, FEW_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +198,9 @@ class ModelShape:
     n_expert_used: int
     sliding_window: int | None
     is_encoder: bool
+    embeds: bool  # it makes vectors or scores: all encoders, and decoders that say so
+    reads_in_pieces: bool  # … from the last token, so that an input need not be seen whole
+    pooling: Pooling  # what a config has to say of it; auto: the file says it
     input: tuple[Weight, ...]
     blocks: tuple[Block, ...]
     output: tuple[Weight, ...]

@@ -83,7 +83,7 @@ def _fix_offload(evidence: Evidence, whole: RuntimeConfig) -> str | None:
     if whole.type_k == "f16":
         candidates.append(("--gpu-layers all --type-k q8_0 --type-v q8_0", quantized))
     if (half := whole.n_ctx_slot // 2) >= 2048:
-        shorter = replace(whole, n_ctx=half * whole.n_parallel)
+        shorter = replace(whole, n_ctx=whole.n_ctx // 2)
         candidates.append((f"--gpu-layers all --ctx {half}", shorter))
     for options, config in candidates:
         if verdict_of(plan_devices(evidence.shape, config, evidence.hardware)) == "fits":
@@ -139,7 +139,7 @@ def _slots(evidence: Evidence) -> Iterator[Finding]:
 def _more_slots(evidence: Evidence) -> str | None:
     config = evidence.config
     n = min(config.n_parallel * 2, _MAX_SLOTS)
-    wider = replace(config, n_parallel=n, n_ctx=config.n_ctx_slot * n)
+    wider = replace(config, n_parallel=n, n_ctx=config.n_ctx_slot * (1 if config.embedding else n))
     fits = verdict_of(plan_devices(evidence.shape, wider, evidence.hardware)) == "fits"
     return evidence.serve(f"--parallel {n}") if fits and n > config.n_parallel else None
 
@@ -165,7 +165,7 @@ def _cold_file(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _bandwidth(evidence: Evidence) -> Iterator[Finding]:
-    if evidence.shape.is_encoder:
+    if evidence.shape.embeds:
         return
     reads = format_size(evidence.active_bytes)
     main = evidence.hardware.memory_bandwidth_bytes_per_s

@@ -302,15 +302,6 @@ def test_requests_that_make_no_sense_are_refused(tiny_model: TinyModel, tmp_path
     assert codes == ["invalid_request_error"] * 3
 
 
-def test_an_embedding_model_does_not_write(tiny_model: TinyModel):
-    async def story():
-        async with working(tiny_model("llama"), embedding=True) as worker:
-            return await ask(worker, "hello")
-
-    ending = asyncio.run(story()).ending
-    assert ending.code == "invalid_request_error" and "embeddings" in ending.message
-
-
 def test_a_hostile_template_costs_its_request_and_streams_go_on(tmp_path: Path):
     bomb = "{% if bomb %}{{ 'a' * 10**10 }}{% endif %}" + CHAT_TEMPLATE
     path = write_tiny_model(tmp_path / "hostile.gguf", chat_template=bomb)

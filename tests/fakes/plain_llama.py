@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 GGML_F32 = 0
+LLAMA_POOLING_TYPE_RANK = 4
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,14 @@ class PlainLlama:
         """Return the log-probability of each of ``tokens`` after the prompt and those before it."""
         return list(self._ask(model, prompt, forced=tokens)["logprobs"])
 
-    def _ask(self, model: Path, prompt: str, **more: Any) -> dict[str, Any]:
+    def embed(self, model: Path, text: str | list[int], *, is_bare: bool = False) -> list[float]:
+        """Return the vector or the scores of a text, or of tokens, as they come: of any length.
+
+        A bare text has its special tokens spelled out, and gets no others.
+        """
+        return list(self._ask(model, text, embeds=True, is_bare=is_bare)["vector"])
+
+    def _ask(self, model: Path, prompt: str | list[int], **more: Any) -> dict[str, Any]:
         assert self._process.stdin is not None and self._process.stdout is not None
         question = {"model": str(model), "prompt": prompt, **more}
         self._process.stdin.write(json.dumps(question) + "\n")
@@ -74,10 +82,10 @@ def plain_llama() -> Iterator[PlainLlama]:
 class _Model:
     """One file, loaded, with a context for one sequence of 32-bit keys and values."""
 
-    def __init__(self, path: str, n_ctx: int = 4096) -> None:
+    def __init__(self, path: str, embeds: bool = False, n_ctx: int = 4096) -> None:
         from llama_cpp import llama_cpp
 
-        self._api = llama_cpp
+        self._api, self.embeds = llama_cpp, embeds
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = 0
         self._handle = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
@@ -89,27 +97,41 @@ class _Model:
         settings.type_k = settings.type_v = GGML_F32
         settings.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         settings.swa_full = True
+        settings.embeddings = embeds
         self._context = llama_cpp.llama_init_from_model(self._handle, settings)
 
-    def tokenize(self, text: str) -> list[int]:
+    def tokenize(self, text: str, *, is_bare: bool = False) -> list[int]:
         raw = text.encode()
         room = len(raw) + 8
         buffer = (self._api.llama_token * room)()
-        count = self._api.llama_tokenize(self._vocabulary, raw, len(raw), buffer, room, True, True)
+        adds = not is_bare
+        count = self._api.llama_tokenize(self._vocabulary, raw, len(raw), buffer, room, adds, True)
         return list(buffer[:count])
 
     def forget(self) -> None:
-        self._api.llama_memory_clear(self._api.llama_get_memory(self._context), True)
+        if memory := self._api.llama_get_memory(self._context):
+            self._api.llama_memory_clear(memory, True)
+
+    def vector_of(self, tokens: list[int]) -> list[float]:
+        """Compute ``tokens`` alone and return what is drawn from them."""
+        self.forget()
+        self._compute(tokens)
+        is_rank = self._api.llama_pooling_type(self._context) == LLAMA_POOLING_TYPE_RANK
+        size = self._api.llama_model_n_cls_out if is_rank else self._api.llama_model_n_embd_out
+        return self._api.llama_get_embeddings_seq(self._context, 0)[: size(self._handle)]
 
     def logits_after(self, tokens: list[int]) -> Any:
         """Compute ``tokens``, which follow those before, and return the logits of the last."""
         import numpy as np
 
+        self._compute(tokens)
+        pointer = self._api.llama_get_logits_ith(self._context, -1)
+        return np.ctypeslib.as_array(pointer, shape=(self.n_tokens,)).astype(np.float64)
+
+    def _compute(self, tokens: list[int]) -> None:
         array = (self._api.llama_token * len(tokens))(*tokens)
         batch = self._api.llama_batch_get_one(array, len(tokens))
         assert self._api.llama_decode(self._context, batch) == 0
-        pointer = self._api.llama_get_logits_ith(self._context, -1)
-        return np.ctypeslib.as_array(pointer, shape=(self.n_tokens,)).astype(np.float64)
 
     def bytes_of(self, token: int) -> bytes:
         buffer = ctypes.create_string_buffer(256)
@@ -147,7 +169,15 @@ def _serve() -> None:
     load = cache(_Model)
     for line in sys.stdin:
         question = json.loads(line)
-        print(json.dumps(_answer(load(question.pop("model")), **question)), flush=True)
+        model = load(question.pop("model"), question.pop("embeds", False))
+        if model.embeds:
+            text = question["prompt"]
+            if isinstance(text, str):
+                text = model.tokenize(text, is_bare=question["is_bare"])
+            answer: dict[str, Any] = {"vector": model.vector_of(text)}
+        else:
+            answer = _answer(model, **question)
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ N_EXPERT = 8
 N_INNER, N_CONV, N_STATE = 2 * N_EMBD, 4, 16  # of recurrent layers
 
 
+RERANK_TEMPLATE = "hello {query} is {document} world"
+_CLS, _LAST = gguf.PoolingType.CLS, gguf.PoolingType.LAST
+
+
 class Weights:
     """Adds random tensors to a file."""
 
@@ -263,10 +267,11 @@ def _add_norm(weights: Weights, name: str) -> None:
     weights.zeros(f"{name}.bias", N_EMBD)
 
 
-def _add_bert(weights: Weights, pooling: gguf.PoolingType = gguf.PoolingType.CLS) -> None:
+def _add_bert(weights: Weights, pooling: gguf.PoolingType | None = _CLS) -> None:
     """An encoder with learned positions."""
     _add_encoder(weights)
-    weights.writer.add_pooling_type(pooling)
+    if pooling is not None:
+        weights.writer.add_pooling_type(pooling)
     weights.matrix("position_embd.weight", N_CTX_TRAIN, N_EMBD, scale=0.5)
     for layer in _layers():
         for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_down"):
@@ -283,6 +288,21 @@ def _add_reranker(weights: Weights) -> None:
     weights.matrix("cls.output.bias", 1)
 
 
+def _add_qwen3_embedding(weights: Weights, pooling: gguf.PoolingType = _LAST) -> None:
+    """A decoder whose vectors come from the last token; or from all, which then see each other."""
+    _add_qwen3(weights)
+    weights.writer.add_pooling_type(pooling)
+    weights.writer.add_causal_attention(pooling != gguf.PoolingType.MEAN)
+
+
+def _add_qwen3_reranker(weights: Weights) -> None:
+    """A decoder that says yes or no to a query and a document."""
+    _add_qwen3_embedding(weights, gguf.PoolingType.RANK)
+    weights.writer.add_chat_template([{"name": "rerank", "template": RERANK_TEMPLATE}])
+    weights.writer.add_classifier_output_labels(["yes", "no"])
+    weights.matrix("cls.output.weight", 2, N_EMBD)
+
+
 def _add_nomic_bert(weights: Weights) -> None:
     """An encoder with rotated positions and gated layers."""
     _add_encoder(weights)
@@ -292,8 +312,11 @@ def _add_nomic_bert(weights: Weights) -> None:
         weights.matrix(f"{layer}.ffn_gate.weight", N_FF, N_EMBD)
 
 
-ENCODERS = ("bert", "nomic-bert", "reranker")
-ARCHITECTURE_OF = {"mixtral": "llama", "reranker": "bert"}  # of the kinds named otherwise
+ENCODERS = ("bert", "nomic-bert", "reranker", "unpooled")
+ARCHITECTURE_OF = {  # of the kinds named otherwise
+    "mixtral": "llama", "reranker": "bert", "unpooled": "bert", "qwen3-embedding": "qwen3",
+    "qwen3-mean": "qwen3", "qwen3-reranker": "qwen3",
+}  # fmt: skip
 TIED = ("gemma2",)  # the output layer is the embedding
 OUTPUT_NORM_OF = {"lfm2": "token_embd_norm"}  # where the last norm has another name
 LAYERS_OF: dict[str, Callable[[Weights], None]] = {
@@ -311,4 +334,8 @@ LAYERS_OF: dict[str, Callable[[Weights], None]] = {
     "bert": _add_bert,
     "nomic-bert": _add_nomic_bert,
     "reranker": _add_reranker,
+    "unpooled": lambda weights: _add_bert(weights, None),
+    "qwen3-embedding": _add_qwen3_embedding,
+    "qwen3-mean": lambda weights: _add_qwen3_embedding(weights, gguf.PoolingType.MEAN),
+    "qwen3-reranker": _add_qwen3_reranker,
 }

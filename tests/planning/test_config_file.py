@@ -94,7 +94,10 @@ GOOD = format_config(planned(), "m")
         (GOOD.replace("n_ubatch: 512", "n_ubatch: 4096"), "n_ubatch 4096 is more than n_batch"),
         (GOOD.replace("type_k: q8_0", "type_k: q9"), "type_k is 'q9', not one of f32, f16"),
         (GOOD.replace("type_k: q8_0", "type_k: [q8_0]"), "type_k is"),
-        (GOOD.replace("type_v: f16", "type_v: q8_0").replace("auto", "off"), "needs flash_attn"),
+        (
+            GOOD.replace("type_v: f16", "type_v: q8_0").replace(": auto", ": off", 1),
+            "needs flash_attn",
+        ),
         (GOOD.replace("cache_ttl_s: 86400", "cache_ttl_s: -1"), "cache_ttl_s is -1, not a whole"),
         (GOOD.replace("profile: balanced", "profile: fast"), "not one of low-resource, balanced"),
         (GOOD.replace("use_mmap: true", "use_mmap: yes"), "use_mmap is 'yes', not true or false"),

@@ -194,7 +194,7 @@ def _tag(repo: "RepoFiles", prefix: str) -> str:
 def _uses(
     repo: "RepoFiles", metadata: "GGUFMetadata", mmproj: Sequence[SideFile]
 ) -> tuple[UseCase, ...]:
-    if metadata.is_encoder or metadata.pooling_type or _EMBEDDING_TAGS & set(repo.tags):
+    if metadata.embeds or _EMBEDDING_TAGS & set(repo.tags):
         return ("embedding",)
     uses: list[UseCase] = ["chat"]
     if _CODE.search(repo.repo_id):

@@ -19,25 +19,28 @@ _FLASH_ATTN = {
     "off": C.LLAMA_FLASH_ATTN_TYPE_DISABLED,
 }
 
+POOLINGS = {
+    "auto": C.LLAMA_POOLING_TYPE_UNSPECIFIED,
+    "mean": C.LLAMA_POOLING_TYPE_MEAN,
+    "cls": C.LLAMA_POOLING_TYPE_CLS,
+    "last": C.LLAMA_POOLING_TYPE_LAST,
+}
+
 
 class Context:
     """The KV cache and the computation over it; one sequence per slot."""
 
     def __init__(self, model: Model, config: WorkerConfig, log: LoadLog) -> None:
-        params = _context_params(config)
-        self.handle = C.llama_init_from_model(model.handle, params)
-        if not self.handle:
-            raise LoadError(log.reason)
+        self.handle = make_context(model.handle, config, log)
         self.n_ctx = int(C.llama_n_ctx(self.handle))
         # A unified cache lets one sequence take it all; an equal share cannot run out beneath it.
         share = self.n_ctx // config.n_parallel
         self.n_ctx_slot = min(share, int(C.llama_n_ctx_seq(self.handle)))
         self.n_slots = config.n_parallel
-        self.generates = not config.embedding
         self.n_batch = int(C.llama_n_batch(self.handle))
         self.n_ubatch = int(C.llama_n_ubatch(self.handle))
         self.memory = Memory(self.handle, model.handle, is_unified=config.kv_unified)
-        self._batch = _Batch(self.n_batch)
+        self._batch = Batch(self.n_batch)
         self._logits = ctypes.c_float * model.vocabulary.n_tokens
 
     def decode(self, parts: Sequence[Part]) -> int:
@@ -59,6 +62,18 @@ class Context:
         return np.frombuffer(logits, np.float32)
 
 
+def make_context(model: object, config: WorkerConfig, log: LoadLog) -> Any:
+    """Return the handle of a new context.
+
+    Raises:
+        LoadError: llama.cpp refuses.
+    """
+    handle = C.llama_init_from_model(model, _context_params(config))
+    if not handle:
+        raise LoadError(log.reason)
+    return handle
+
+
 def _context_params(config: WorkerConfig) -> Any:
     """Return what llama.cpp shall make a context with; a worker and a rehearsal use the same."""
     if config.n_batch < config.n_parallel:
@@ -66,23 +81,25 @@ def _context_params(config: WorkerConfig) -> Any:
     params = C.llama_context_default_params()
     params.n_ctx = config.n_ctx
     params.n_batch = config.n_batch
-    params.n_ubatch = config.n_batch if config.embedding else config.n_ubatch
+    params.n_ubatch = config.n_ubatch
     params.n_seq_max = config.n_parallel
     # One row of logits per slot and step; the default reserves one per token of a ubatch,
     # which for a vocabulary of 150,000 is 300 MiB instead of 36.
-    params.n_outputs_max = 0 if config.embedding else config.n_parallel
+    params.n_outputs_max = config.n_outputs_max or config.n_parallel
     params.n_threads = config.n_threads
     params.n_threads_batch = config.n_threads_batch
     params.flash_attn_type = _FLASH_ATTN[config.flash_attn]
     params.type_k = _cache_type(config.type_k)
     params.type_v = _cache_type(config.type_v)
     params.embeddings = config.embedding
-    params.kv_unified = config.kv_unified
+    params.pooling_type = POOLINGS[config.pooling]
+    # Inputs of unequal length would otherwise be torn apart, and each part pooled alone.
+    params.kv_unified = config.kv_unified or config.embedding
     params.swa_full = config.swa_full
     return params
 
 
-class _Batch:
+class Batch:
     """The arrays of a llama_batch, allocated once."""
 
     def __init__(self, size: int) -> None:
@@ -104,7 +121,8 @@ class _Batch:
             logits=self._output.ctypes.data_as(int8_p),
         )
 
-    def fill(self, parts: Sequence[Part]) -> object:
+    def fill(self, parts: Sequence[Part], *, all_outputs: bool = False) -> object:
+        """Return the llama_batch of ``parts``; with ``all_outputs`` every token has results."""
         tokens: list[int] = []
         positions: list[int] = []
         seq_ids: list[int] = []
@@ -114,7 +132,7 @@ class _Batch:
             tokens += part.tokens
             positions += range(part.start, part.start + n_tokens)
             seq_ids += [part.seq_id] * n_tokens
-            outputs += [False] * (n_tokens - 1) + [part.wants_logits]
+            outputs += [all_outputs] * (n_tokens - 1) + [all_outputs or part.wants_logits]
         n_tokens = len(tokens)
         self._token[:n_tokens] = tokens
         self._pos[:n_tokens] = positions
@@ -136,8 +154,7 @@ def rehearse(path: str, config: WorkerConfig, log: LoadLog) -> None:
     params, _kept_alive = model_params(config)
     params.no_alloc, params.load_mode = True, C.LLAMA_LOAD_MODE_NONE  # mapping asserts here
     model = load_model(path, params, log)
-    if not C.llama_init_from_model(model, _context_params(config)):
-        raise LoadError(log.reason)
+    make_context(model, config, log)
 
 
 def _cache_type(name: str) -> int:

@@ -20,13 +20,18 @@ class Vocabulary:
         self.suppressed_tokens = self._read_suppressed()
         self._pieces: dict[int, bytes] = {}
 
-    def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
-        """Return the tokens of ``text``; the spelling of a special token becomes that token."""
+    def tokenize(
+        self, text: str, *, add_special: bool = True, parse_special: bool = True
+    ) -> list[int]:
+        """Return the tokens of ``text``; the spelling of a special token becomes that token,
+        unless ``parse_special`` is false."""
         raw = text.encode("utf-8")
         room = len(raw) + 8
         for _ in range(2):
             buffer = (C.llama_token * room)()
-            count = C.llama_tokenize(self.handle, raw, len(raw), buffer, room, add_special, True)
+            count = C.llama_tokenize(
+                self.handle, raw, len(raw), buffer, room, add_special, parse_special
+            )
             if count >= 0:
                 return list(buffer[:count])
             room = -count

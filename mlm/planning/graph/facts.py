@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mlm.gguf.keys import Keys
+from mlm.gguf.types import POOLING_MEAN
 from mlm.planning.graph.allocator import Dims
 from mlm.planning.graph.layers import GraphFacts
 from mlm.planning.graph.parts import Batch, LayerFacts
@@ -125,6 +126,7 @@ def _facts(metadata: "GGUFMetadata") -> GraphFacts:
         n_stacked=keys.count("n_deepstack_layers", 0),
         picks_late=name in _PICKS_LATE,
         parallel=parallel,
+        averages=metadata.pooling_type == POOLING_MEAN,
     )
 
 

@@ -28,6 +28,7 @@ class GraphFacts:
     n_stacked: int  # further inputs beside each embedding, added after the first layers
     picks_late: bool  # the outputs are picked after the last norm
     parallel: str  # the order of sums where attention and feed-forward share their input
+    averages: bool = False  # gives the mean of the tokens of each input
 
 
 def plain_layer(

@@ -32,6 +32,8 @@ def graph_bytes(facts: GraphFacts, batch: Batch) -> int:
     )
     graph = build.graph
     cur = stacked = _embedded(build, facts)
+    if facts.averages:
+        graph.expand(graph.leaf(batch.n_tokens, batch.n_seqs))
     inputs = per_layer_inputs(build, facts.n_per_layer, cur) if facts.n_per_layer else None
     if facts.architecture == "gemma3n":
         cur = gemma3n_start(build, cur, facts.layers[0].rows("altup_router.weight"))
