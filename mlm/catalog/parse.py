@@ -37,6 +37,7 @@ def _entry(family: str, model: Mapping[str, Any], sources: Mapping[str, str]) ->
         aliases=tuple(model.get("aliases", ())),
         quality=dict(model.get("quality", {})),
         mmproj=tuple(SideFile(**_file(file, sources)) for file in model.get("mmproj", ())),
+        min_dimensions=model.get("min_dimensions"),
     )
 
 
@@ -86,7 +87,7 @@ def pack(entry: CatalogEntry) -> tuple[Any, ...]:
 
 def unpack(row: Sequence[Any]) -> CatalogEntry:
     """Return the entry that `pack` has packed."""
-    uses, scores, quants, source, bundled, aliases, quality, mmproj = row[10:]
+    uses, scores, quants, source, bundled, aliases, quality, mmproj, min_dimensions = row[10:]
     values = [
         *row[:6],
         Architecture(*row[6]),
@@ -99,6 +100,7 @@ def unpack(row: Sequence[Any]) -> CatalogEntry:
         tuple(aliases),
         quality,
         tuple([SideFile(*side) for side in mmproj]),
+        min_dimensions,
     ]
     return CatalogEntry(*values)
 

@@ -109,6 +109,7 @@ class CatalogEntry:
     aliases: tuple[str, ...] = ()  # other names that people may type
     quality: Mapping[UseCase, float] = field(default_factory=dict)  # 0 to 100, see catalog/README
     mmproj: tuple[SideFile, ...] = ()  # what it needs to read pictures; one per repository
+    min_dimensions: int | None = None  # as few first numbers of its vectors will do alone
 
     @property
     def repo_ids(self) -> tuple[str, ...]:

@@ -76,6 +76,7 @@ def entry_document(entry: CatalogEntry) -> dict[str, Any]:
     _put(model, "scores", [_score(score, sources) for score in entry.scores])
     _put(model, "quality", dict(entry.quality))
     _put(model, "mmproj", [_file(side, sources) for side in entry.mmproj])
+    _put(model, "min_dimensions", entry.min_dimensions)
     _put(model, "bundled", entry.bundled)
     model["quants"] = [_quant(quant, sources) for quant in entry.quants]
     return {"family": entry.family, "sources": sources.texts, "models": [model]}

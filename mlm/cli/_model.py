@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlm.catalog.lookup import Catalog
-    from mlm.catalog.types import Quant
+    from mlm.catalog.types import CatalogEntry, Quant
     from mlm.cli._session import Session
     from mlm.gguf.hole import RawHeader
     from mlm.gguf.types import GGUFHeader, GGUFMetadata
     from mlm.hardware.types import Hardware
     from mlm.planning.types import ModelShape
+    from mlm.settings import Settings
     from mlm.store.ref import HubRef, NameRef
     from mlm.store.types import ModelFile
 
@@ -54,7 +55,7 @@ def find_subject(session: "Session", text: str, hardware: "Hardware") -> Subject
     with Store(settings.home, settings.hub_cache) as store:
         installed = [file for file in store.find_all(text) if file.path.exists()]
         if installed:
-            return _local(installed[0])
+            return _local(settings, installed[0])
         if isinstance(ref, LocalRef):
             store.find(text)  # says that there is no such file
             raise AssertionError(f"{text} appeared a moment ago")
@@ -127,11 +128,24 @@ def find_header(session: "Session", text: str) -> "tuple[str, GGUFHeader]":
     return place.ref, read_remote_headers(session, place.hub, place.revision)[0].header
 
 
-def _local(file: "ModelFile") -> Subject:
+def known_entry(settings: "Settings", name: str | None) -> "CatalogEntry | None":
+    """Return what the catalog says of an installed model, if it has a ``name`` for it."""
+    from mlm.catalog.load import load_catalog
+    from mlm.catalog.lookup import UnknownModel
+
+    if name is None:
+        return None
+    try:
+        return load_catalog(settings.home.catalog, settings.home.cache).find(name)
+    except UnknownModel:
+        return None  # it has left the catalog since
+
+
+def _local(settings: "Settings", file: "ModelFile") -> Subject:
     from mlm.gguf.reader import read_metadata
     from mlm.planning.shape import shape_from_metadata
 
-    shape = shape_from_metadata(read_metadata(file.path))
+    shape = shape_from_metadata(read_metadata(file.path), known_entry(settings, file.model))
     return Subject(file.ref, file.model_id, shape, "this machine", file, repo_id=file.repo_id)
 
 
@@ -152,7 +166,7 @@ def _from_catalog(
         session.note(f"estimated from the catalog: {error.message}")
         shape = shape_from_catalog(entry, quant)
         return Subject(name, str(ref), shape, "the catalog", repo_id=quant.repo_id)
-    shape = shape_from_metadata(metadata)
+    shape = shape_from_metadata(metadata, entry)
     return Subject(name, str(ref), shape, "the hub", headers=headers, repo_id=quant.repo_id)
 
 

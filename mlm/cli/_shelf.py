@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlm.cli._model import known_entry
 from mlm.cli._runtime_config import choose_config
 from mlm.errors import DoesNotFitError, NotFoundError
 from mlm.planning.types import MemoryPlan, Overrides, RuntimeConfig
@@ -53,7 +54,8 @@ class Planner:
             file = store.find(ref)
             ensure_intact(store, file, self.listener)
             store.note_use(file)
-        shape = shape_from_metadata(read_metadata(file.path))
+        entry = known_entry(self.settings, file.model)
+        shape = shape_from_metadata(read_metadata(file.path), entry)
         hardware = follow_limit(self.hardware, memory_limit())
         config = self._choose_config(file.model_id, shape, hardware)
         memory = plan_memory(shape, config, hardware)
@@ -62,8 +64,15 @@ class Planner:
                 f"{file.model_id} needs {_describe(memory)}",
                 remedy=f"mlm plan {ref}, a smaller --ctx, or `mlm recommend`",
             )
-        premises = Premises(shape, hardware)
-        return ServedModel(file.model_id, file.path, file.sha256, config, memory, premises)
+        return ServedModel(
+            model_id=file.model_id,
+            path=file.path,
+            sha256=file.sha256,
+            config=config,
+            memory=memory,
+            premises=Premises(shape, hardware),
+            min_dimensions=entry.min_dimensions if entry is not None else None,
+        )
 
     def _choose_config(
         self, model_id: str, shape: "ModelShape", hardware: "Hardware"

@@ -219,7 +219,7 @@ def _why_lock(config: RuntimeConfig, profile: Profile, obstacle: str | None) -> 
 
 def _why_prefix_cache(config: RuntimeConfig) -> str:
     if config.embedding:
-        return "an encoder keeps nothing of earlier requests"
+        return "for vectors nothing is kept of earlier requests"
     if not config.prefix_cache:
         return "the plan leaves no memory for it"
     return f"{format_size(config.prefix_cache)}: as much as the KV cache, or half of what is left"

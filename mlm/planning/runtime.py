@@ -50,7 +50,8 @@ def plan_runtime(
     """
     fitted = fit_runtime(shape, hardware, overrides, profile)
     wishes = (overrides, profile)
-    config = replace(fitted.config, prefix_cache=choose_prefix_cache(fitted.plans))
+    kept = 0 if shape.embeds else choose_prefix_cache(fitted.plans)
+    config = replace(fitted.config, prefix_cache=kept)
     why = explain_config(shape, config, hardware, wishes, fitted.plans)
     return replace(config, reasons=why)
 

@@ -8,13 +8,16 @@ from starlette.routing import Route
 
 from mlm.errors import MlmError
 from mlm.server.chat_reply import ChatReply
+from mlm.server.embeddings import EmbeddingsEndpoint
 from mlm.server.errors import ApiError, from_status, to_api_error
 from mlm.server.guard import App, Guard, Keys
 from mlm.server.reply import CompletionReply
 from mlm.server.report import Report, error_response
+from mlm.server.rerank import RerankEndpoint
 from mlm.server.schema import read_chat, read_completion
 from mlm.server.services import Services
 from mlm.server.text import TextEndpoint
+from mlm.server.vector_schema import read_embeddings, read_rerank
 
 
 def make_app(services: Services, *, keys: Keys, allowed_hosts: tuple[str, ...] = ()) -> App:
@@ -27,12 +30,16 @@ def make_router(services: Services) -> Starlette:
     report = Report(services)
     chat = TextEndpoint(services, "chat", read_chat, ChatReply)
     completions = TextEndpoint(services, "completions", read_completion, CompletionReply)
+    embeddings = EmbeddingsEndpoint(services, "embeddings", read_embeddings)
+    rerank = RerankEndpoint(services, "rerank", read_rerank)
     router = Starlette(
         routes=[
             Route("/v1/models", report.models),
             Route("/v1/models/{model_id:path}", report.model),
             Route("/v1/chat/completions", chat, methods=["POST"]),
             Route("/v1/completions", completions, methods=["POST"]),
+            Route("/v1/embeddings", embeddings, methods=["POST"]),
+            Route("/v1/rerank", rerank, methods=["POST"]),
             Route("/health", report.health),
             Route("/ready", report.ready),
             Route("/admin/stats", report.stats),

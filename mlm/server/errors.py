@@ -76,6 +76,11 @@ def invalid(message: str, param: str | None = None, *, remedy: str | None = None
     return ApiError(400, "invalid_request_error", message, param=param, remedy=remedy)
 
 
+def shutting_down() -> ApiError:
+    """Return the error for a request that comes too late."""
+    return ApiError(503, "shutting_down", "the server is shutting down", retry_after_s=5)
+
+
 def from_status(status: int, message: str) -> ApiError:
     """Return the error for a bare HTTP status."""
     return ApiError(status, _CODES.get(status, "http_error"), message)

@@ -32,6 +32,7 @@ class ServedModel:
     config: RuntimeConfig
     memory: MemoryPlan
     premises: Premises | None = None
+    min_dimensions: int | None = None  # to which its vectors may be cut; None = they may not be
 
     @property
     def memory_by_device(self) -> Mapping[str, int]:

@@ -19,7 +19,7 @@ from mlm.engine.process import Worker
 from mlm.engine.spawn import DEFAULT_COMMAND
 from mlm.errors import DoesNotFitError, EngineError, MlmError
 from mlm.planning.evict import Room, choose_evictions
-from mlm.server.errors import ApiError, to_api_error
+from mlm.server.errors import ApiError, shutting_down, to_api_error
 from mlm.server.model import ServedModel, worker_config
 from mlm.server.resident import Resident
 from mlm.server.setbacks import Refusal
@@ -142,7 +142,7 @@ class Pool:
         """Send everybody who waits away and stop all workers."""
         self._closing = True
         for resident in self.residents:
-            resident.refuse(_shutting_down())
+            resident.refuse(shutting_down())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -152,7 +152,7 @@ class Pool:
     def _admit(self, resident: Resident) -> None:
         """Refuse at once what would wait in vain."""
         if self._closing:
-            raise _shutting_down()
+            raise shutting_down()
         if refusal := resident.setbacks.refusal(time.monotonic()):
             raise _refused(resident, refusal)
         if resident.admitted >= self.places(resident.model):
@@ -310,10 +310,6 @@ class Pool:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _shutting_down() -> ApiError:
-    return ApiError(503, "shutting_down", "the server is shutting down", retry_after_s=5)
 
 
 def _refused(resident: Resident, refusal: Refusal) -> ApiError:

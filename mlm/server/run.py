@@ -19,7 +19,7 @@ from mlm.paths import Home
 from mlm.server.address import bind, is_loopback, own_names, url_of
 from mlm.server.app import make_app
 from mlm.server.cache import ResponseCache
-from mlm.server.errors import ApiError
+from mlm.server.errors import ApiError, shutting_down
 from mlm.server.guard import Keys
 from mlm.server.model import ServedModel
 from mlm.server.observer import Observer
@@ -150,9 +150,7 @@ class _Life:
                 self._services.draining = True
                 self._tell(Stopping(at_once=self._stop_now.is_set()))
                 await self._drain(http)
-                self._services.answers.fail_all(
-                    ApiError(503, "shutting_down", "the server is shutting down", retry_after_s=5)
-                )
+                self._services.answers.fail_all(shutting_down())
                 http.should_exit = True
                 self._services.observer.flush()
                 await asyncio.gather(serving, self._services.pool.close(grace_s=FAREWELL_S))

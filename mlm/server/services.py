@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from mlm.server.answers import Answers
 from mlm.server.cache import ResponseCache
-from mlm.server.errors import ApiError
+from mlm.server.errors import shutting_down
 from mlm.server.observer import Observer
 from mlm.server.pool import Pool
 from mlm.server.shelf import Shelf
@@ -33,4 +33,4 @@ class Services:
     def refuse_when_draining(self) -> None:
         """Raise ApiError 503 while the server is shutting down."""
         if self.draining:
-            raise ApiError(503, "shutting_down", "the server is shutting down", retry_after_s=5)
+            raise shutting_down()

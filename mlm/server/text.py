@@ -67,7 +67,11 @@ class TextEndpoint:
         services.refuse_when_draining()
         model = await services.shelf.find(request.model)
         if model.config.embedding:
-            raise invalid(f"'{model.model_id}' is an embedding model; it writes no text", "model")
+            raise invalid(
+                f"'{model.model_id}' is an embedding model; it writes no text",
+                "model",
+                remedy="POST /v1/embeddings (or /v1/rerank) with this model",
+            )
         places = services.pool.places(model)
         if len(request.generates) > places:
             raise invalid(

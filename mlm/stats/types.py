@@ -22,7 +22,7 @@ class RequestStats:
 
     finished_at: float  # Unix time
     model: str
-    endpoint: str  # "chat", "completions", "embeddings"
+    endpoint: str  # "chat", "completions", "embeddings", "rerank"
     ok: bool
     error: str | None  # the error code, None when ok; "cancelled": the client left
     cache: str  # "hit", "miss", "shared", "bypass"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pexpect
 import pytest
 from fakes.openai_server import OpenAIServer
+from fakes.tiny_models import write_tiny_model
 
 from mlm.errors import ExitCode
 
@@ -191,3 +192,10 @@ def test_a_prompt_beyond_the_demo_models_context_is_refused_for_real(mlm, pipe):
     result = mlm("run", "mlm-demo")
     assert result.exit_code == ExitCode.USAGE
     assert "tokens" in result.stderr
+
+
+def test_a_model_that_makes_vectors_says_so(mlm, pipe, tmp_path: Path):
+    model = write_tiny_model(tmp_path / "tiny.gguf", "bert")
+    result = mlm("run", str(model), "--ctx", "256", "Hi")
+    assert (result.exit_code, result.stdout) == (ExitCode.USAGE, "")
+    assert "embedding model" in result.stderr and "/v1/embeddings" in result.stderr

@@ -84,6 +84,7 @@ def _facts(entry: "CatalogEntry") -> "Table":
         "licence": ", ".join(filter(None, (entry.license, gated[entry.gated]))),
         "released": entry.released,
         "use": ", ".join(entry.use_cases),
+        "vectors": entry.min_dimensions and f"may be cut to {entry.min_dimensions} numbers",
         "quality": f"{quality} (of 100)" if quality else "no published score",
         "source": entry.source,
     }

@@ -44,6 +44,7 @@ def export(
     mlm config export qwen3-8b --to systemd -o qwen3-8b.service
     """
     from mlm.cli._machine import planned_machine
+    from mlm.cli._model import known_entry
     from mlm.cli._runtime_config import choose_config
     from mlm.gguf.reader import read_metadata
     from mlm.planning.config_file import config_path
@@ -56,7 +57,7 @@ def export(
     with Store(run.settings.home, run.settings.hub_cache) as store:
         file = store.find(ref)
     machine = planned_machine(run)
-    shape = shape_from_metadata(read_metadata(file.path))
+    shape = shape_from_metadata(read_metadata(file.path), known_entry(run.settings, file.model))
     path = config_path(run.settings.home.config, file.model_id)
     config = choose_config(path, shape, machine, Overrides())
     if not path.is_file():
