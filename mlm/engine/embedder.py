@@ -143,20 +143,22 @@ class Embedder:
         self.meter.note_step(self._clock() - started, n_tokens, 0, len(lanes))
 
     def _admit(self) -> None:
-        """Begin as many inputs as belong in one call: one of each request, and so on in turn."""
-        passed_over: list[EmbedRequest] = []
-        turns = deque(self._requests)
+        """Begin as many inputs as belong in one call: one of each request, and so on in turn.
+
+        Who finds no room is first the next time, then those whose turn had not come.
+        """
+        turns, left_out, begun = deque(self._requests), [], []
         while turns and len(self._lanes) < self._computer.n_seqs:
             request = turns.popleft()
             if request.n_begun == len(request.inputs):
-                continue
-            if not self._has_room(request.inputs[request.n_begun]):
-                passed_over.append(request)
-                continue
-            self._begin(request)
-            turns.append(request)
+                begun.append(request)
+            elif not self._has_room(request.inputs[request.n_begun]):
+                left_out.append(request)
+            else:
+                self._begin(request)
+                turns.append(request)
+        self._requests = deque([*left_out, *turns, *begun])
         self._lanes.sort(key=lambda lane: lane.seq_id)
-        self._let_first(passed_over)
 
     def _has_room(self, tokens: list[int]) -> bool:
         """Tell whether an input may be read beside the others that are on their way."""
@@ -182,13 +184,6 @@ class Embedder:
         tokens = request.inputs[request.n_begun]
         self._lanes.append(_Lane(seq_id, request, request.n_begun, tokens))
         request.n_begun += 1
-
-    def _let_first(self, passed_over: Sequence[EmbedRequest]) -> None:
-        """Have the turn of those come next that found no room; of the others, that of the last."""
-        ids = {id(request) for request in passed_over}
-        served = deque(request for request in self._requests if id(request) not in ids)
-        served.rotate(-1)
-        self._requests = deque([*passed_over, *served])
 
     def _embed(self, lanes: Sequence[_Lane]) -> None:
         """Compute all that is left of ``lanes``, and take the results."""

@@ -105,6 +105,14 @@ def test_buffers_are_compared_kind_by_kind():
     assert (one.architecture, one.quant, one.machine) == ("llama", "Q4_K_M", "test")
 
 
+def test_room_for_results_that_grows_with_the_inputs_is_no_prediction_of_a_load():
+    model = llama_8b()
+    model = replace(model, config=replace(model.config, embedding=True))
+    buffers = (Buffer("CPU", "kv_cache", 5), Buffer("CPU", "output", 7))
+    noted = observe(lambda watching: watching.note_load(model, ReadyWorker(buffers)))
+    assert [one.quantity for one in noted] == ["kv_cache"]
+
+
 def test_what_is_on_a_gpu_is_told_from_what_is_not():
     model = llama_8b(gpu(8), gpu(24), layers=33)
     assert [device.device for device in model.memory.devices] == ["cpu", "cuda0", "cuda1"]
