@@ -13,6 +13,7 @@ made for them in the folder of bench_engine.py. Ends with 1 if anything differs.
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 import urllib.request
@@ -62,6 +63,7 @@ class Both:
 
 def main() -> int:
     """Compare and print."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and stop the servers
     parser = argparse.ArgumentParser(description="whether mlm answers as llama-server does")
     parser.add_argument("llama_server", type=Path)
     kinds = [kind for kind in LAYERS_OF if kind not in ENCODERS]
