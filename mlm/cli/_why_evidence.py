@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -169,9 +169,9 @@ def _config_of(
     config = choose_config(path, subject.shape, hardware, Overrides())
     running = resident.config if resident else {}
     known: dict[str, Any] = {
-        name: value
-        for name, value in running.items()
-        if type(value) is type(getattr(config, name, None))
+        field.name: running[field.name]
+        for field in fields(config)
+        if field.name in running and type(running[field.name]) is type(getattr(config, field.name))
     }
     return replace(config, **known)
 
