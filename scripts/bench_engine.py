@@ -92,30 +92,32 @@ def _read_options() -> Options:
 
 
 def _compare(options: Options, name: str, n_threads: int) -> dict[str, Any]:
-    """Let both servers play with one model; print a table and return the ratios."""
+    """Let both servers play with one model; print each scenario's figures, return the ratios."""
     model = make_model(name, options.folder)
     layout = Layout(N_SLOTS, N_CTX_SLOT, n_threads, N_BATCH, N_UBATCH, KV_TYPE, FLASH_ATTENTION)
+    print(f"{name}, {options.rounds} rounds")
+    print("scenario       figure           mlm    other   ratio        95 %        range  target")
+    found: dict[str, Any] = {}
     with (
         tempfile.TemporaryDirectory() as home,
         serving_mlm(model, layout, Path(home)) as a,
         serving_llama(options.llama_server, model, layout, Path(home)) as b,
     ):
-        words = [a, "--against", b, "--rounds", str(options.rounds), "--json"]
         for scenario in options.scenarios:
-            words += ["--scenario", scenario]
-        command = [*MLM, "--home", home, "bench", *words]
-        load = os.getloadavg()[0]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    document = json.loads(done.stdout)
-    if "against" not in document:
-        raise SystemExit(f"mlm bench failed: {document['error']['message']}")
-    _show(name, document["against"], load)
-    return _summary(document["against"])
+            words = [a, "--against", b, "--rounds", str(options.rounds), "--scenario", scenario]
+            command = [*MLM, "--home", home, "bench", *words, "--json"]
+            load = os.getloadavg()[0]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+            document = json.loads(done.stdout)
+            if "against" not in document:
+                raise SystemExit(f"mlm bench failed: {document['error']['message']}")
+            _show(document["against"], load)
+            found |= _summary(document["against"])
+    print()
+    return found
 
 
-def _show(name: str, against: dict[str, Any], load: float) -> None:
-    print(f"{name}, {against['rounds']} rounds, load {load:.1f} before")
-    print("scenario       figure           mlm    other   ratio        95 %        range  target")
+def _show(against: dict[str, Any], load: float) -> None:
     for ratio in against["ratios"]:
         key = ratio["scenario"], ratio["figure"]
         target, value = TARGETS[key], ratio["ratio"]
@@ -127,10 +129,9 @@ def _show(name: str, against: dict[str, Any], load: float) -> None:
             f"{interval:>12}{ratio['least']:8.2f}-{ratio['most']:.2f}  {wish:7} "
             f"{'met' if is_met else 'missed'}"
         )
-    for remark in against["remarks"]:
-        print(f"- {remark}")
     costs = " and ".join(f"{cost:.0f}" for cost in against["cpu_us_per_token"].values() if cost)
-    print(f"asking took {costs} us of CPU per token\n", flush=True)
+    remarks = [f"load {load:.1f} before", f"asking took {costs} us of CPU per token"]
+    print(f"  ({'; '.join([*remarks, *against['remarks']])})", flush=True)
 
 
 def _digits(value: float) -> str:

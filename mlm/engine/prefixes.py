@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 
 from mlm.engine.computer import Memory
-from mlm.engine.pace import Pace
+from mlm.engine.pace import MOVES_PER_PREFILL
 from mlm.engine.parked import Parked, ParkedSequences
 from mlm.engine.request import Request
 from mlm.engine.slots import WORTH, Slot, choose_slot, count_common_prefix
@@ -25,7 +25,6 @@ class Prefixes:
         self,
         memory: Memory,
         slots: Sequence[Slot],
-        pace: Pace,
         *,
         budget: int = 0,
         clock: Callable[[], float] = time.monotonic,
@@ -33,7 +32,6 @@ class Prefixes:
         """Keep up to ``budget`` bytes of what is pushed out of its slot."""
         self._memory = memory
         self._slots = slots
-        self._pace = pace
         self._clock = clock
         self._turns = 0
         self.parked = ParkedSequences(budget)
@@ -101,14 +99,11 @@ class Prefixes:
             return
         others = (h for h in self._holders(slot.tenant) if h is not slot)
         held = max((self._usable(other, tokens, slot.n_held) for other in others), default=0)
-        if not self._pays(slot.n_held - held, 2 * slot.n_held):
+        if not _pays(slot.n_held - held, 2 * slot.n_held):
             return
         if self._memory.state_bytes(slot.seq_id) > self.parked.budget:
             return
-        started = self._clock()
-        state = self._memory.save(slot.seq_id)
-        self._pace.note_moved(slot.n_held, self._clock() - started)
-        parked = Parked(tokens, slot.tenant, slot.n_prompt, state)
+        parked = Parked(tokens, slot.tenant, slot.n_prompt, self._memory.save(slot.seq_id))
         for older in self.parked.of(slot.tenant):
             if self._usable(parked, older.tokens, older.n_held) == older.n_held:
                 self.parked.remove(older)
@@ -127,7 +122,7 @@ class Prefixes:
             slot.follow(leader, n_awaited)
             return
         gain, moved = most - slot.n_held, source.n_held
-        if source is not slot and self._pays(gain, 0 if self._is_free(source) else moved):
+        if source is not slot and _pays(gain, 0 if self._is_free(source) else moved):
             self._fetch(slot, source, most)
         request.cached_tokens = slot.n_held
         self._plan_cuts(slot)
@@ -145,14 +140,11 @@ class Prefixes:
         return best, most
 
     def _fetch(self, slot: Slot, source: Holder, n_wanted: int) -> None:
-        started = self._clock()
         if isinstance(source, Slot):
             done = self._memory.copy(source.seq_id, slot.seq_id, n_wanted)
         else:
             done = self._memory.restore(slot.seq_id, source.state, n_wanted)
         slot.n_held = n_wanted if done else 0
-        if not self._is_free(source):
-            self._pace.note_moved(source.n_held, self._clock() - started)
         if isinstance(source, Parked):
             is_needed = not self._memory.forgets_parts or not source.is_continued(n_wanted)
             (self.parked.touch if is_needed or not done else self.parked.remove)(source)
@@ -210,6 +202,7 @@ class Prefixes:
     def _is_free(self, source: Holder) -> bool:
         return isinstance(source, Slot) and self._memory.shares_cells
 
-    def _pays(self, n_saved: int, n_moved: int) -> bool:
-        """Return whether computing ``n_saved`` tokens takes longer than moving ``n_moved``."""
-        return n_saved >= WORTH and self._pace.is_worth(n_saved, n_moved)
+
+def _pays(n_saved: int, n_moved: int) -> bool:
+    """Return whether computing ``n_saved`` tokens takes longer than moving ``n_moved``."""
+    return n_saved >= WORTH and n_saved * MOVES_PER_PREFILL >= n_moved

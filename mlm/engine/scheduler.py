@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from mlm.engine.computer import NO_ROOM, Computer, Part, Speller
+from mlm.engine.gaps import Gaps
 from mlm.engine.messages import Failed, Finished, FinishReason, Message, Step, TokenOut
 from mlm.engine.meter import Meter
 from mlm.engine.pace import MOVE_LIMIT_S, Pace
@@ -39,9 +40,8 @@ class Scheduler:
         self._waiting: deque[Request] = deque()
         self._pace = Pace()
         self.meter = Meter(clock)
-        self.prefixes = Prefixes(
-            computer.memory, self._slots, self._pace, budget=prefix_cache, clock=clock
-        )
+        self.prefixes = Prefixes(computer.memory, self._slots, budget=prefix_cache, clock=clock)
+        self._gaps = Gaps(computer.memory, self._slots, self.prefixes)
         self._tokens: list[TokenOut] = []  # what this step sends
         self._endings: list[Message] = []  # and what follows it
         self.choosing: tuple[int, float] | None = None  # request whose token is chosen, since when
@@ -81,6 +81,7 @@ class Scheduler:
         """Move every active request forward once and send what came of it."""
         began = self._clock()
         self._admit()
+        self._gaps.close()
         parts = plan_step(self._slots, self._computer, self._pace)
         prefill, decode = self._count_tokens(parts)
         if parts:

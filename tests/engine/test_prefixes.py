@@ -1,21 +1,13 @@
 """Stories of prompts that begin alike: who computes the beginning, and how others come by it."""
 
 import random
-from collections.abc import Sequence
 
 import pytest
-from fakes.fake_llama import END, FakeLlama, Office, think
+from fakes.fake_llama import PLENTY, SYSTEM, FakeLlama, Office, alone, question
 from fakes.fake_memory import BYTES_PER_TOKEN
 
 from mlm.engine.messages import Failed, Finished
 from mlm.engine.pace import MOVE_LIMIT_S
-
-SYSTEM = list(range(1000, 1300))  # a system prompt
-PLENTY = 10_000_000  # bytes
-
-
-def question(number: int, length: int = 12) -> list[int]:
-    return [5000 + 100 * number + n for n in range(length)]
 
 
 def computed(office: Office) -> int:
@@ -25,15 +17,6 @@ def computed(office: Office) -> int:
 
 def spoken(text: str) -> list[int]:
     return [ord(letter) for letter in text]
-
-
-def alone(prompt: Sequence[int], max_new: int) -> str:
-    """Return what a `Thinker` answers when it has llama.cpp to itself."""
-    tokens, text = list(prompt), ""
-    while len(text) < max_new and (token := think(tokens)) != END:
-        tokens.append(token)
-        text += chr(token)
-    return text
 
 
 @pytest.mark.parametrize("kind", ["parts", "window", "whole"])

@@ -14,6 +14,8 @@ from mlm.engine.scheduler import Scheduler
 
 Says = str | Sequence[int] | None  # None: what a `Thinker` says
 END = 0  # the token that ends an answer
+SYSTEM = list(range(1000, 1300))  # tokens of a system prompt
+PLENTY = 10_000_000  # bytes to keep prefixes in
 PREFILL_S, DECODE_S = 0.005, 0.02  # per token of a prompt; per step that decodes
 
 
@@ -113,6 +115,20 @@ def think(tokens: Sequence[int]) -> int:
     return END if number % 40 == 0 else 97 + number % 26
 
 
+def alone(prompt: Sequence[int], max_new: int) -> str:
+    """Return what a `Thinker` answers when it has llama.cpp to itself."""
+    tokens, text = list(prompt), ""
+    while len(text) < max_new and (token := think(tokens)) != END:
+        tokens.append(token)
+        text += chr(token)
+    return text
+
+
+def question(number: int, length: int = 12) -> list[int]:
+    """Return tokens that no other number's question has."""
+    return [5000 + 100 * number + n for n in range(length)]
+
+
 class Letters:
     """A vocabulary in which token 97 is ``a``; 1000 to 1255 are single bytes."""
 
@@ -132,6 +148,7 @@ class Office:
             self.llama, Letters(), self.sent.append, self.llama.clock, prefix_cache=prefix_cache
         )
         self.samplers: dict[int, Script] = {}
+        self.requests: dict[int, Request] = {}
 
     def submit(
         self, request_id: int, prompt: Sequence[int] | int, says: Says = None, **more: Any
@@ -156,6 +173,7 @@ class Office:
             is_deterministic=more.get("deterministic", False),
             received_s=self.llama.clock(),
         )
+        self.requests[request_id] = request
         self.scheduler.submit(request)
         return request
 
