@@ -1,5 +1,7 @@
 """Looking for the highest in a row of logits, of which there may be a hundred thousand and more."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -42,3 +44,25 @@ def find_highest(logits: Array, count: int) -> list[int]:
         places = np.flatnonzero(logits >= lowest)
     order = np.lexsort((places, -logits[places]))
     return [int(i) for i in places[order][:count]]
+
+
+class Biases:
+    """What is added to the logits of some tokens before anything is chosen."""
+
+    def __init__(self, biases: Iterable[tuple[int, float]]) -> None:
+        """``biases`` are tokens and what is added; of a token that comes twice, both."""
+        sums: dict[int, float] = {}
+        for token, bias in biases:
+            sums[token] = sums.get(token, 0.0) + bias
+        self._tokens = np.fromiter(sums, np.intp, len(sums))
+        self._values = np.fromiter(sums.values(), np.float32, len(sums))
+
+    @contextmanager
+    def added_to(self, logits: Array) -> Iterator[None]:
+        """Add them, in place, until the block ends."""
+        kept = logits[self._tokens]
+        logits[self._tokens] = kept + self._values
+        try:
+            yield
+        finally:
+            logits[self._tokens] = kept

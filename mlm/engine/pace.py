@@ -5,6 +5,7 @@ STEP_LIMIT_S = 0.5  # a step that carries a piece of a prompt beside running str
 # down for a while; it waits some 1.4 times as long for its first token as it would alone, of
 # which one part is their steps and the other the passes over the weights that small chunks cost.
 CHUNK_PER_DECODE = 6.0
+STRETCH = 1.25  # times as long, a chunk may take that ends a prompt: one more would cost a pass
 # What is copied between slots and main memory in one step beside running streams: one request more
 # is let in when the ones before it took less.
 MOVE_LIMIT_S = 0.1
@@ -14,32 +15,51 @@ MOVE_LIMIT_S = 0.1
 MOVES_PER_PREFILL = 50
 FIRST_CHUNK, SMALLEST_CHUNK = 32, 8  # tokens; the first before anything has been measured
 _NEWEST_WEIGHT = 0.3
+# A token of a smaller piece costs more, as each piece is a pass over the weights; learning from it
+# would make the next piece smaller still. So it counts for less.
+_FULL_CHUNK = 64
 
 
 class Pace:
     """Running averages of what steps cost on this machine at this moment."""
 
     def __init__(self) -> None:
-        self.decode_s: float | None = None  # a step that only decodes
+        self._decode_s: dict[int, float] = {}  # a step that only decodes, by how many streams
         self.prefill_s_per_token: float | None = None
+
+    def decode_s(self, n_decoding: int) -> float:
+        """Return the seconds of a step for so many streams alone; 0.0 before anything is known."""
+        known = self._decode_s
+        nearest = min(known, key=lambda n: (abs(n - n_decoding), n), default=None)
+        return 0.0 if nearest is None or not n_decoding else known[nearest]
 
     def note(self, n_prefill: int, n_decoding: int, seconds: float) -> None:
         """Learn from a step that computed ``n_prefill`` tokens of prompts."""
         if n_prefill == 0:
-            self.decode_s = _average(self.decode_s, seconds)
+            self._decode_s[n_decoding] = _average(self._decode_s.get(n_decoding), seconds)
             return
-        beside = (self.decode_s or 0.0) if n_decoding else 0.0
-        cost = max(seconds - beside, seconds * 0.1) / n_prefill
-        self.prefill_s_per_token = _average(self.prefill_s_per_token, cost)
+        cost = max(seconds - self.decode_s(n_decoding), seconds * 0.1) / n_prefill
+        weight = _NEWEST_WEIGHT * min(1.0, n_prefill / _FULL_CHUNK)
+        self.prefill_s_per_token = _average(self.prefill_s_per_token, cost, weight)
 
-    def choose_chunk(self) -> int:
-        """Return how many tokens of prompts the next step may carry beside running streams."""
+    def choose_chunk(self, n_prefilling: int, n_decoding: int) -> tuple[int, int]:
+        """Return how many tokens of prompts the next step may carry beside running streams; and how
+        many, if a prompt ends with them.
+
+        Where more wait for their first token than there are streams, the wait of the many counts
+        for more: a small chunk for the sake of one stream would cost them all.
+        """
         if not self.prefill_s_per_token:
-            return FIRST_CHUNK
-        decode_s = self.decode_s or 0.0
-        seconds = min(CHUNK_PER_DECODE * decode_s or STEP_LIMIT_S, STEP_LIMIT_S - decode_s)
-        return max(SMALLEST_CHUNK, int(seconds / self.prefill_s_per_token))
+            return FIRST_CHUNK, FIRST_CHUNK
+        decode_s = self.decode_s(n_decoding)
+        limit_s = STEP_LIMIT_S - decode_s
+        aim_s = CHUNK_PER_DECODE * decode_s * max(1.0, n_prefilling / n_decoding) or limit_s
+        aim, end = (
+            max(SMALLEST_CHUNK, int(min(seconds, limit_s) / self.prefill_s_per_token))
+            for seconds in (aim_s, aim_s * STRETCH)
+        )
+        return aim, end
 
 
-def _average(old: float | None, new: float) -> float:
-    return new if old is None else old + _NEWEST_WEIGHT * (new - old)
+def _average(old: float | None, new: float, weight: float = _NEWEST_WEIGHT) -> float:
+    return new if old is None else old + weight * (new - old)

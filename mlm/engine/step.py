@@ -20,15 +20,39 @@ def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Par
     """
     slots = [slot for slot in slots if not slot.is_deterministic]
     decoding = [slot for slot in slots if slot.is_decoding]
-    room = pace.choose_chunk() if decoding else computer.n_ubatch
-    room = min(room, computer.n_batch - len(decoding))
-    parts = [_take(slot, 1) for slot in decoding]
-    prefilling = [slot for slot in slots if slot.is_prefilling]
-    for slot in sorted(prefilling, key=_turn):
+    prefilling = sorted((slot for slot in slots if slot.is_prefilling), key=_turn)
+    if decoding:
+        room = computer.n_batch - len(decoding)
+        chunk, end = pace.choose_chunk(len(prefilling), len(decoding))
+        prompts = _take_few(prefilling, min(chunk, room), min(end, room))
+    else:
+        prompts = _take_all(prefilling, computer.n_ubatch)
+    return sorted([*(_take(slot, 1) for slot in decoding), *prompts], key=lambda p: p.seq_id)
+
+
+def _take_all(prefilling: Sequence[Slot], room: int) -> list[Part]:
+    """Return pieces of prompts that fill the room."""
+    parts: list[Part] = []
+    for slot in prefilling:
         if room > 0:
             parts.append(_take(slot, room))
             room -= len(parts[-1].tokens)
-    return sorted(parts, key=lambda part: part.seq_id)
+    return parts
+
+
+def _take_few(prefilling: Sequence[Slot], chunk: int, end: int) -> list[Part]:
+    """Return the next ``chunk`` tokens of prompts, or up to ``end`` where that ends one.
+
+    Pieces of unequal length are passes of their own over the weights. So there are few: only the
+    first in line is cut.
+    """
+    parts: list[Part] = []
+    for slot in prefilling:
+        if parts and slot.n_todo > end:
+            break
+        parts.append(_take(slot, slot.n_todo if slot.n_todo <= end else chunk))
+        end -= len(parts[-1].tokens)
+    return parts
 
 
 def plan_alone(slots: Sequence[Slot], computer: Computer) -> list[Part]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlm.engine.logits import find_contenders, find_highest
+from mlm.engine.logits import Biases, find_contenders, find_highest
 
 INFINITE = float("inf")
 
@@ -48,3 +48,15 @@ def test_there_is_no_short_way_through_what_are_no_numbers(broken: float):
 def test_there_is_no_short_way_to_many_of_few():
     assert find_contenders(np.zeros(1000, np.float32), 40) is None
     assert find_contenders(np.zeros(1000, np.float32), 0) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from([-INFINITE, -3.0, 1.0, 64.0]))))
+def test_biases_add_up_for_one_choice_and_leave_no_trace(biases: list[tuple[int, float]]):
+    logits = np.arange(10, dtype=np.float32)
+    logits[3] = -INFINITE
+    before, expected = logits.copy(), logits.copy()
+    for token, bias in biases:
+        expected[token] += np.float32(bias)
+    with Biases(biases).added_to(logits):
+        np.testing.assert_array_equal(logits, expected)
+    np.testing.assert_array_equal(logits, before)

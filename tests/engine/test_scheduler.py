@@ -1,7 +1,7 @@
 """Stories of requests sharing one context, with a llama that only keeps the books."""
 
 import pytest
-from fakes.fake_llama import DECODE_S, FakeLlama, Office
+from fakes.fake_llama import DECODE_S, FakeLlama, Office, question
 
 from mlm.engine.messages import Failed, Finished, Step
 from mlm.engine.pace import STEP_LIMIT_S
@@ -27,6 +27,19 @@ def test_requests_run_side_by_side_and_share_each_decode():
     assert [office.text(number) for number in range(4)] == ["abcdef"] * 4
     assert len(office.llama.batches) == 7
     assert [part.seq_id for part in office.llama.batches[-1]] == [0, 1, 2, 3]
+
+
+def test_prompts_that_come_together_are_cut_as_little_as_possible():
+    office = Office(FakeLlama(n_slots=8))
+    office.submit(0, 95, "a" * 60)
+    for _ in range(6):
+        office.scheduler.step()  # so that it is known what steps take
+    for number in range(1, 8):
+        office.submit(number, question(number, 10 * number), "a" * 9)
+    office.run()
+    prompts = [[p for p in batch if len(p.tokens) > 1] for batch in office.llama.batches[6:]]
+    assert max(len(pieces) for pieces in prompts) > 1  # short ones enter together
+    assert all(p.start == 0 and p.wants_logits for pieces in prompts for p in pieces[1:])
 
 
 def test_all_tokens_of_a_step_travel_in_one_frame():
