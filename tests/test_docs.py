@@ -16,6 +16,7 @@ from mlm.manifest.manifest_file import read_manifest
 from mlm.planning.config_file import allowed_values
 from mlm.planning.profiles import PROFILES, Profile
 from mlm.planning.types import RuntimeConfig
+from mlm.server.openapi.document import OPERATIONS
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -105,6 +106,14 @@ def test_every_route_is_documented():
     routes = [path.split("/{")[0] for path in re.findall(r"Route\(\"([^\"]+)\"", source)]
     assert routes
     assert [path for path in routes if path not in described] == []
+
+
+def test_every_route_is_described_to_programs():
+    """In `mlm/server/openapi/document.py`, for `GET /openapi.json`."""
+    source = (ROOT / "mlm/server/app.py").read_text(encoding="utf-8")
+    routes = re.findall(r"Route\(\"([^\"]+)\"", source)
+    described = {operation.path for operation in OPERATIONS}
+    assert [path for path in routes if path.replace(":path}", "}") not in described] == []
 
 
 def test_every_json_document_is_documented():

@@ -32,6 +32,12 @@ MaxModelsOpt = Annotated[int, typer.Option(min=1, metavar="N", help="Models in m
 MaxQueueOpt = Annotated[
     int, typer.Option(min=0, metavar="N", help="Requests per model that may wait.")
 ]
+MaxConnectionsOpt = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Clients that may be connected at a time.")
+]
+PerAddressOpt = Annotated[
+    int, typer.Option(min=1, metavar="N", help="The same of one address elsewhere.")
+]
 AllowHostOpt = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="A further name of this server.", show_default=False),
@@ -49,6 +55,8 @@ def serve(
     api_key_file: KeyFileOpt = None,
     max_models: MaxModelsOpt = 2,
     max_queue: MaxQueueOpt = 32,
+    max_connections: MaxConnectionsOpt = 1024,
+    max_per_address: PerAddressOpt = 64,
     allow_host: AllowHostOpt = None,
     as_json: JsonLinesOpt = False,
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
@@ -76,6 +84,8 @@ def serve(
         allowed_hosts=tuple(allow_host or ()),
         max_models=max_models,
         max_queue=max_queue,
+        max_connections=max_connections,
+        max_per_address=max_per_address,
         private=until_eof,
     )
     settings = session(ctx).settings

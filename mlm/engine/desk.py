@@ -11,7 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Generic, Protocol, TypeVar
 
-from mlm.engine.messages import Cancel, Failed, Finished, Message
+from mlm.engine.llama.vocabulary import Vocabulary
+from mlm.engine.messages import Cancel, Failed, Finished, Message, Tokenize, Tokens
+
+Dicts = list[dict[str, object]]
 
 
 class Refusal(Exception):
@@ -57,17 +60,24 @@ P = TypeVar("P", bound=Prepared)
 
 
 class Desk(ABC, Generic[A, P]):
-    """Takes requests of one kind, and hands them on when they are ready to run."""
+    """Takes requests of one kind, and hands them on when they are ready to run.
+
+    What is asked about tokens is answered here: it needs no computing.
+    """
 
     takes: type[A]  # the message …
     misplaced: ClassVar[str]  # and what to say to another
 
     def __init__(
-        self, send: Callable[[Message], None], hand_on: Callable[[P | Cancel], None]
+        self,
+        vocabulary: Vocabulary,
+        send: Callable[[Message], None],
+        hand_on: Callable[[P | Cancel], None],
     ) -> None:
+        self._vocabulary = vocabulary
         self._send = send
         self._hand_on = hand_on
-        self._inbox: queue.SimpleQueue[tuple[A, float]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[A | Tokenize, float]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._here: set[int] = set()  # requests that are here and have not been cancelled
 
@@ -82,7 +92,7 @@ class Desk(ABC, Generic[A, P]):
 
     def receive(self, asked: Asked) -> None:
         """Queue a request. Called by the thread that reads the socket, like `cancel`."""
-        if not isinstance(asked, self.takes):
+        if not isinstance(asked, (self.takes, Tokenize)):
             code = "invalid_request_error"
             self._send(Failed(asked.request_id, code, self.misplaced, param="model"))
             return
@@ -121,7 +131,7 @@ class Desk(ABC, Generic[A, P]):
                 self._confirm_cancel(asked.request_id, 0, received_s)
                 continue
             try:
-                request = self._prepare(asked, received_s)
+                self._serve(asked, received_s)
             except Refusal as no:
                 self._here.discard(asked.request_id)
                 failed = Failed(
@@ -132,8 +142,55 @@ class Desk(ABC, Generic[A, P]):
                 traceback.print_exc()
                 self._here.discard(asked.request_id)
                 self._send(Failed(asked.request_id, "engine_error", f"internal error: {bug!r}"))
-            else:
-                self._pass_on(request, asked)
+
+    def _serve(self, asked: A | Tokenize, received_s: float) -> None:
+        if isinstance(asked, Tokenize):
+            tokens = self._find_tokens(asked)
+            self._here.discard(asked.request_id)
+            self._send(tokens)
+        else:
+            self._pass_on(self._prepare(asked, received_s), asked)
+
+    def _find_tokens(self, asked: Tokenize) -> Tokens:
+        vocabulary = self._vocabulary
+        if asked.tokens is not None:
+            tokens = self._check_tokens(asked.tokens, "tokens")
+        elif asked.messages is not None:
+            tokens = vocabulary.tokenize(
+                self._render(asked.messages, asked.tools, asked.template_args)
+            )
+        else:
+            tokens = vocabulary.tokenize(
+                asked.text or "",
+                add_special=asked.add_special,
+                parse_special=asked.parse_special,
+            )
+        spellings = list(map(vocabulary.spelling, tokens)) if asked.spell else []
+        return Tokens(asked.request_id, tokens, spellings)
+
+    def _render(
+        self, messages: Dicts, tools: Dicts | None, template_args: dict[str, object]
+    ) -> str:
+        """Return a chat as the model is shown it.
+
+        Raises:
+            Refusal: there is no chat with this model, or its template fails.
+        """
+        reason = "this model has no chats; ask for the tokens of a 'content'"
+        raise Refusal("invalid_request_error", reason, param="messages")
+
+    def _check_tokens(self, tokens: list[int], param: str) -> list[int]:
+        """Return ``tokens``, all of which the model knows.
+
+        Raises:
+            Refusal: there is one that it does not.
+        """
+        n_tokens = self._vocabulary.n_tokens
+        unknown = next((token for token in tokens if not 0 <= token < n_tokens), None)
+        if unknown is not None:
+            reason = f"there is no token {unknown}; this model has {n_tokens}"
+            raise Refusal("invalid_request_error", reason, param=param)
+        return tokens
 
     def _pass_on(self, request: P, asked: A) -> None:
         """Announce a request and hand it on, unless it has been cancelled meanwhile."""

@@ -26,8 +26,7 @@ class EmbeddingDesk(Desk[Embed, EmbedRequest]):
         send: Callable[[Message], None],
         hand_on: Callable[[EmbedRequest | Cancel], None],
     ) -> None:
-        super().__init__(send, hand_on)
-        self._vocabulary = model.vocabulary
+        super().__init__(model.vocabulary, send, hand_on)
         self._context = context
         self._judge = rerank_prompt(model)
         longest = model.vocabulary.longest_piece_bytes()

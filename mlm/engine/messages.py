@@ -1,10 +1,10 @@
 """Everything that crosses the pipe between a gateway and a worker: msgpack of these structs.
 
-The gateway sends `Load` once, then `Generate` or `Embed`, `Cancel` and `Shutdown`. The worker
-answers `Loading`*, then `Ready` or `LoadFailed`; for each request `Accepted` or `Failed`, then
-tokens in `Step` frames or `Vectors`, then `Finished` or `Failed`. `Alive` comes every second,
-whatever else happens. Frames are a 4-byte little-endian length and that many bytes of msgpack
-(see `engine/frames.py`).
+The gateway sends `Load` once, then `Generate`, `Embed` or `Tokenize`, `Cancel` and `Shutdown`. The
+worker answers `Loading`*, then `Ready` or `LoadFailed`; for each request `Accepted` or `Failed`,
+then tokens in `Step` frames or `Vectors`, then `Finished` or `Failed`; for `Tokenize` only `Tokens`
+or `Failed`. `Alive` comes every second, whatever else happens. Frames are a 4-byte little-endian
+length and that many bytes of msgpack (see `engine/frames.py`).
 """
 
 from typing import Literal
@@ -140,6 +140,23 @@ class Embed(Message, frozen=True):
     query: str | None = None
     dimensions: int | None = None  # only the first so many numbers of each vector
     min_dimensions: int | None = None  # as few as the model was trained for; None = not for fewer
+
+
+class Tokenize(Message, frozen=True):
+    """A question about tokens: of a text, of a chat as the model is shown it, or which they are.
+
+    Exactly one of ``text``, ``messages`` and ``tokens`` is given.
+    """
+
+    request_id: int
+    text: str | None = None
+    messages: list[dict[str, object]] | None = None  # with tools and arguments as in `Generate`
+    tools: list[dict[str, object]] | None = None
+    template_args: dict[str, object] = {}
+    tokens: list[int] | None = None
+    add_special: bool = False  # what the model begins and ends a text with
+    parse_special: bool = True  # the spelling of a control token is that token
+    spell: bool = False  # the answer has the bytes of each token, too
 
 
 class Cancel(Message, frozen=True):
@@ -285,6 +302,14 @@ class Vectors(Message, frozen=True):
     rows: bytes
 
 
+class Tokens(Message, frozen=True):
+    """The answer to `Tokenize`."""
+
+    request_id: int
+    tokens: list[int]
+    spellings: list[bytes] = []  # of each, if they were asked for
+
+
 class Finished(Message, frozen=True):
     """The request is done. Times are seconds on the worker's monotonic clock."""
 
@@ -313,5 +338,7 @@ class Failed(Message, frozen=True):
     param: str | None = None  # the field of the request that is to blame
 
 
-ToWorker = Load | Generate | Embed | Cancel | Shutdown
-FromWorker = Loading | Ready | LoadFailed | Alive | Accepted | Step | Vectors | Finished | Failed
+ToWorker = Load | Generate | Embed | Tokenize | Cancel | Shutdown
+FromWorker = (
+    Loading | Ready | LoadFailed | Alive | Accepted | Step | Vectors | Tokens | Finished | Failed
+)

@@ -5,11 +5,13 @@ the gateway down.
 """
 
 import asyncio
+import itertools
 import socket
 import subprocess
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,9 @@ from mlm.engine.messages import (
     Ready,
     Shutdown,
     Step,
+    Tokenize,
     TokenOut,
+    Tokens,
     Vectors,
     WorkerConfig,
 )
@@ -48,6 +52,13 @@ _UNMERGED = 64  # events that a slow reader finds one by one; later tokens are j
 Event = Accepted | TokenOut | Finished | Failed
 VectorEvent = Accepted | Vectors | Finished | Failed
 OnProgress = Callable[[float], None]
+
+_request_ids = itertools.count(1)
+
+
+def new_request_id() -> int:
+    """Return a number that no other request of this process has."""
+    return next(_request_ids)
 
 
 class WorkerFailed(EngineError):
@@ -161,7 +172,13 @@ class Worker:
         """Do the same for vectors, which come in any order."""
         return self._follow(request)
 
-    async def _follow(self, request: Generate | Embed) -> AsyncGenerator[Any, None]:
+    async def tokenize(self, request: Tokenize) -> Tokens | Failed:
+        """Return what the worker says of tokens; raises as `generate`."""
+        async with aclosing(self._follow(request)) as events:
+            answer: Tokens | Failed = await anext(events)
+            return answer
+
+    async def _follow(self, request: Generate | Embed | Tokenize) -> AsyncGenerator[Any, None]:
         if self._death is not None:
             raise copy(self._death)
         if request.request_id in self._requests:
@@ -172,7 +189,7 @@ class Worker:
             self._send(request)
             while not ended:
                 event = await mailbox.take()
-                ended = isinstance(event, Finished | Failed)
+                ended = isinstance(event, Finished | Failed | Tokens)
                 if ended:
                     del self._requests[request.request_id]
                 yield event
@@ -230,7 +247,7 @@ class Worker:
         match message:
             case Step():
                 self._deliver(message.tokens)
-            case Accepted() | Vectors() | Finished() | Failed():
+            case Accepted() | Vectors() | Tokens() | Finished() | Failed():
                 self._deliver([message])
             case Alive():
                 self._last_sign = message
@@ -242,7 +259,7 @@ class Worker:
             case LoadFailed():
                 self._fail_load(message.message, remedy=message.remedy)
 
-    def _deliver(self, events: Sequence[Event | Vectors]) -> None:
+    def _deliver(self, events: Sequence[Event | Vectors | Tokens]) -> None:
         for event in events:
             if mailbox := self._requests.get(event.request_id):
                 mailbox.put(event)
@@ -285,11 +302,11 @@ class _Mailbox:
     """
 
     def __init__(self) -> None:
-        self._events: deque[Event | Vectors] = deque()
+        self._events: deque[Event | Vectors | Tokens] = deque()
         self._arrived = asyncio.Event()
         self._failure: WorkerDied | None = None
 
-    def put(self, event: Event | Vectors) -> None:
+    def put(self, event: Event | Vectors | Tokens) -> None:
         last = self._events[-1] if len(self._events) >= _UNMERGED else None
         if isinstance(last, TokenOut) and isinstance(event, TokenOut):
             n_tokens = last.n_tokens + event.n_tokens
@@ -303,7 +320,7 @@ class _Mailbox:
         self._failure = failure
         self._arrived.set()
 
-    async def take(self) -> Event | Vectors:
+    async def take(self) -> Event | Vectors | Tokens:
         while not self._events:
             if self._failure is not None:
                 raise copy(self._failure)  # each request its own: tracebacks grow on them

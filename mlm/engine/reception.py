@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mlm.engine.constraint import Constraint, after_thoughts
-from mlm.engine.desk import Desk, Refusal
+from mlm.engine.desk import Desk, Dicts, Refusal
 from mlm.engine.dialect import CALL_ID_MARK, markers_of, read_dialect
 from mlm.engine.llama.context import Context
 from mlm.engine.llama.model import Model
@@ -40,8 +40,7 @@ class Reception(Desk[Generate, Request]):
         send: Callable[[Message], None],
         hand_on: Callable[[Request | Cancel], None],
     ) -> None:
-        super().__init__(send, hand_on)
-        self._vocabulary = model.vocabulary
+        super().__init__(model.vocabulary, send, hand_on)
         self._n_ctx_slot = context.n_ctx_slot
         self._max_prompt_bytes = context.n_ctx_slot * model.vocabulary.longest_piece_bytes()
         self._is_unified = context.memory.is_unified
@@ -91,29 +90,27 @@ class Reception(Desk[Generate, Request]):
         if sum(prompt is not None for prompt in given) != 1:
             raise Refusal("invalid_request_error", "give messages, a prompt, or its tokens")
         if generate.prompt_tokens is not None:
-            return self._check_tokens(generate.prompt_tokens), (), AnswerForm()
+            tokens = self._check_tokens(generate.prompt_tokens, "prompt")
+            return self._fit(tokens, "prompt"), (), AnswerForm()
         if generate.prompt is not None:
             return self._tokenize(generate.prompt, "prompt"), (), AnswerForm()
         assert generate.messages is not None
-        messages, tools = generate.messages, generate.tools
+        text = self._render(generate.messages, generate.tools, generate.template_args)
+        form = self._dialect.form_of(text, with_tools=bool(generate.tools))
+        return self._tokenize(text, "messages"), self._template_stops, form
+
+    def _render(
+        self, messages: Dicts, tools: Dicts | None, template_args: dict[str, object]
+    ) -> str:
         if tools or has_tools(messages):
             messages, tools = say_tools(messages, tools or [], self._dialect)
         try:
-            text = self._sandbox.render(messages, tools, generate.template_args)
+            text = self._sandbox.render(messages, tools, template_args)
         except SandboxError as error:
             raise Refusal(error.code, str(error)) from None
         if self._vocabulary.adds_bos and self._vocabulary.bos_text:
             text = text.removeprefix(self._vocabulary.bos_text)  # tokenising adds it
-        form = self._dialect.form_of(text, with_tools=bool(generate.tools))
-        return self._tokenize(text, "messages"), self._template_stops, form
-
-    def _check_tokens(self, tokens: list[int]) -> list[int]:
-        n_tokens = self._vocabulary.n_tokens
-        unknown = next((token for token in tokens if not 0 <= token < n_tokens), None)
-        if unknown is not None:
-            reason = f"there is no token {unknown}; this model has {n_tokens}"
-            raise Refusal("invalid_request_error", reason, param="prompt")
-        return self._fit(tokens, "prompt")
+        return text
 
     def _tokenize(self, text: str, field: str) -> list[int]:
         n_bytes = len(text.encode())

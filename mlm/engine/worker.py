@@ -37,6 +37,7 @@ from mlm.engine.messages import (
     Message,
     Ready,
     Shutdown,
+    Tokenize,
     ToWorker,
 )
 from mlm.engine.reception import Reception
@@ -151,7 +152,7 @@ class _Worker:
                 if isinstance(message, Shutdown):
                     break
                 assert self._reception is not None, "a request before Ready"
-                if isinstance(message, Generate | Embed):
+                if isinstance(message, Generate | Embed | Tokenize):
                     self._reception.receive(message)
                 elif isinstance(message, Cancel):
                     self._reception.cancel(message)

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import importlib.metadata
-import itertools
 import time
 from contextlib import aclosing
 from functools import cache
@@ -14,6 +13,7 @@ import msgspec
 
 import mlm
 from mlm.engine.messages import Accepted, Finished, Generate, TokenOut
+from mlm.engine.process import new_request_id
 from mlm.server.cache import ResponseCache, StoredAnswer, Template
 from mlm.server.errors import ApiError
 from mlm.server.flight import Flight
@@ -35,7 +35,6 @@ class Answers:
         self._pool, self._cache, self._observer = pool, cache, observer
         self._in_flight: dict[bytes, Flight] = {}  # those that others may share
         self._flights: WeakSet[Flight] = WeakSet()
-        self._request_ids = itertools.count(1)
 
     def open(
         self,
@@ -97,7 +96,7 @@ class Answers:
         async with self._pool.lease(model) as lease:
             flight.load_s, flight.engine = lease.load_s, lease.worker.ready.engine
             self._cache.remember_template(model.identity, _template_of(lease))
-            request = msgspec.structs.replace(generate, request_id=next(self._request_ids))
+            request = msgspec.structs.replace(generate, request_id=new_request_id())
             # A grammar slows an answer down: that is not what the machine can do.
             grammar = generate.sampling.grammar or generate.json_format or generate.tools
             async with aclosing(lease.worker.generate(request)) as events:

@@ -11,12 +11,15 @@ from mlm.server.chat_reply import ChatReply
 from mlm.server.embeddings import EmbeddingsEndpoint
 from mlm.server.errors import ApiError, from_status, to_api_error
 from mlm.server.guard import App, Guard, Keys
+from mlm.server.openapi.document import answer_document
 from mlm.server.reply import CompletionReply
 from mlm.server.report import Report, error_response
 from mlm.server.rerank import RerankEndpoint
 from mlm.server.schema import read_chat, read_completion
 from mlm.server.services import Services
 from mlm.server.text import TextEndpoint
+from mlm.server.token_schema import read_detokenize, read_tokenize
+from mlm.server.tokens import DetokenizeEndpoint, TokenizeEndpoint
 from mlm.server.vector_schema import read_embeddings, read_rerank
 
 
@@ -32,6 +35,8 @@ def make_router(services: Services) -> Starlette:
     completions = TextEndpoint(services, "completions", read_completion, CompletionReply)
     embeddings = EmbeddingsEndpoint(services, "embeddings", read_embeddings)
     rerank = RerankEndpoint(services, "rerank", read_rerank)
+    tokenize = TokenizeEndpoint(services, read_tokenize)
+    detokenize = DetokenizeEndpoint(services, read_detokenize)
     router = Starlette(
         routes=[
             Route("/v1/models", report.models),
@@ -40,6 +45,10 @@ def make_router(services: Services) -> Starlette:
             Route("/v1/completions", completions, methods=["POST"]),
             Route("/v1/embeddings", embeddings, methods=["POST"]),
             Route("/v1/rerank", rerank, methods=["POST"]),
+            Route("/rerank", rerank, methods=["POST"]),
+            Route("/tokenize", tokenize, methods=["POST"]),
+            Route("/detokenize", detokenize, methods=["POST"]),
+            Route("/openapi.json", answer_document),
             Route("/health", report.health),
             Route("/ready", report.ready),
             Route("/admin/stats", report.stats),
@@ -62,6 +71,8 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 async def _answer_status(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 405 and request.method == "OPTIONS":
+        return Response(status_code=204, headers=error.headers)  # Allow: what there is instead
     response = error_response(from_status(error.status_code, error.detail))
     response.headers.update(error.headers or {})  # Allow, of a 405
     return response

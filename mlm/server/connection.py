@@ -1,18 +1,27 @@
-"""One request and its response, as ASGI has them: the body in, the answer out, and who has left."""
+"""One request and its response, as ASGI has them: the body in, the answer out, and who has left.
+
+How long a connection may take over all that is for `mlm.server.protocol` to say.
+"""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    MutableMapping,
+)
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from mlm.server.errors import ApiError
 from mlm.server.flight import Watcher
 
 MAX_BODY_BYTES = 8 * 1024**2
 _PATIENT_BYTES = 8 * MAX_BODY_BYTES
-BODY_TIMEOUT_S = 30.0
-WRITE_STALL_S = 30.0  # a reader that takes nothing for so long is given up
 PING_S = 15.0  # proxies close streams that are silent for 30 to 60 s
 
 Message = MutableMapping[str, Any]
@@ -20,6 +29,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
+T = TypeVar("T")
 
 
 class ClientGone(Exception):
@@ -30,31 +40,25 @@ async def read_body(receive: Receive) -> bytes:
     """Return the whole body.
 
     Raises:
-        ApiError: 413 or 408.
+        ApiError: 413.
         ClientGone: the client left before the end.
     """
     chunks: list[bytes] = []
     size = 0
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                size += len(message.get("body", b""))
-                if size <= MAX_BODY_BYTES:
-                    chunks.append(message.get("body", b""))
-                more = message.get("more_body", False)
-                # Hanging up on a client that still sends would reset the connection under our
-                # answer, so what is moderately too much is read to its end.
-                if size > (_PATIENT_BYTES if more else MAX_BODY_BYTES):
-                    raise ApiError(
-                        413, "body_too_large", f"the body is over {MAX_BODY_BYTES} bytes"
-                    )
-                if not more:
-                    return b"".join(chunks)
-    except TimeoutError:
-        raise ApiError(408, "timeout", f"no whole body within {BODY_TIMEOUT_S:.0f} s") from None
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        size += len(message.get("body", b""))
+        if size <= MAX_BODY_BYTES:
+            chunks.append(message.get("body", b""))
+        more = message.get("more_body", False)
+        # Hanging up on a client that still sends would reset the connection under our
+        # answer, so what is moderately too much is read to its end.
+        if size > (_PATIENT_BYTES if more else MAX_BODY_BYTES):
+            raise ApiError(413, "body_too_large", f"the body is over {MAX_BODY_BYTES} bytes")
+        if not more:
+            return b"".join(chunks)
 
 
 async def send_whole(send: Send, status: int, body: bytes, headers: Headers) -> None:
@@ -64,18 +68,49 @@ async def send_whole(send: Send, status: int, body: bytes, headers: Headers) -> 
     await send({"type": "http.response.body", "body": body})
 
 
+async def send_in_pieces(send: Send, pieces: Iterator[bytes], headers: Headers) -> None:
+    """Send a long answer bit by bit: in between, others have their turn."""
+    await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
+    for piece in pieces:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await asyncio.sleep(0)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def while_there(work: Coroutine[Any, Any, T], receive: Receive) -> T:
+    """Return what ``work`` comes to; it is given up when the client leaves.
+
+    Raises:
+        ClientGone: the client has left.
+    """
+
+    async def leave() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    computing, leaving = asyncio.create_task(work), asyncio.create_task(leave())
+    try:
+        await asyncio.wait({computing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not computing.done():
+            raise ClientGone
+        return computing.result()
+    finally:
+        leaving.cancel()
+        computing.cancel()
+        await asyncio.gather(computing, leaving, return_exceptions=True)
+
+
 class Client:
     """The other end, while it waits for an answer whose body has been read already.
 
     Made by `waiting_client`, for the task that is in its block.
     """
 
-    def __init__(self, send: Send, patience: asyncio.Timeout) -> None:
-        self._send, self._patience = send, patience
+    def __init__(self, send: Send) -> None:
+        self._send = send
         self._watcher: Watcher | None = None
         self.gone = False
         self._written_at = time.monotonic()
-        self._writing_since: float | None = None
 
     @property
     def is_silent(self) -> bool:
@@ -100,10 +135,14 @@ class Client:
         await self._send(message)
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
-        """Send a part of the body. Who takes nothing for `WRITE_STALL_S` is given up."""
-        self._writing_since = time.monotonic()
+        """Send a part of the body; waits while the client is slow.
+
+        Raises:
+            ClientGone: the client has left.
+        """
+        if self.gone:
+            raise ClientGone
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})
-        self._writing_since = None
         self._written_at = time.monotonic()
 
     def leave(self) -> None:
@@ -112,14 +151,11 @@ class Client:
         self._wake()
 
     def look_after(self) -> None:
-        """Do what is due by now; called every now and then.
+        """Wake the writer if a sign of life is due; called every now and then.
 
         A timer for every token would be a quarter of what a token costs the gateway.
         """
-        since = self._writing_since
-        if since is not None and time.monotonic() - since >= WRITE_STALL_S:
-            self._patience.reschedule(0)
-        elif self.is_silent:
+        if self.is_silent:
             self._wake()
 
     def _wake(self) -> None:
@@ -128,26 +164,13 @@ class Client:
 
 
 @asynccontextmanager
-async def waiting_client(scope: Scope, receive: Receive, send: Send) -> AsyncIterator[Client]:
-    """Give the client of a request, watched for leaving and for stalling until the block ends.
-
-    Raises:
-        ClientGone: the client has taken nothing for `WRITE_STALL_S`.
-    """
-    patience = asyncio.timeout(None)
-    client = Client(send, patience)
+async def waiting_client(receive: Receive, send: Send) -> AsyncIterator[Client]:
+    """Give the client of a request, watched for leaving until the block ends."""
+    client = Client(send)
     tasks = [asyncio.create_task(_notice_leaving(client, receive))]
     tasks.append(asyncio.create_task(_look_after(client)))
     try:
-        async with patience:
-            yield client
-    except TimeoutError:
-        if not patience.expired():
-            raise
-        if (abort := scope.get("extensions", {}).get("mlm", {}).get("abort")) is not None:
-            abort()
-            await asyncio.sleep(0)  # have the server notice before we return
-        raise ClientGone from None
+        yield client
     finally:
         for task in tasks:
             task.cancel()
@@ -161,5 +184,5 @@ async def _notice_leaving(client: Client, receive: Receive) -> None:
 
 async def _look_after(client: Client) -> None:
     while True:
-        await asyncio.sleep(min(PING_S, WRITE_STALL_S) / 4)
+        await asyncio.sleep(PING_S / 4)
         client.look_after()

@@ -6,8 +6,8 @@ from mlm.server.errors import invalid
 from mlm.server.fields import wrong_type
 
 MAX_CALLS = 128  # in one message; as many as there may be tools
-_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-_EXTRAS = ("name", "tool_call_id", "reasoning_content")
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+EXTRAS = ("name", "tool_call_id", "reasoning_content")
 
 
 def read_messages(messages: object) -> list[dict[str, object]]:
@@ -25,12 +25,13 @@ def _read_message(message: object, where: str) -> dict[str, object]:
     if not isinstance(message, dict):
         raise wrong_type(where, "an object")
     role = message.get("role")
-    if role not in _ROLES:
-        raise invalid(f"'{where}.role' must be one of {', '.join(_ROLES)}", f"{where}.role")
+    if role not in ROLES:
+        raise invalid(f"'{where}.role' must be one of {', '.join(ROLES)}", f"{where}.role")
     kept = {name: _read_text(message[name], f"{where}.{name}")
-            for name in _EXTRAS if message.get(name) is not None}  # fmt: skip
-    if role == "assistant" and message.get("tool_calls"):
-        kept["tool_calls"] = _read_calls(message["tool_calls"], f"{where}.tool_calls")
+            for name in EXTRAS if message.get(name) is not None}  # fmt: skip
+    if role == "assistant" and message.get("tool_calls") is not None:
+        calls = _read_calls(message["tool_calls"], f"{where}.tool_calls")
+        kept |= {"tool_calls": calls} if calls else {}
     content = message.get("content")
     if content is None and not (role == "assistant" and "tool_calls" in kept):
         raise invalid(f"'{where}.content' is missing", f"{where}.content")

@@ -8,13 +8,13 @@ from mlm.engine.messages import Finished
 from mlm.server.answers import CacheWord
 from mlm.server.connection import Headers
 from mlm.server.errors import ApiError
+from mlm.server.fields import ignored_header
 from mlm.server.flight import Flight
 from mlm.server.model import ServedModel, config_id
 from mlm.server.reply import Reply, Totals
 from mlm.server.schema import TextRequest
 from mlm.stats.types import RequestStats
 
-_MAX_IGNORED = 20  # names in X-Mlm-Ignored
 _WORDS: tuple[CacheWord, ...] = ("bypass", "miss", "shared", "hit")  # the first of them counts
 
 
@@ -88,9 +88,7 @@ class Exchange:
             (b"x-mlm-config", config_id(self.model.config).encode()),
             (b"x-mlm-engine", self._engine.encode("ascii", "replace")),
         ]
-        if ignored := [name for name in self.request.ignored if _is_plain(name)]:
-            headers.append((b"x-mlm-ignored", ", ".join(ignored[:_MAX_IGNORED]).encode()))
-        return headers
+        return headers + ignored_header(self.request.ignored)
 
     def late_headers(self) -> Headers:
         """Return the headers that are known when the answers are complete."""
@@ -164,11 +162,6 @@ class Exchange:
 
     def _finished(self) -> list[Finished]:
         return [c.flight.finished for c in self.choices if c.flight.finished is not None]
-
-
-def _is_plain(name: str) -> bool:
-    """Tell whether a name that a client sent may be sent back in a header."""
-    return len(name) <= 64 and name.isascii() and name.replace("_", "").replace("-", "").isalnum()
 
 
 def _ms(seconds: float | None) -> float:

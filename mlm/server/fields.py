@@ -1,9 +1,13 @@
 """Reading the fields of a request body one by one: each is checked, none goes unnoticed."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mlm.server.errors import ApiError, invalid
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MAX_IGNORED = 20  # names in X-Mlm-Ignored
 
 
 class Fields:
@@ -90,6 +94,15 @@ class Fields:
         value = self.any(name)
         if value is not None and value not in supported:
             raise invalid(f"'{name}': {why}", name)
+
+
+def ignored_header(names: Iterable[str]) -> list[tuple[bytes, bytes]]:
+    """Return the header that tells which fields had no effect; none if there were none.
+
+    Names that are not plain are a client's own, and are not sent back.
+    """
+    plain = [name for name in names if _PLAIN.fullmatch(name)]
+    return [(b"x-mlm-ignored", ", ".join(plain[:_MAX_IGNORED]).encode())] if plain else []
 
 
 def wrong_type(name: str, wanted: str) -> ApiError:

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import uvicorn
 
@@ -19,12 +20,13 @@ from mlm.paths import Home
 from mlm.server.address import bind, is_loopback, own_names, url_of
 from mlm.server.app import make_app
 from mlm.server.cache import ResponseCache
+from mlm.server.crowd import Crowd
 from mlm.server.errors import ApiError, shutting_down
 from mlm.server.guard import Keys
 from mlm.server.model import ServedModel
 from mlm.server.observer import Observer
 from mlm.server.pool import Pool, PoolOptions
-from mlm.server.protocol import LimitedProtocol
+from mlm.server.protocol import LimitedProtocol, Limits
 from mlm.server.registry import Registry, RunningServer, own_start_time
 from mlm.server.report import describe
 from mlm.server.resident import Resident
@@ -36,7 +38,6 @@ from mlm.stats.recorder import Recorder
 
 DRAIN_S = 20.0  # for answers that are on their way when the server is told to stop
 FAREWELL_S = 3.0  # … and then for their error events to be read
-MAX_CONNECTIONS = 1024
 KEEP_ALIVE_S = 30
 REAP_INTERVAL_S = 5.0
 
@@ -84,6 +85,8 @@ class ServeOptions:
     allowed_hosts: tuple[str, ...] = ()
     max_models: int = 2
     max_queue: int = 32
+    max_connections: int = 1024
+    max_per_address: int = 64  # connections of one that is not this machine
     private: bool = False  # stop when stdin ends
     worker_command: Sequence[str] = DEFAULT_COMMAND
 
@@ -105,7 +108,7 @@ def serve(
             f"anybody who reaches {options.host} could use this server",
             remedy="mlm serve --host … --api-key-file FILE",
         )
-    raise_file_limit(MAX_CONNECTIONS)
+    raise_file_limit(options.max_connections)
     listener = bind(options.host, options.port)
     with contextlib.closing(listener), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_Life(shelf, options, home, tell).run(listener))
@@ -275,9 +278,10 @@ class _HttpServer(uvicorn.Server):
 
 def _http_config(services: Services, options: ServeOptions) -> uvicorn.Config:
     names = (*own_names(options.host), *options.allowed_hosts)
+    crowd = Crowd(options.max_connections, options.max_per_address)
     return uvicorn.Config(
         make_app(services, keys=options.keys, allowed_hosts=names),
-        http=LimitedProtocol,
+        http=partial(LimitedProtocol, limits=Limits(), crowd=crowd),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -285,7 +289,6 @@ def _http_config(services: Services, options: ServeOptions) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(FAREWELL_S),
     )

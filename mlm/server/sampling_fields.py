@@ -8,11 +8,11 @@ from mlm.server.errors import invalid
 from mlm.server.fields import Fields, wrong_type
 
 MAX_STOPS, MAX_STOP_CHARS = 16, 512
-MAX_BIASES, _MAX_BIAS = 1024, 100.0
+MAX_BIASES, MAX_BIAS = 1024, 100.0
 MAX_GRAMMAR_CHARS = 64 * 1024
 
 # Ranges: OpenAI's API reference where it has the field, else where llama.cpp's samplers make sense.
-_NUMBERS: dict[str, tuple[float, float]] = {
+NUMBERS: dict[str, tuple[float, float]] = {
     "temperature": (0, 2),
     "top_p": (0, 1),
     "frequency_penalty": (-2, 2),
@@ -30,7 +30,7 @@ _NUMBERS: dict[str, tuple[float, float]] = {
     "dynatemp_range": (0, 2),
     "dynatemp_exponent": (0, 100),
 }
-_INTEGERS: dict[str, tuple[int, int]] = {
+INTEGERS: dict[str, tuple[int, int]] = {
     "top_k": (0, 2**31 - 1),
     "repeat_last_n": (-1, 2**20),
     "dry_allowed_length": (0, 2**20),
@@ -38,14 +38,15 @@ _INTEGERS: dict[str, tuple[int, int]] = {
     "mirostat": (0, 2),
     "min_tokens": (0, 2**31 - 1),
 }
+SEED_RANGE = (-(2**63), 2**63 - 1)
 _SEEDS = 2**32 - 1  # llama.cpp reads a seed of 2**32 - 1 as "different every time"
 
 
 def read_sampling(fields: Fields) -> SamplingParams:
     """Return how the next token is to be chosen."""
     given: dict[str, Any] = {
-        **{name: fields.number(name, *bounds) for name, bounds in _NUMBERS.items()},
-        **{name: fields.integer(name, *bounds) for name, bounds in _INTEGERS.items()},
+        **{name: fields.number(name, *bounds) for name, bounds in NUMBERS.items()},
+        **{name: fields.integer(name, *bounds) for name, bounds in INTEGERS.items()},
         "grammar": fields.text("grammar", MAX_GRAMMAR_CHARS) or None,
         "seed": _read_seed(fields),
         "logit_bias": _read_logit_bias(fields.any("logit_bias")),
@@ -57,7 +58,7 @@ def read_sampling(fields: Fields) -> SamplingParams:
 
 def _read_seed(fields: Fields) -> int | None:
     """Return the seed folded into llama.cpp's 32 bits; -1 means there as here "any"."""
-    seed = fields.integer("seed", -(2**63), 2**63 - 1)
+    seed = fields.integer("seed", *SEED_RANGE)
     return None if seed in (None, -1) else seed % _SEEDS
 
 
@@ -89,8 +90,8 @@ def _read_token(token: object) -> int:
 
 def _read_bias(bias: object) -> float:
     if bias is False:  # llama.cpp's word for a ban
-        return -_MAX_BIAS
-    if isinstance(bias, bool) or not isinstance(bias, int | float) or abs(bias) > _MAX_BIAS:
+        return -MAX_BIAS
+    if isinstance(bias, bool) or not isinstance(bias, int | float) or abs(bias) > MAX_BIAS:
         raise invalid("'logit_bias': a bias must be from -100 to 100, or false", "logit_bias")
     return float(bias)
 

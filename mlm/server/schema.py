@@ -106,9 +106,10 @@ def _finish(fields: Fields, generates: Sequence[Generate]) -> TextRequest:
     if not isinstance(model, str):
         raise wrong_type("model", "a string")
     n = fields.integer("n", 1, MAX_CHOICES) or 1
-    fields.only(
-        "best_of", (1, n), "it must be 1 or n, for this server does not choose among answers"
-    )
+    if (fields.integer("best_of", 1, MAX_CHOICES) or 1) not in (1, n):
+        raise invalid(
+            "'best_of': it must be 1 or n, for this server does not choose among answers", "best_of"
+        )
     if n * len(generates) > MAX_ANSWERS:
         raise invalid(f"'n': {len(generates)} prompts make more than {MAX_ANSWERS} answers", "n")
     return TextRequest(

@@ -17,7 +17,8 @@ from mlm.server.fields import Fields, wrong_type
 MAX_TOOLS = MAX_CALLS  # as OpenAI's API reference has it
 MAX_SCHEMA_BYTES = 256 * 1024  # as JSON
 MAX_TOOLS_BYTES = 1024**2  # all of them; they have to fit into a prompt, too
-_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")  # OpenAI's, and dots
+NAME_PATTERN = "[a-zA-Z0-9_.-]{1,64}"  # OpenAI's, and dots
+_NAME = re.compile(NAME_PATTERN)
 _CHOICES = "'none', 'auto', 'required', or an object that names functions"
 
 Tool = dict[str, Any]

@@ -30,6 +30,8 @@ from mlm.server.services import Services
 from mlm.server.sse import DONE, HEADERS, PING, encode_error
 from mlm.server.strict_json import read_object
 
+_BLOCK_BYTES = 64 * 1024  # that are written before more is taken from an answer
+
 
 class TextEndpoint:
     """An ASGI application for one of the two APIs."""
@@ -51,7 +53,7 @@ class TextEndpoint:
         try:
             request = self._read(read_object(await read_body(receive)))
             exchange = await self._open(request, scope, started_at)
-            error = await self._answer(exchange, scope, receive, send)
+            error = await self._answer(exchange, receive, send)
         except ClientGone:
             error = "cancelled"
         except ApiError as refusal:
@@ -100,9 +102,7 @@ class TextEndpoint:
         )
         return Choice(flight, cached, joined, late=flight.over)
 
-    async def _answer(
-        self, exchange: Exchange, scope: Scope, receive: Receive, send: Send
-    ) -> str | None:
+    async def _answer(self, exchange: Exchange, receive: Receive, send: Send) -> str | None:
         """Send the answer; return the code of the error that ended it, if one did.
 
         Raises:
@@ -111,7 +111,7 @@ class TextEndpoint:
         """
         request = exchange.request
         with Watcher(choice.flight for choice in exchange.choices) as watcher:
-            async with waiting_client(scope, receive, send) as client:
+            async with waiting_client(receive, send) as client:
                 await _wait_until(exchange, client, watcher, whole=not request.stream)
                 if exchange.error is not None:
                     raise exchange.error
@@ -142,7 +142,15 @@ async def _stream(exchange: Exchange, reply: Reply, client: Client, watcher: Wat
     feeds = [_Feed(flight, writer) for flight, writer in _write(exchange, reply)]
     waiting = b"".join(feed.writer.opening() for feed in feeds)
     while True:
-        waiting += b"".join([feed.fresh() for feed in feeds])
+        room = _BLOCK_BYTES
+        for feed in feeds:
+            fresh = feed.fresh(room)
+            room -= len(fresh)
+            waiting += fresh
+        if room <= 0:  # there may be more; to a slow reader it is written bit by bit
+            await client.write(waiting)
+            waiting = b""
+            continue
         if exchange.error is not None:
             await client.write(waiting + encode_error(exchange.error), last=True)
             return exchange.error.code
@@ -175,11 +183,13 @@ class _Feed:
     writer: ChoiceWriter
     _n_seen: int = 0
 
-    def fresh(self) -> bytes:
-        """Return what has come since the last call."""
-        pieces = self.flight.pieces[self._n_seen :]
-        self._n_seen += len(pieces)
-        return b"".join(map(self.writer.piece, pieces))
+    def fresh(self, room: int) -> bytes:
+        """Return what has come since the last call, or no more of it than fills ``room``."""
+        pieces, written = self.flight.pieces, b""
+        while self._n_seen < len(pieces) and len(written) < room:
+            written += self.writer.piece(pieces[self._n_seen])
+            self._n_seen += 1
+        return written
 
     def close(self, **more: Any) -> bytes:
         """Return the end of a choice that has finished."""

@@ -9,6 +9,8 @@ from mlm.server.fields import Fields, wrong_type
 
 MAX_INPUTS = 2048  # as OpenAI has it; documents too
 MAX_DIMENSIONS = 2**20
+MAX_TOP_N = 2**31 - 1
+ENCODINGS = ("float", "base64")
 Input = str | list[str | int]
 
 
@@ -31,8 +33,10 @@ def read_embeddings(body: dict[str, Any]) -> VectorRequest:
         ApiError: 400 with ``param``: a field is missing, has a wrong type or is out of range.
     """
     fields = Fields(body)
-    encoding: Any = fields.any("encoding_format") or "float"
-    if encoding not in ("float", "base64"):
+    encoding: Any = fields.any("encoding_format")
+    if encoding is None:
+        encoding = "float"
+    if encoding not in ENCODINGS:
         raise wrong_type("encoding_format", "float or base64")
     embed = Embed(
         request_id=0,
@@ -54,7 +58,7 @@ def read_rerank(body: dict[str, Any]) -> VectorRequest:
     texts: list[Any] = [each.get("text") if isinstance(each, dict) else each for each in documents]
     if not all(isinstance(text, str) for text in texts):
         raise wrong_type("documents", 'a list of strings, or of objects like {"text": "…"}')
-    top_n = fields.integer("top_n", 1, 2**31 - 1)
+    top_n = fields.integer("top_n", 1, MAX_TOP_N)
     shows = fields.flag("return_documents")
     embed = Embed(request_id=0, inputs=texts, query=query)
     model = _read_model(fields)

@@ -4,9 +4,6 @@ Nothing is kept for the next time: who embeds many texts stores their vectors an
 """
 
 import array
-import asyncio
-import itertools
-import re
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -18,27 +15,25 @@ from typing import Any
 import msgspec
 
 from mlm.engine.messages import Embed, Failed, Finished, Vectors
-from mlm.engine.process import WorkerDied
+from mlm.engine.process import WorkerDied, new_request_id
 from mlm.errors import MlmError
 from mlm.server.connection import (
-    WRITE_STALL_S,
     ClientGone,
     Headers,
     Receive,
     Scope,
     Send,
     read_body,
+    send_in_pieces,
+    while_there,
 )
 from mlm.server.errors import ApiError, from_failed, invalid, shutting_down, to_api_error
+from mlm.server.fields import ignored_header
 from mlm.server.model import ServedModel, config_id
 from mlm.server.services import Services
 from mlm.server.strict_json import read_object
 from mlm.server.vector_schema import VectorRequest
 from mlm.stats.types import RequestStats
-
-_request_ids = itertools.count(1)  # a worker that embeds gets requests from nowhere else
-_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_MAX_IGNORED = 20  # names in X-Mlm-Ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +96,9 @@ class VectorEndpoint(ABC):
             self._services.refuse_when_draining()
             model = await self._services.shelf.find(request.model)
             _check_purpose(model)
-            computed = await _while_there(self._compute(model, request.embed, started_at), receive)
-            await _send(send, self._pieces(request, computed), request.ignored, computed)
+            computed = await while_there(self._compute(model, request.embed, started_at), receive)
+            headers = [*computed.headers(), *ignored_header(request.ignored)]
+            await send_in_pieces(send, self._pieces(request, computed), headers)
             error = None
         except ClientGone:
             pass
@@ -126,7 +122,7 @@ class VectorEndpoint(ABC):
     async def _compute(self, model: ServedModel, embed: Embed, started_at: float) -> Computed:
         rows: dict[int, bytes] = {}
         least = model.min_dimensions
-        asked = msgspec.structs.replace(embed, request_id=next(_request_ids), min_dimensions=least)
+        asked = msgspec.structs.replace(embed, request_id=new_request_id(), min_dimensions=least)
         async with self._services.pool.lease(model) as lease:
             async with aclosing(lease.worker.embed(asked)) as events:
                 async for event in events:
@@ -182,56 +178,10 @@ def _check_purpose(model: ServedModel) -> None:
         )
 
 
-async def _while_there(work: Any, receive: Receive) -> Computed:
-    """Return what ``work`` comes to; it is given up when the client leaves.
-
-    Raises:
-        ClientGone: the client has left.
-    """
-
-    async def leave() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    computing, leaving = asyncio.ensure_future(work), asyncio.create_task(leave())
-    try:
-        await asyncio.wait({computing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not computing.done():
-            raise ClientGone
-        result: Computed = computing.result()
-        return result
-    finally:
-        leaving.cancel()
-        computing.cancel()
-        await asyncio.gather(computing, leaving, return_exceptions=True)
-
-
 def _split(event: Vectors) -> dict[int, bytes]:
     size = len(event.rows) // len(event.indexes)
     rows = (event.rows[at : at + size] for at in range(0, len(event.rows), size))
     return dict(zip(event.indexes, rows, strict=True))
-
-
-async def _send(
-    send: Send, pieces: Iterator[bytes], ignored: tuple[str, ...], computed: Computed
-) -> None:
-    """Send the answer bit by bit: in between, others have their turn.
-
-    Raises:
-        ClientGone: the client has taken nothing for `WRITE_STALL_S`.
-    """
-    headers = list(computed.headers())
-    if plain := [name for name in ignored if _PLAIN.fullmatch(name)]:
-        headers.append((b"x-mlm-ignored", ", ".join(plain[:_MAX_IGNORED]).encode()))
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    try:
-        for piece in pieces:
-            async with asyncio.timeout(WRITE_STALL_S):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-                await asyncio.sleep(0)
-        await send({"type": "http.response.body", "body": b""})
-    except TimeoutError:
-        raise ClientGone from None
 
 
 def _ms(seconds: float) -> float:

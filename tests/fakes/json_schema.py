@@ -35,6 +35,7 @@ def faults(value: Any, schema: Any, root: Any = None) -> list[str]:
         for name, member in value.items():
             others = schema.get("additionalProperties", True)
             found += faults(member, known.get(name, others), root)
+            found += faults(name, schema.get("propertyNames", True), root)
     if isinstance(value, list):
         fixed = schema.get("prefixItems", [])
         for i, item in enumerate(value):
@@ -88,6 +89,7 @@ _CHECKS: dict[str, Any] = {
     "pattern": lambda value, p: not isinstance(value, str) or re.search(p, value) is not None,
     "minLength": _sized(str, int.__ge__),
     "maxLength": _sized(str, int.__le__),
+    "maxProperties": _sized(dict, int.__le__),
     "minItems": _sized(list, int.__ge__),
     "maxItems": _sized(list, int.__le__),
     "minimum": _numeric(lambda a, b: a >= b),

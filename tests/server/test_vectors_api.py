@@ -5,13 +5,13 @@ import itertools
 import json
 import socket
 import struct
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from fakes.asked import ask
 from fakes.mlm_serve import MlmServe, mlm_serve
 from fakes.processes import wait_until
 from fakes.tiny_models import write_tiny_model
@@ -38,17 +38,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlmServe]:
 def client(server: MlmServe) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
         yield client
-
-
-def ask(server: MlmServe, path: str, **body: Any) -> tuple[int, Any, Any]:
-    """Send one request; return status, headers and document."""
-    headers = {"Content-Type": "application/json"}
-    url, content = f"{server.url}{path}", json.dumps(body).encode()
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, content, headers)) as reply:
-            return reply.status, reply.headers, json.loads(reply.read())
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers, json.loads(error.read())
 
 
 @pytest.mark.parametrize("model", ["bert", "qwen3-embedding"])

@@ -1,0 +1,1 @@
+"""What the server says of its own API: an OpenAPI document, made of what checks the requests."""
