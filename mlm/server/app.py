@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from mlm.errors import MlmError
 from mlm.server.chat_reply import ChatReply
+from mlm.server.dashboard import FILES, Dashboard
 from mlm.server.embeddings import EmbeddingsEndpoint
 from mlm.server.errors import ApiError, from_status, to_api_error
 from mlm.server.guard import App, Guard, Keys
@@ -37,8 +38,10 @@ def make_router(services: Services) -> Starlette:
     rerank = RerankEndpoint(services, "rerank", read_rerank)
     tokenize = TokenizeEndpoint(services, read_tokenize)
     detokenize = DetokenizeEndpoint(services, read_detokenize)
+    dashboard = Dashboard()
     router = Starlette(
         routes=[
+            *(Route(path, dashboard.page) for path in FILES),
             Route("/v1/models", report.models),
             Route("/v1/models/{model_id:path}", report.model),
             Route("/v1/chat/completions", chat, methods=["POST"]),

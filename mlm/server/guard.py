@@ -15,10 +15,12 @@ from pathlib import Path
 
 from mlm.errors import UsageError
 from mlm.server.connection import MAX_BODY_BYTES, Receive, Scope, Send, send_whole
+from mlm.server.dashboard import FILES
 from mlm.server.errors import ApiError
 
 MAX_HEADERS, MAX_HEADER_BYTES = 100, 32 * 1024
-PUBLIC_PATHS = frozenset({"/health"})  # answered without a key, so that orchestrators can ask
+# Answered without a key: what orchestrators ask, and the page where one is asked for.
+PUBLIC_PATHS = frozenset({"/health", *FILES})
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _HOST = re.compile(rb"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _SAFE_METHODS = frozenset({"GET", "HEAD"})

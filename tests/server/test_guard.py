@@ -216,11 +216,14 @@ GOOD_KEYS = {
 
 
 @pytest.mark.parametrize("name", BAD_KEYS)
-def test_without_a_valid_key_only_health_answers(services: Services, keys: Keys, name: str):
+def test_without_a_valid_key_only_health_and_the_empty_page_are_sent(
+    services: Services, keys: Keys, name: str
+):
     host = (b"host", b"localhost")
     requests = [(method, path, [host, *BAD_KEYS[name]]) for method, path in routes(services)]
     for _, path, answer in ask(services, requests, keys):
-        assert answer.status == (200 if path == "/health" else 401), path
+        is_public = path in ("/", "/health") or path.startswith("/dashboard/")
+        assert answer.status == (200 if is_public else 401), path
         assert KEY not in answer.body
 
 
