@@ -41,6 +41,7 @@ demo: setup
 bench: setup
 	$(BIN)/python scripts/bench_startup.py
 	$(BIN)/python scripts/bench_demo.py
+	$(BIN)/python scripts/bench_cache.py
 	$(BIN)/python scripts/bench_download.py
 	$(if $(LLAMA_SERVER),$(BIN)/python scripts/bench_engine.py $(LLAMA_SERVER))
 

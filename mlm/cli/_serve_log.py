@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from mlm.cli._log_lines import LogFormat, make_handler
 from mlm.server.run import Changed, Listening, Loaded, ServerEvent, Stopping
 from mlm.terminal import printable
 
@@ -19,10 +20,11 @@ _EXAMPLE = """curl {url}/v1/chat/completions -H 'Content-Type: application/json'
 
 
 @contextmanager
-def open_log(session: "Session", *, as_json: bool) -> "Iterator[Callable[[ServerEvent], None]]":
-    """Yield what shows the events of a server; warnings go to stderr meanwhile."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
+def open_log(
+    session: "Session", *, as_json: bool, log_format: LogFormat = "text"
+) -> "Iterator[Callable[[ServerEvent], None]]":
+    """Yield what shows the events of a server; its log goes to stderr meanwhile."""
+    handler = make_handler(log_format)
     root = logging.getLogger()
     root.addHandler(handler)
     logging.getLogger("mlm").setLevel(logging.WARNING if session.quiet else logging.INFO)
@@ -30,13 +32,7 @@ def open_log(session: "Session", *, as_json: bool) -> "Iterator[Callable[[Server
         yield print_json_line if as_json else _Announcer(session).tell
     finally:
         root.removeHandler(handler)
-
-
-class _PrintableFormatter(logging.Formatter):
-    """Keeps what clients and model files wrote from commanding the terminal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        handler.close()
 
 
 def print_json_line(event: ServerEvent) -> None:

@@ -1,7 +1,7 @@
 """``mlm serve``: offer models over HTTP."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -43,6 +43,9 @@ AllowHostOpt = Annotated[
     typer.Option(metavar="NAME", help="A further name of this server.", show_default=False),
 ]
 JsonLinesOpt = Annotated[bool, typer.Option("--json", help="Print what happens as JSON lines.")]
+LogFormatOpt = Annotated[
+    Literal["text", "json"], typer.Option(help="How the log on stderr is written.")
+]
 
 
 @takes_overrides
@@ -59,6 +62,7 @@ def serve(
     max_per_address: PerAddressOpt = 64,
     allow_host: AllowHostOpt = None,
     as_json: JsonLinesOpt = False,
+    log_format: LogFormatOpt = "text",
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
     *,
     overrides: Overrides,
@@ -93,5 +97,5 @@ def serve(
         raise UsageError("--config is for exactly one model", remedy="mlm serve REF --config FILE")
     with show_progress(session(ctx), "none" if as_json else "auto") as listener:
         shelf = make_shelf(settings, refs or (), overrides, config, listener)
-    with open_log(session(ctx), as_json=as_json) as tell:
+    with open_log(session(ctx), as_json=as_json, log_format=log_format) as tell:
         run_server(shelf, options, settings.home, tell)

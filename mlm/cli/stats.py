@@ -1,7 +1,7 @@
 """``mlm stats``: what the servers of this machine have done."""
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,75 +12,62 @@ from mlm.units import parse_age
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from mlm.stats.review import Review
+
 SinceOpt = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="How far back: 30m, 12h, 7d.", show_default=False),
 ]
+ByOpt = Annotated[Literal["model", "key", "day"], typer.Option(help="What the rows are.")]
 
 
-def stats(ctx: typer.Context, since: SinceOpt = None, as_json: JsonOpt = False) -> None:
+def stats(
+    ctx: typer.Context, since: SinceOpt = None, by: ByOpt = "model", as_json: JsonOpt = False
+) -> None:
     """Sum up the requests so far: latencies, throughput, loads, cache hits.
 
-    For example: mlm stats --since 7d
+    For example: mlm stats --since 7d --by day
     """
     from mlm.server.cache_file import read_cache
-    from mlm.stats.history import read_history
-    from mlm.stats.summary import summarise_cache, summarise_models
+    from mlm.stats.review import review_history
 
     start = None if since is None else time.time() - parse_age(since)
     home = session(ctx).settings.home
-    requests, loads = read_history(home.stats_db, since=start)
-    stored = read_cache(home.response_cache_db)
-    payload: dict[str, Any] = {
+    review = review_history(home.stats_db, since=start, by=by)
+    payload = _describe(review, by) | {
         "since": start,
-        "models": summarise_models(requests, loads),
-        "response_cache": {
-            "entries": sum(row["entries"] for row in stored),
-            "bytes": sum(row["bytes"] for row in stored),
-            **summarise_cache(requests),
+        "system": {
+            "history": str(home.stats_db),
+            "requests": review.n_requests,
+            "loads": review.n_loads,
         },
-        "system": {"history": str(home.stats_db), "requests": len(requests), "loads": len(loads)},
     }
-    session(ctx).emit("stats", payload, as_json=as_json, human=lambda: _tables(payload))
+    stored = read_cache(home.response_cache_db)
+    payload["response_cache"] |= {
+        "entries": sum(row["entries"] for row in stored),
+        "bytes": sum(row["bytes"] for row in stored),
+    }
+
+    def show() -> "RenderableType":
+        from mlm.cli._stats_tables import show_review
+
+        return show_review(payload, review, by, start)
+
+    session(ctx).emit("stats", payload, as_json=as_json, human=show)
 
 
-def _tables(payload: dict[str, Any]) -> "RenderableType":
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
+def _describe(review: "Review", by: str) -> dict[str, Any]:
+    from mlm.stats.summary import summarise_cache, summarise_groups
 
-    if not payload["models"]:
-        return Text("no requests yet")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("MODEL", overflow="fold")
-    for name in ("REQUESTS", "OK", "TTFT p50", "p95", "ITL p50", "p95", "TOK/S", "LOAD"):
-        table.add_column(name, justify="right", overflow="fold")
-    for model in payload["models"]:
-        ttft, itl = model["ttft_ms"], model["itl_ms"]
-        table.add_row(
-            Text(model["model"]),
-            str(model["requests"]),
-            _percent(model["success_rate"]),
-            *(_ms(value) for value in (ttft["p50"], ttft["p95"], itl["p50"], itl["p95"])),
-            _number(model["decode_tps"]),
-            _ms(model["load_ms"]["p50"]),
-        )
-    cache = payload["response_cache"]
-    line = f"response cache: {cache['entries']} answers, {cache['hits']} hits, "
-    line += f"{cache['shared']} shared, {cache['misses']} misses, hit rate "
-    return Group(table, Text(line + _percent(cache["hit_rate"])))
-
-
-def _ms(value: float | None) -> str:
-    """Return milliseconds, three digits at most: ``12 ms``, ``1.4 s``."""
-    if value is None:
-        return "-"
-    return f"{value:.3g} ms" if value < 999.5 else f"{value / 1000:.3g} s"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.0%}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
+    document: dict[str, Any] = {
+        "by": by,
+        "models": summarise_groups("model", review.models),
+        "response_cache": summarise_cache(review.models.values()),
+    }
+    if by == "key":
+        keys = summarise_groups("key", review.groups)
+        document["keys"] = [row | {"key": row["key"] or None} for row in keys]
+    elif by == "day":
+        days = summarise_groups("day", review.groups)
+        document["days"] = sorted(days, key=lambda row: str(row["day"]))
+    return document

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mlm.errors import MlmError
+from mlm.server.access import AccessLog
 from mlm.server.chat_reply import ChatReply
 from mlm.server.dashboard import FILES, Dashboard
 from mlm.server.embeddings import EmbeddingsEndpoint
@@ -26,7 +27,7 @@ from mlm.server.vector_schema import read_embeddings, read_rerank
 
 def make_app(services: Services, *, keys: Keys, allowed_hosts: tuple[str, ...] = ()) -> App:
     """Return the ASGI application of one server."""
-    return Guard(make_router(services), keys, allowed_hosts)
+    return AccessLog(Guard(make_router(services), keys, allowed_hosts), services)
 
 
 def make_router(services: Services) -> Starlette:
@@ -54,6 +55,7 @@ def make_router(services: Services) -> Starlette:
             Route("/openapi.json", answer_document),
             Route("/health", report.health),
             Route("/ready", report.ready),
+            Route("/metrics", report.metrics),
             Route("/admin/stats", report.stats),
             Route("/admin/clear-cache", report.clear_cache, methods=["POST"]),
         ],
@@ -69,13 +71,17 @@ def make_router(services: Services) -> Starlette:
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
-    return error_response(to_api_error(error))
+    failure = to_api_error(error)
+    request.scope["mlm.error"] = failure.code
+    return error_response(failure)
 
 
 async def _answer_status(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405 and request.method == "OPTIONS":
         return Response(status_code=204, headers=error.headers)  # Allow: what there is instead
-    response = error_response(from_status(error.status_code, error.detail))
+    failure = from_status(error.status_code, error.detail)
+    request.scope["mlm.error"] = failure.code
+    response = error_response(failure)
     response.headers.update(error.headers or {})  # Allow, of a 405
     return response

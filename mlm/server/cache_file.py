@@ -63,15 +63,22 @@ def clear(connection: sqlite3.Connection) -> int:
 
 
 def read_cache(path: Path) -> list[dict[str, Any]]:
-    """Return model, entries, bytes and times of what is stored, the largest model first."""
-    if not path.exists():
-        return []
-    with closing(open_database(path, SCHEMA)) as connection:
-        rows = connection.execute(
-            "SELECT model, count(*), sum(size), min(created_at), max(used_at) FROM answers "
-            "WHERE expires_at >= ? GROUP BY model ORDER BY sum(size) DESC, model",
-            (time.time(),),
-        ).fetchall()
+    """Return model, entries, bytes and times of what is stored, the largest model first.
+
+    Raises:
+        ConflictError: the file cannot be read.
+    """
+    try:
+        if not path.exists():
+            return []
+        with closing(open_database(path, SCHEMA)) as connection:
+            rows = connection.execute(
+                "SELECT model, count(*), sum(size), min(created_at), max(used_at) FROM answers "
+                "WHERE expires_at >= ? GROUP BY model ORDER BY sum(size) DESC, model",
+                (time.time(),),
+            ).fetchall()
+    except (OSError, sqlite3.Error) as error:
+        raise ConflictError(f"{path} cannot be read: {error}", remedy="mlm ps") from error
     names = ("model", "entries", "bytes", "oldest_at", "last_used_at")
     return [dict(zip(names, row, strict=True)) for row in rows]
 

@@ -11,7 +11,7 @@ from mlm.server.errors import ApiError
 from mlm.server.fields import ignored_header
 from mlm.server.flight import Flight
 from mlm.server.model import ServedModel, config_id
-from mlm.server.reply import Reply, Totals
+from mlm.server.reply import Totals
 from mlm.server.schema import TextRequest
 from mlm.stats.types import RequestStats
 
@@ -78,11 +78,10 @@ class Exchange:
         known = [first for first in firsts if first is not None]
         return max(min(known) - self.started_at, 0.0) if known else None
 
-    def headers(self, reply: Reply) -> Headers:
+    def headers(self) -> Headers:
         """Return the headers that are known before the first token."""
         headers = [
             (b"cache-control", b"no-store"),
-            (b"x-request-id", reply.reply_id.encode()),
             (b"x-mlm-cache", self.cache_word.encode()),
             (b"x-mlm-load-ms", b"%.1f" % _ms(self._load_s)),
             (b"x-mlm-config", config_id(self.model.config).encode()),

@@ -83,6 +83,7 @@ class Guard:
             scope["mlm.tenant"] = self._check_key(scope["path"], headers)
             _check_body(scope["method"], headers)
         except ApiError as error:
+            scope["mlm.error"] = error.code
             await send_whole(send, error.status, error.body, error.headers)
             return
         await self._app(scope, receive, send)

@@ -1,23 +1,26 @@
 """What the server says of itself: models, health, figures."""
 
-import asyncio
 import os
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
-import psutil
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 import mlm
 from mlm.engine.messages import STEP_BOUNDS_S, Ready
 from mlm.engine.process import Worker
+from mlm.server.access import describe_request
 from mlm.server.errors import ApiError
+from mlm.server.metrics import Metrics
 from mlm.server.model import worker_config
 from mlm.server.resident import Resident
 from mlm.server.services import Services
-from mlm.stats.summary import summarise_cache, summarise_models
+from mlm.server.vitals import MachineLoad, ProcessLoad
+from mlm.stats.summary import summarise_cache, summarise_groups
 
 _NO_STORE = {"cache-control": "no-store"}
 
@@ -27,6 +30,7 @@ class Report:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._metrics = Metrics(services)
 
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``: the served models in command-line order, then the installed ones."""
@@ -50,23 +54,31 @@ class Report:
             return _json({"status": status}, status=503)
         return _json({"status": "ready"})
 
+    async def metrics(self, request: Request) -> Response:
+        """``GET /metrics``: the same figures for Prometheus."""
+        page, kind = await self._metrics.write(request.headers.get("accept", ""))
+        return Response(page, headers=_NO_STORE | {"content-type": kind})
+
     async def stats(self, request: Request) -> Response:
         """``GET /admin/stats``: ``mlm.stats/1`` since the start of this server."""
         services = self._services
-        requests, loads = list(services.recorder.requests), list(services.recorder.loads)
-        models = await asyncio.to_thread(summarise_models, requests, loads)
+        recorder = services.recorder
+        machine, gpus = await services.vitals.read()
+        processes = machine.processes if machine else {}
         return _json(
             {
                 "schema": "mlm.stats/1",
                 "mlm_version": mlm.__version__,
                 "since": services.started_at,
-                "models": models,
-                "response_cache": await services.cache.count() | summarise_cache(requests),
-                "system": self._system(),
+                "models": summarise_groups("model", recorder.models),
+                "response_cache": await services.cache.count()
+                | summarise_cache(recorder.models.values()),
+                "system": self._system(machine) | {"gpus": [asdict(gpu) for gpu in gpus]},
                 "resident": [
-                    describe(resident) | {"work": _describe_work(resident.worker)}
+                    describe(resident) | _describe_worker(resident.worker, processes)
                     for resident in services.pool.residents
                 ],
+                "recent": [describe_request(request) for request in recorder.recent],
             }
         )
 
@@ -89,13 +101,17 @@ class Report:
         }
         return document | ({"meta": _meta(ready)} if ready else {})
 
-    def _system(self) -> dict[str, Any]:
-        process = psutil.Process()
+    def _system(self, machine: MachineLoad | None) -> dict[str, Any]:
+        own = machine.processes.get(os.getpid()) if machine else None
         return {
             "pid": os.getpid(),
             "uptime_s": time.time() - self._services.started_at,
-            "rss_bytes": process.memory_info().rss,
-            "cpu_s": sum(process.cpu_times()[:2]),
+            "cpu_percent": own.cpu_percent if own else None,
+            "cpu_s": own.cpu_s if own else None,
+            "rss_bytes": own.rss_bytes if own else None,
+            "fds": own.fds if own else None,
+            "threads": own.threads if own else None,
+            "host": asdict(machine.host) if machine else None,
             "history_dropped": self._services.recorder.dropped,
         }
 
@@ -118,12 +134,17 @@ def describe(resident: Resident) -> dict[str, Any]:
     }
 
 
-def _describe_work(worker: Worker | None) -> dict[str, Any] | None:
-    """Return what a worker has done since it loaded its model, as of its last heartbeat."""
-    if worker is None or worker.last_sign is None or worker.last_sign.work is None:
-        return None
-    figures: dict[str, Any] = msgspec.to_builtins(worker.last_sign.work)
-    return figures | {"step_bounds_s": STEP_BOUNDS_S}
+def _describe_worker(worker: Worker | None, processes: Mapping[int, ProcessLoad]) -> dict[str, Any]:
+    """Return what a worker takes, and what it has done since it loaded its model.
+
+    The latter is as of its last heartbeat.
+    """
+    load = processes.get(worker.pid) if worker else None
+    work = worker.last_sign.work if worker and worker.last_sign else None
+    return {
+        "process": asdict(load) if load else None,
+        "work": msgspec.to_builtins(work) | {"step_bounds_s": STEP_BOUNDS_S} if work else None,
+    }
 
 
 def _meta(ready: Ready) -> dict[str, Any]:
@@ -138,7 +159,8 @@ def _meta(ready: Ready) -> dict[str, Any]:
 
 
 def _json(document: object, *, status: int = 200) -> Response:
-    return JSONResponse(document, status, headers=_NO_STORE)
+    content = msgspec.json.encode(document)
+    return Response(content, status, headers=_NO_STORE, media_type="application/json")
 
 
 def error_response(error: ApiError) -> Response:

@@ -1,6 +1,7 @@
 """What the endpoints work with, made once per server."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from mlm.server.answers import Answers
@@ -9,6 +10,7 @@ from mlm.server.errors import shutting_down
 from mlm.server.observer import Observer
 from mlm.server.pool import Pool
 from mlm.server.shelf import Shelf
+from mlm.server.vitals import Vitals
 from mlm.stats.recorder import Recorder
 
 
@@ -22,6 +24,8 @@ class Services:
     recorder: Recorder
     observer: Observer = field(default_factory=Observer)
     answers: Answers = field(init=False)
+    vitals: Vitals = field(init=False)
+    responses: Counter[tuple[str, int]] = field(default_factory=Counter)  # by endpoint and status
     started_at: float = field(default_factory=time.time)
     preloaded: bool = False  # what was given on the command line has been loaded, as far as it fits
     draining: bool = False  # no new work is taken
@@ -29,8 +33,13 @@ class Services:
     def __post_init__(self) -> None:
         """Join pool and cache."""
         self.answers = Answers(self.pool, self.cache, self.observer)
+        self.vitals = Vitals(self._worker_pids)
 
     def refuse_when_draining(self) -> None:
         """Raise ApiError 503 while the server is shutting down."""
         if self.draining:
             raise shutting_down()
+
+    def _worker_pids(self) -> list[int]:
+        workers = [resident.worker for resident in self.pool.residents]
+        return [worker.pid for worker in workers if worker is not None]

@@ -46,7 +46,7 @@ class TextEndpoint:
         self._services, self._name, self._read, self._reply = services, name, read, reply
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, and remember it if it came as far as a model."""
+        """Answer one request; what it took is left in `scope` if it came as far as a model."""
         started_at = time.monotonic()
         exchange: Exchange | None = None
         error: str | None = "internal_error"
@@ -61,7 +61,7 @@ class TextEndpoint:
             raise
         finally:
             if exchange is not None:
-                self._services.recorder.note(exchange.to_stats(self._name, error))
+                scope["mlm.stats"] = exchange.to_stats(self._name, error)
 
     async def _open(self, request: TextRequest, scope: Scope, started_at: float) -> Exchange:
         """Have the answer made. It must be watched before the next await."""
@@ -123,7 +123,7 @@ class TextEndpoint:
                     for flight, writer in _write(exchange, reply)
                     if flight.finished is not None
                 ]
-                headers = [*exchange.headers(reply), *exchange.late_headers()]
+                headers = [*exchange.headers(), *exchange.late_headers()]
                 headers.append((b"content-type", b"application/json"))
                 document = reply.document(choices, exchange.totals())
                 await send_whole(send, 200, msgspec.json.encode(document), headers)
@@ -138,7 +138,7 @@ async def _wait_until(exchange: Exchange, client: Client, watcher: Watcher, *, w
 
 async def _stream(exchange: Exchange, reply: Reply, client: Client, watcher: Watcher) -> str | None:
     """Pass the answers on as they come in; return the code of the error that ended them."""
-    await client.start(200, [*HEADERS, *exchange.headers(reply)])
+    await client.start(200, [*HEADERS, *exchange.headers()])
     feeds = [_Feed(flight, writer) for flight, writer in _write(exchange, reply)]
     waiting = b"".join(feed.writer.opening() for feed in feeds)
     while True:

@@ -86,7 +86,7 @@ class VectorEndpoint(ABC):
         self._services, self._name, self._read = services, name, read
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, and remember it if it came as far as a model."""
+        """Answer one request; what it took is left in `scope` if it came as far as a model."""
         started_at = time.monotonic()
         model: ServedModel | None = None
         computed: Computed | None = None
@@ -113,7 +113,7 @@ class VectorEndpoint(ABC):
         finally:
             if model is not None:
                 e2e_s = time.monotonic() - started_at
-                self._services.recorder.note(self._to_stats(model, computed, error, e2e_s))
+                scope["mlm.stats"] = self._to_stats(model, computed, error, e2e_s)
 
     @abstractmethod
     def _pieces(self, request: VectorRequest, computed: Computed) -> Iterator[bytes]:

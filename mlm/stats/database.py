@@ -8,8 +8,8 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 BUSY_TIMEOUT_S = 5.0
@@ -22,10 +22,14 @@ _BROKEN_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The tables of one file. A file of another ``version`` is put aside like a broken one."""
+    """The tables of one file. A file of another ``version`` is put aside like a broken one.
+
+    ``upgrades`` bring files of an earlier version up to this one, inside a transaction.
+    """
 
     version: int
     script: str
+    upgrades: Mapping[int, Callable[[sqlite3.Connection], object]] = field(default_factory=dict)
 
 
 def open_database(path: Path, schema: Schema) -> sqlite3.Connection:
@@ -61,7 +65,9 @@ def _open_sound(path: Path, schema: Schema) -> sqlite3.Connection:
         _use_wal(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        version = _read_version(connection)
+        if version in schema.upgrades and verdict == "ok":
+            version = _upgrade(connection, schema)
         if verdict != "ok" or version not in (0, schema.version):
             broken = sqlite3.DatabaseError(f"{path.name}: {verdict}, version {version}")
             broken.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
@@ -73,6 +79,27 @@ def _open_sound(path: Path, schema: Schema) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _read_version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _upgrade(connection: sqlite3.Connection, schema: Schema) -> int:
+    """Bring the file up to date, unless somebody else has meanwhile; return its version."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if (upgrade := schema.upgrades.get(_read_version(connection))) is not None:
+            upgrade(connection)
+            connection.execute(f"PRAGMA user_version = {schema.version}")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        connection.execute("ROLLBACK")
+        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # it is not what its version says
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise
+    return _read_version(connection)
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

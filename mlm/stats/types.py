@@ -21,11 +21,11 @@ class RequestStats:
     """One finished request. Times are seconds; what did not happen is None."""
 
     finished_at: float  # Unix time
-    model: str
+    model: str  # "" when it did not come as far as a model
     endpoint: str  # "chat", "completions", "embeddings", "rerank"
     ok: bool
     error: str | None  # the error code, None when ok; "cancelled": the client left
-    cache: str  # "hit", "miss", "shared", "bypass"
+    cache: str  # "hit", "miss", "shared", "bypass"; "" without a model
     prompt_tokens: int
     cached_tokens: int  # of the prompt, taken from a KV cache
     completion_tokens: int
@@ -33,6 +33,9 @@ class RequestStats:
     ttft_s: float | None
     itl_s: tuple[float, ...]  # gaps between tokens; empty for a cache hit
     e2e_s: float
+    status: int = 200  # of HTTP; 499: the client left before there was one
+    tenant: str = ""  # whose key it was; never the key itself
+    request_id: str = ""  # as the client knows it
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,8 @@
 """``mlm stats``: what the servers have done."""
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -109,17 +112,97 @@ def test_what_a_server_did_is_summed_up_after_it_has_gone(mlm, tmp_path: Path):
 
 
 def test_neither_stats_nor_cache_load_the_server(tmp_path: Path):
-    import subprocess
-    import sys
-
     code = (
         "import sys\n"
         "from mlm.cli.app import run\n"
         f"run(['--home', {str(tmp_path)!r}, 'stats', '--json'])\n"
         f"run(['--home', {str(tmp_path)!r}, 'cache', 'stats', '--json'])\n"
         f"run(['--home', {str(tmp_path)!r}, 'ps', '--json'])\n"
-        "heavy = {'starlette', 'uvicorn', 'msgspec', 'llama_cpp', 'numpy'} & set(sys.modules)\n"
+        "serving = {'starlette', 'uvicorn', 'msgspec', 'llama_cpp', 'numpy', 'prometheus_client'}\n"
+        "heavy = serving & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def busy_week(home: Path) -> None:
+    """Three days of two models and two keys."""
+    now = time.mktime((*time.localtime()[:3], 12, 0, 0, 0, 0, -1))  # noon: no day is cut
+    recorder = Recorder(home / "stats.sqlite")
+    for age_days, n in ((2, 4), (1, 2), (0, 1)):
+        for i in range(n):
+            at = now - age_days * 86400 - i
+            recorder.note(request(finished_at=at, model="big", tenant="team-a"))
+    recorder.note(request(finished_at=now, model="small", tenant=""))
+    recorder.note(LoadStats(now - 70, "big", True, 1.5, 10, 11))
+    recorder.close()
+
+
+def test_by_key_the_rows_are_those_who_asked(mlm, busy_week):
+    document = mlm("stats", "--by", "key", "--json").json
+    assert document["by"] == "key"
+    assert [(row["key"], row["requests"]) for row in document["keys"]] == [
+        ("team-a", 7),
+        (None, 1),
+    ]
+    assert [row["model"] for row in document["models"]] == ["big", "small"]
+    table = mlm("stats", "--by", "key").stdout
+    assert "team-a" in table and "(no key)" in table
+
+
+def test_by_day_each_day_has_a_row_and_a_bar(mlm, busy_week):
+    document = mlm("stats", "--by", "day", "--json").json
+    days = [row["day"] for row in document["days"]]
+    assert days == sorted(days)
+    assert [row["requests"] for row in document["days"]] == [4, 2, 2]
+    lines = mlm("stats", "--by", "day").stdout.splitlines()[1:4]
+    assert [line.count("█") for line in lines] == [16, 8, 8]
+
+
+def test_a_chart_shows_each_model_over_time(mlm, busy_week):
+    lines = mlm("stats", "--since", "3d").stdout.splitlines()
+    (begin,) = [n for n, line in enumerate(lines) if line.startswith("requests from ")]
+    big, small = lines[begin + 1 : begin + 3]
+    assert big.startswith("big ")
+    assert "█" in big[25:] and big.rstrip()[-1] in "▁▂▃"
+    assert small.startswith("small ") and small.rstrip()[-1] == "█"
+
+
+@pytest.mark.parametrize("by", ["model", "key", "day"])
+def test_every_view_fits_80_columns(mlm, home: Path, by: str):
+    recorder = Recorder(home / "stats.sqlite")
+    for i in range(12):
+        name = f"org/a-model-with-a-long-name-{i}:Q4_K_M"
+        recorder.note(request(finished_at=time.time(), model=name, tenant=name[::-1]))
+    recorder.close()
+    table = mlm("stats", "--by", by).stdout
+    assert max(len(line) for line in table.splitlines()) <= 80
+
+
+def test_without_unicode_the_charts_are_plain(busy_week, tmp_path: Path, home: Path):
+    command = [sys.executable, "-m", "mlm", "--home", str(home), "stats", "--by", "day"]
+    environ = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, env=environ, check=True)
+    assert b"################" in done.stdout
+
+
+def test_a_history_that_cannot_be_read_is_a_conflict(mlm, home: Path):
+    (home / "stats.sqlite").mkdir(parents=True)
+    result = mlm("stats")
+    assert result.exit_code == ExitCode.CONFLICT
+    assert "stats.sqlite cannot be read" in result.stderr
+
+
+def test_a_cache_that_cannot_be_read_is_a_conflict(mlm, home: Path):
+    (home / "responses.sqlite").mkdir(parents=True)
+    assert mlm("cache", "stats").exit_code == ExitCode.CONFLICT
+
+
+def test_an_empty_chart_is_no_chart(mlm, home: Path):
+    recorder = Recorder(home / "stats.sqlite")
+    recorder.note(LoadStats(time.time(), "tiny", True, 1.5, 10, 11))
+    recorder.close()
+    table = mlm("stats").stdout
+    assert "tiny" in table and "requests from" not in table

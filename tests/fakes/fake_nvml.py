@@ -15,6 +15,7 @@ class FakeNvml:
 
     NVMLError = pynvml.NVMLError
     NVML_CLOCK_MEM = pynvml.NVML_CLOCK_MEM
+    NVML_TEMPERATURE_GPU = pynvml.NVML_TEMPERATURE_GPU
 
     def __init__(
         self, fixture: str | None = None, *, fails: int | None = None, lost: set[int] | None = None
@@ -67,7 +68,18 @@ class FakeNvml:
         return handle["name"].encode()  # as older bindings have it
 
     def nvmlDeviceGetMemoryInfo(self, handle: dict[str, Any]) -> SimpleNamespace:
-        return SimpleNamespace(**self._known(handle, "memory"))
+        memory = self._known(handle, "memory")
+        return SimpleNamespace(**memory, used=memory["total"] - memory["free"])
+
+    def nvmlDeviceGetUtilizationRates(self, handle: dict[str, Any]) -> SimpleNamespace:
+        return SimpleNamespace(gpu=self._known(handle, "load"))
+
+    def nvmlDeviceGetPowerUsage(self, handle: dict[str, Any]) -> int:
+        return self._known(handle, "power")  # milliwatts
+
+    def nvmlDeviceGetTemperature(self, handle: dict[str, Any], sensor: int) -> int:
+        assert sensor == self.NVML_TEMPERATURE_GPU
+        return self._known(handle, "heat")
 
     def nvmlDeviceGetCudaComputeCapability(self, handle: dict[str, Any]) -> tuple[int, int]:
         return tuple(self._known(handle, "capability"))

@@ -53,15 +53,7 @@ class FakeServer:
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> "Reply":
         """Send one request on a connection of its own and return the whole response."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-            kind = {"Content-Type": "application/json"} if content is not None else {}
-            connection.request(method, path, content, kind | (headers or {}))
-            response = connection.getresponse()
-            return Reply(response.status, response.headers, response.read())
-        finally:
-            connection.close()
+        return ask(self.port, method, path, body, headers)
 
     def chat(self, content: str, model: str = "alpha", **params: Any) -> "Reply":
         """Ask one question."""
@@ -152,6 +144,21 @@ class Reply:
     def done(self) -> bool:
         """Whether the stream ended with ``[DONE]``."""
         return data_of(self.body)[-1:] == ["[DONE]"]
+
+
+def ask(
+    port: int, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+) -> Reply:
+    """Send one request to a server on this machine and return the whole response."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        kind = {"Content-Type": "application/json"} if content is not None else {}
+        connection.request(method, path, content, kind | (headers or {}))
+        response = connection.getresponse()
+        return Reply(response.status, response.headers, response.read())
+    finally:
+        connection.close()
 
 
 class Stream:

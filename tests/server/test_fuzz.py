@@ -105,7 +105,8 @@ def complaints(
     if shape is None:
         return [f"{kind!r} is not described for {status}"]
     if kind != "text/event-stream":
-        return unlike(json.loads(body), shape, document)
+        value = body.decode() if kind == "text/plain" else json.loads(body)
+        return unlike(value, shape, document)
     *events, end = data_of(body)
     failed = b"event: error" in body
     found = [] if failed or end == "[DONE]" else ["the stream has no end"]

@@ -182,7 +182,7 @@ def test_a_chunked_body_over_the_limit_is_413(server: FakeServer):
         ("POST", "/v1/models", 405),
         ("GET", "/admin/clear-cache", 405),
         ("DELETE", "/v1/models/alpha", 405),
-        ("GET", "/", 404),
+        ("GET", "/nowhere", 404),
         ("GET", "/v1/models/", 404),
         ("GET", "//evil.example/v1/models", 404),
         ("GET", "/v1/models/nope", 404),

@@ -17,7 +17,7 @@ def stats(ctx: typer.Context, as_json: JsonOpt = False) -> None:
     For example: mlm cache stats
     """
     from mlm.server.cache_file import read_cache
-    from mlm.stats.history import read_history
+    from mlm.stats.review import review_history
     from mlm.stats.summary import summarise_cache
 
     home = session(ctx).settings.home
@@ -26,7 +26,7 @@ def stats(ctx: typer.Context, as_json: JsonOpt = False) -> None:
         "path": str(home.response_cache_db),
         "entries": sum(row["entries"] for row in stored),
         "bytes": sum(row["bytes"] for row in stored),
-        **summarise_cache(read_history(home.stats_db)[0]),
+        **summarise_cache(review_history(home.stats_db).models.values()),
         "models": stored,
     }
     session(ctx).emit("cache.stats", payload, as_json=as_json, human=lambda: _table(payload))

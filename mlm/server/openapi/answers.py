@@ -49,6 +49,7 @@ def answer_shapes() -> dict[str, Shape]:
         "Text": record({"content": TEXT, "model": TEXT}),
         "Health": record({"status": {"const": "ok"}}),
         "Readiness": record({"status": one_of(["ready", "loading", "draining"])}),
+        "Metrics": TEXT,
         "Statistics": growing({"schema": {"const": "mlm.stats/1"}, "models": several(MAPPING)}),
         "Cleared": record({"cleared": COUNT}),
         "OpenAPI": growing({"openapi": TEXT, "info": MAPPING, "paths": MAPPING}),

@@ -43,6 +43,7 @@ class Operation:
     answer: str
     body: str = ""
     chunk: str = ""  # of a stream
+    media: str = "application/json"  # in which the answer comes
     asks_model: bool = False
     also: tuple[int, ...] = ()  # statuses with the same answer
     examples: tuple[dict[str, Any], ...] = ()  # bodies that get a 200
@@ -94,6 +95,7 @@ OPERATIONS = (
     ),
     Operation("GET", "/health", "Whether the server lives; needs no key", "Health"),
     Operation("GET", "/ready", "Whether new requests are welcome", "Readiness", also=(503,)),
+    Operation("GET", "/metrics", "Figures for Prometheus", "Metrics", media="text/plain"),
     Operation("GET", "/admin/stats", "What happened since the server started", "Statistics"),
     Operation("POST", "/admin/clear-cache", "Forget all cached responses", "Cleared"),
     Operation("GET", "/openapi.json", "This document", "OpenAPI"),
@@ -165,14 +167,11 @@ def _responses(operation: Operation) -> dict[str, Any]:
     refusals = sorted({*_ALWAYS, *(_OF_MODELS if operation.asks_model else ())})
     responses = {str(status): _response(status, "Error") for status in refusals}
     for status in (200, *operation.also):
-        responses[str(status)] = _response(status, operation.answer)
+        responses[str(status)] = _response(status, operation.answer, operation.media)
     if operation.chunk:
         responses["200"]["content"]["text/event-stream"] = {"schema": ref(operation.chunk)}
     return dict(sorted(responses.items()))
 
 
-def _response(status: int, shape: str) -> dict[str, Any]:
-    return {
-        "description": _MEANINGS[status],
-        "content": {"application/json": {"schema": ref(shape)}},
-    }
+def _response(status: int, shape: str, media: str = "application/json") -> dict[str, Any]:
+    return {"description": _MEANINGS[status], "content": {media: {"schema": ref(shape)}}}

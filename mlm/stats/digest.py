@@ -1,0 +1,118 @@
+"""Many durations in little memory: how many there were of each length, in classes 2 % apart.
+
+However many there are, they take a few hundred numbers, and two digests are added up without loss.
+"""
+
+import math
+import struct
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+_PER_DOUBLING = 32  # classes; half of one, 1.1 %, is what a percentile may be off
+_LEAST_S = 0.001 * 2.0**-20  # shorter ones, of a nanosecond, are all in class 0
+_OFFSET = 20 * _PER_DOUBLING  # the class that begins at a millisecond
+_MOST_PER_PAIR = 0xFFFF
+_HEAD = struct.Struct("<3f")  # sum, least, most
+
+
+class Digest:
+    """How long things took. All times are seconds."""
+
+    __slots__ = ("_classes", "count", "least_s", "most_s", "total_s")
+
+    def __init__(self, seconds: Iterable[float] = ()) -> None:
+        self.count = 0
+        self.total_s, self.least_s, self.most_s = 0.0, math.inf, 0.0
+        self._classes: dict[int, int] = {}
+        self.extend(seconds)
+
+    def add(self, seconds: float) -> None:
+        """Take one in."""
+        self.extend((seconds,))
+
+    def extend(self, seconds: Iterable[float]) -> None:
+        """Take some in."""
+        values = tuple(seconds)
+        if not values:
+            return
+        self.count += len(values)
+        self.total_s += sum(values)
+        self.least_s = min(self.least_s, *values)
+        self.most_s = max(self.most_s, *values)
+        classes = self._classes
+        for number in map(_class_of, values):
+            classes[number] = classes.get(number, 0) + 1
+
+    def merge(self, other: "Digest") -> None:
+        """Take in all of another one."""
+        self.count += other.count
+        self.total_s += other.total_s
+        self.least_s = min(self.least_s, other.least_s)
+        self.most_s = max(self.most_s, other.most_s)
+        classes = self._classes
+        for number, n in other._classes.items():
+            classes[number] = classes.get(number, 0) + n
+
+    def percentiles(self, percents: Sequence[float]) -> list[float | None]:
+        """Return for each percentage the seconds below which so many lie, within 1.1 %.
+
+        Between two values it is interpolated linearly; of nothing it is None.
+        """
+        if not self.count:
+            return [None for _ in percents]
+        numbers = sorted(self._classes)
+        places = list(accumulate(self._classes[number] for number in numbers))
+
+        def value_at(rank: int) -> float:
+            number = numbers[min(bisect_right(places, rank), len(numbers) - 1)]
+            middle = _LEAST_S * 2 ** ((number + 0.5) / _PER_DOUBLING)
+            return min(max(middle, self.least_s), self.most_s)
+
+        found: list[float | None] = []
+        for percent in percents:
+            position = (self.count - 1) * percent / 100
+            below = value_at(int(position))
+            found.append(below + (value_at(int(position) + 1) - below) * (position % 1))
+        return found
+
+    def cumulate(self, bounds_s: Sequence[float]) -> list[int]:
+        """Return how many are below each bound: exact for a millisecond times a power of two."""
+        numbers = sorted(self._classes)
+        places = [0, *accumulate(self._classes[number] for number in numbers)]
+        return [places[bisect_left(numbers, _class_of(bound))] for bound in bounds_s]
+
+    def pack(self) -> bytes:
+        """Return it as bytes: 4 for each class that has any, and 12."""
+        pairs = array("H")
+        for number, n in sorted(self._classes.items()):
+            while n > 0:
+                pairs.extend((number, min(n, _MOST_PER_PAIR)))
+                n -= _MOST_PER_PAIR
+        return _HEAD.pack(self.total_s, self.least_s, self.most_s) + pairs.tobytes()
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "Digest":
+        """Return what was packed.
+
+        Raises:
+            ValueError: the bytes are something else.
+        """
+        digest, pairs = cls(), array("H")
+        try:
+            head = _HEAD.unpack_from(packed)
+            pairs.frombytes(packed[_HEAD.size :])
+            for number, n in zip(pairs[::2], pairs[1::2], strict=True):
+                digest._classes[number] = digest._classes.get(number, 0) + n
+        except struct.error as error:
+            raise ValueError("not a digest") from error
+        digest.total_s, digest.least_s, digest.most_s = head
+        digest.count = sum(digest._classes.values())
+        return digest
+
+
+def _class_of(seconds: float) -> int:
+    if seconds <= _LEAST_S:
+        return 0
+    return min(int(math.log2(seconds * 1000) * _PER_DOUBLING + _OFFSET), _MOST_PER_PAIR)
