@@ -118,8 +118,7 @@ async def decode_together(
             sampling=KINDS[kind],
             max_tokens=n_tokens,
         )
-        async for _ in worker.generate(request):
-            pass
+        await worker.answer(request, lambda _: None)
 
     with tempfile.NamedTemporaryFile() as file:
         file.truncate(MAX_STEPS * 4 * 8)

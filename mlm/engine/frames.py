@@ -1,13 +1,13 @@
 """Frames: a 4-byte little-endian length, then that many bytes of msgpack.
 
-The gateway reads them from an asyncio stream, the worker from a blocking file; both see the same
+The gateway is fed with what arrives, the worker reads from a blocking file; both see the same
 bytes. The two ends are one installation of mlm, so a frame that does not parse is a bug or a
 broken peer, never user input.
 """
 
-import asyncio
 import struct
 import threading
+from collections.abc import Iterator
 from typing import BinaryIO, Generic, Protocol, TypeVar
 
 import msgspec
@@ -43,6 +43,7 @@ class FrameDecoder(Generic[T]):
 
     def __init__(self, types: object) -> None:
         self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(types)
+        self._rest = bytearray()
 
     def read(self, file: BinaryIO) -> T | None:
         """Return the next message, waiting for it; None at the end of the stream."""
@@ -54,19 +55,26 @@ class FrameDecoder(Generic[T]):
         body = file.read(_checked_length(head))
         return self._decode(head, body)
 
-    async def read_async(self, stream: asyncio.StreamReader) -> T | None:
-        """Return the next message, waiting for it; None at the end of the stream."""
-        try:
-            head = await stream.readexactly(LENGTH.size)
-        except asyncio.IncompleteReadError as broken:
-            if broken.partial:
-                raise FrameError("the stream ends inside a frame") from None
-            return None
-        try:
-            body = await stream.readexactly(_checked_length(head))
-        except asyncio.IncompleteReadError as broken:
-            body = broken.partial
-        return self._decode(head, body)
+    def feed(self, data: bytes) -> Iterator[T]:
+        """Yield the messages that are complete with ``data``, the next bytes of a stream."""
+        self._rest += data
+        while len(self._rest) >= LENGTH.size:
+            head = bytes(self._rest[: LENGTH.size])
+            end = LENGTH.size + _checked_length(head)
+            if len(self._rest) < end:
+                return
+            body = bytes(self._rest[LENGTH.size : end])
+            del self._rest[:end]
+            yield self._decode(head, body)
+
+    def close(self) -> None:
+        """Note the end of the stream that was fed.
+
+        Raises:
+            FrameError: it ends inside a frame.
+        """
+        if self._rest:
+            raise FrameError("the stream ends inside a frame")
 
     def _decode(self, head: bytes, body: bytes) -> T:
         if len(body) < _checked_length(head):

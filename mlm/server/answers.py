@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import importlib.metadata
 import time
-from contextlib import aclosing
 from functools import cache
 from typing import Literal
 from weakref import WeakSet
@@ -13,7 +12,7 @@ import msgspec
 
 import mlm
 from mlm.engine.messages import Accepted, Finished, Generate, TokenOut
-from mlm.engine.process import new_request_id
+from mlm.engine.process import Event, new_request_id
 from mlm.server.cache import ResponseCache, StoredAnswer, Template
 from mlm.server.errors import ApiError
 from mlm.server.flight import Flight
@@ -99,11 +98,13 @@ class Answers:
             request = msgspec.structs.replace(generate, request_id=new_request_id())
             # A grammar slows an answer down: that is not what the machine can do.
             grammar = generate.sampling.grammar or generate.json_format or generate.tools
-            async with aclosing(lease.worker.generate(request)) as events:
-                async for event in events:
-                    flight.put(event)
-                    if isinstance(event, Finished) and lease.is_alone() and not grammar:
-                        self._observer.note_answer(model, lease.worker, event, flight.source)
+
+            def put(event: Event) -> None:
+                flight.put(event)
+                if isinstance(event, Finished) and lease.is_alone() and not grammar:
+                    self._observer.note_answer(model, lease.worker, event, flight.source)
+
+            await lease.worker.answer(request, put)
             return lease
 
     def _land(self, question: bytes, flight: Flight) -> None:

@@ -16,6 +16,7 @@ from mlm.engine.messages import (
     Finished,
     TokenOut,
 )
+from mlm.engine.process import Event
 from mlm.server.errors import ApiError, from_failed, to_api_error
 from mlm.stats.types import Source
 
@@ -78,7 +79,7 @@ class Flight:
             and (self.finished is not None or not self._task.done())
         )
 
-    def put(self, event: Accepted | TokenOut | Finished | Failed) -> None:
+    def put(self, event: Event) -> None:
         """Take in what the worker says."""
         match event:
             case TokenOut():

@@ -8,14 +8,13 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from mlm.engine.messages import Embed, Failed, Finished, Vectors
-from mlm.engine.process import WorkerDied, new_request_id
+from mlm.engine.process import Event, WorkerDied, new_request_id
 from mlm.errors import MlmError
 from mlm.server.connection import (
     ClientGone,
@@ -124,16 +123,16 @@ class VectorEndpoint(ABC):
         least = model.min_dimensions
         asked = msgspec.structs.replace(embed, request_id=new_request_id(), min_dimensions=least)
         async with self._services.pool.lease(model) as lease:
-            async with aclosing(lease.worker.embed(asked)) as events:
-                async for event in events:
-                    if isinstance(event, Vectors):
-                        rows |= _split(event)
-                    elif isinstance(event, Failed):
-                        raise from_failed(event)
-            assert isinstance(event, Finished)
+            events: list[Event] = []
+            await lease.worker.answer(asked, events.append)
+            if isinstance(last := events[-1], Failed):
+                raise from_failed(last)
+            assert isinstance(last, Finished)
+            for event in events:
+                rows |= _split(event) if isinstance(event, Vectors) else {}
             return Computed(
                 rows=[rows[index] for index in range(len(embed.inputs))],
-                finished=event,
+                finished=last,
                 load_s=lease.load_s,
                 engine=lease.worker.ready.engine,
                 config=config_id(model.config),

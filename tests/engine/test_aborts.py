@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
-from fakes.real_worker import CONFIG, ask, request
+from fakes.real_worker import CONFIG, ask, events_of, request
 from fakes.tiny_models import LETTERS, WORDS
 from msgspec.structs import replace
 
@@ -84,7 +84,7 @@ class Crowd:
     async def _read(self, question: dict[str, Any], moment: str) -> bool:
         """Read an answer until the client has enough of it; whether that was its end."""
         text, limit = "", self._random.randint(1, 6)
-        stream = self._worker.generate(request(**question))
+        stream = events_of(self._worker, request(**question))
         try:
             async for event in stream:
                 assert not isinstance(event, Failed), event
@@ -138,7 +138,7 @@ async def check_slots(worker: Worker) -> None:
     started = asyncio.Barrier(EXACT.n_parallel)
 
     async def talk(prompt: str) -> None:
-        stream = worker.generate(request(prompt, max_tokens=400, **LETTERS_ONLY))
+        stream = events_of(worker, request(prompt, max_tokens=400, **LETTERS_ONLY))
         async for event in stream:
             assert not isinstance(event, Finished | Failed), "it ended before all had begun"
             if isinstance(event, TokenOut):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from fakes.plain_llama import PlainLlama, plain_llama
-from fakes.real_worker import CONFIG, Answer, ask, request
+from fakes.real_worker import CONFIG, Answer, ask, events_of, request
 from fakes.tiny_models import LETTERS, WORDS
 from msgspec.structs import replace
 
@@ -163,7 +163,9 @@ def test_after_one_that_was_left_it_says_the_same(company: Company):
     prompts = [text_of(450, 50), text_of(450, 51), text_of(80, 52)]
 
     async def leave(prompt: str, after: type) -> None:
-        stream = company.worker.generate(request(prompt, logit_bias=ONLY_LETTERS, ignore_eos=True))
+        stream = events_of(
+            company.worker, request(prompt, logit_bias=ONLY_LETTERS, ignore_eos=True)
+        )
         async for event in stream:
             if isinstance(event, after):
                 break

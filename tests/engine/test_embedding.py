@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from fakes.plain_llama import PlainLlama, plain_llama
-from fakes.real_worker import ask, working
+from fakes.real_worker import ask, events_of, working
 from fakes.tiny_layers import RERANK_TEMPLATE
 from fakes.vectors import PIECES, WHOLE, Embedded, distance, embed, unit
 
@@ -218,7 +218,7 @@ def test_a_config_that_would_tear_whole_inputs_apart_is_refused(tiny_model: Tiny
 @pytest.mark.parametrize("kind", ["bert", "qwen3-embedding"])
 def test_who_leaves_takes_nothing_from_others(kind: str, tiny_model: TinyModel):
     async def leave_early(worker: Worker, number: int) -> None:
-        asked = worker.embed(Embed(10_000 + number, [f"hello {word}" for word in WORDS] * 20))
+        asked = events_of(worker, Embed(10_000 + number, [f"hello {word}" for word in WORDS] * 20))
         async for event in asked:
             if isinstance(event, Vectors):
                 break

@@ -1,4 +1,3 @@
-import asyncio
 import io
 import socket
 import threading
@@ -18,43 +17,41 @@ def read_blocking(wire: bytes) -> list[FromWorker]:
     return list(iter(lambda: decoder.read(file), None))
 
 
-def read_async(wire: bytes) -> list[FromWorker]:
-    async def story():
-        stream = asyncio.StreamReader()
-        stream.feed_data(wire)
-        stream.feed_eof()
-        decoder: FrameDecoder[FromWorker] = FrameDecoder(FromWorker)
-        messages = []
-        while (message := await decoder.read_async(stream)) is not None:
-            messages.append(message)
-        return messages
-
-    return asyncio.run(story())
+def feed(wire: bytes, size: int = 3) -> list[FromWorker]:
+    decoder: FrameDecoder[FromWorker] = FrameDecoder(FromWorker)
+    pieces = [wire[at : at + size] for at in range(0, len(wire), size)]
+    messages = [message for piece in pieces for message in decoder.feed(piece)]
+    decoder.close()
+    return messages
 
 
-BOTH = pytest.mark.parametrize("read", [read_blocking, read_async])
+def feed_at_once(wire: bytes) -> list[FromWorker]:
+    return feed(wire, size=1_000_000)
 
 
-@BOTH
+ALL = pytest.mark.parametrize("read", [read_blocking, feed, feed_at_once])
+
+
+@ALL
 def test_messages_arrive_as_they_were_sent(read):
     assert read(WIRE) == MESSAGES
     assert read(b"") == []
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("cut", [1, 3, 4, 5])
 def test_a_stream_that_ends_inside_a_frame_is_an_error(read, cut: int):
     with pytest.raises(FrameError, match="inside a frame"):
         read(WIRE[:cut])
 
 
-@BOTH
+@ALL
 def test_a_length_beyond_reason_is_refused_before_it_is_read(read):
     with pytest.raises(FrameError, match="over the limit"):
         read((MAX_FRAME_BYTES + 1).to_bytes(4, "little") + b"x")
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("body", [b"\xc1", b"\x81\xa4type\xa5Other", b"\x01"])
 def test_a_frame_that_is_no_message_is_an_error(read, body: bytes):
     with pytest.raises(FrameError, match="cannot be read"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from fakes.real_worker import CONFIG, ask, request, working
+from fakes.real_worker import CONFIG, ask, events_of, request, working
 
 from mlm.engine import EngineMissing
 from mlm.engine.messages import Finished, TokenOut
@@ -30,7 +30,7 @@ async def start_endless(worker: Worker, ends: list[object]) -> asyncio.Task[None
 
     async def follow() -> None:
         try:
-            async for event in worker.generate(request("hello", ignore_eos=True)):
+            async for event in events_of(worker, request("hello", ignore_eos=True)):
                 if isinstance(event, TokenOut):
                     flowing.set()
         except WorkerDied as death:
@@ -259,22 +259,20 @@ def test_ctrl_c_is_left_to_the_gateway(tiny_model: TinyModel):
     assert isinstance(asyncio.run(story()).ending, Finished)
 
 
-def test_a_slow_reader_gets_everything_and_holds_up_nobody(tiny_model: TinyModel):
-    async def story():
-        async with working(tiny_model("llama"), n_ctx=8192) as worker:
-            slow = worker.generate(request("hello", max_tokens=500, ignore_eos=True, logprobs=0))
-            await anext(slow)
-            fast = await ask(worker, "world", max_tokens=500, ignore_eos=True)
-            late = [event async for event in slow]
-        return fast, late
+def test_a_reader_that_breaks_ends_only_its_own_request(tiny_model: TinyModel):
+    def break_down(_: object) -> None:
+        raise ZeroDivisionError
 
-    fast, late = asyncio.run(story())
-    assert fast.ending.completion_tokens == 500
-    texts = [event for event in late if isinstance(event, TokenOut)]
-    assert sum(event.n_tokens for event in texts) >= 498
-    assert len(late) < 100
-    told = b"".join(t.chosen.spelling for event in texts for t in event.logprobs)
-    assert told.decode("utf-8", "replace") == "".join(event.text for event in texts)
+    async def story():
+        async with working(tiny_model("llama")) as worker:
+            other = asyncio.create_task(ask(worker, "world", max_tokens=20, ignore_eos=True))
+            with pytest.raises(ZeroDivisionError):
+                await worker.answer(request("hello", max_tokens=500), break_down)
+            return await other, worker.busy
+
+    answer, is_busy = asyncio.run(story())
+    assert answer.ending.completion_tokens == 20
+    assert not is_busy
 
 
 def test_without_the_extra_the_error_is_the_command_that_installs_it():

@@ -16,7 +16,10 @@ TEXTS = ("", " ", "What is mlm?", "zwölf 🦙\n\n\ttabs", "<|user|>", "a\0b", "
 
 
 async def tell(worker: Worker, **fields: Any) -> Any:
-    return await worker.tokenize(Tokenize(request_id=new_request_id(), **fields))
+    events: list[Any] = []
+    await worker.answer(Tokenize(request_id=new_request_id(), **fields), events.append)
+    (answer,) = events
+    return answer
 
 
 def with_worker(path: Path, story: Callable[[Worker], Any], **config: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from fakes.real_worker import CONFIG, ask, request, working
+from fakes.real_worker import CONFIG, ask, events_of, request, working
 from fakes.tiny_models import CHAT_TEMPLATE, write_tiny_model
 
 from mlm.engine.messages import Accepted, Failed, Finished, TokenOut
@@ -148,7 +148,7 @@ def test_the_slot_is_the_limit_of_an_answer(tiny_model: TinyModel):
 def test_closing_the_iterator_cancels_and_the_slot_serves_the_next(tiny_model: TinyModel):
     async def story():
         async with working(tiny_model("llama"), n_parallel=1, n_ctx=8192) as worker:
-            stream = worker.generate(request("hello", ignore_eos=True))
+            stream = events_of(worker, request("hello", ignore_eos=True))
             async for event in stream:
                 if isinstance(event, TokenOut):
                     break

@@ -95,18 +95,22 @@ class FakeWorker:
     async def run(self) -> None:
         """Serve until told to stop, or until the gateway is gone."""
         decoder: FrameDecoder[Any] = FrameDecoder(ToWorker)
-        while (message := await decoder.read_async(self._reader)) is not None:
-            match message:
-                case Load():
-                    await self._load(message)
-                case Generate():
-                    task = asyncio.create_task(self._answer(message))
-                    self._requests[message.request_id] = task
-                case Cancel():
-                    if task := self._requests.get(message.request_id):
-                        task.cancel()
-                case Shutdown():
+        while data := await self._reader.read(65_536):
+            for message in decoder.feed(data):
+                if isinstance(message, Shutdown):
                     return
+                await self._take(message)
+
+    async def _take(self, message: Any) -> None:
+        match message:
+            case Load():
+                await self._load(message)
+            case Generate():
+                task = asyncio.create_task(self._answer(message))
+                self._requests[message.request_id] = task
+            case Cancel():
+                if task := self._requests.get(message.request_id):
+                    task.cancel()
 
     def send(self, message: msgspec.Struct) -> None:
         """Send one message."""

@@ -1,7 +1,8 @@
 """Real workers for tests, and requests to them."""
 
+import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,15 @@ from typing import Any
 
 import msgspec
 
-from mlm.engine.messages import Failed, Finished, Generate, SamplingParams, TokenOut, WorkerConfig
+from mlm.engine.messages import (
+    Embed,
+    Failed,
+    Finished,
+    Generate,
+    SamplingParams,
+    TokenOut,
+    WorkerConfig,
+)
 from mlm.engine.process import Worker
 
 CONFIG = WorkerConfig(
@@ -48,10 +57,24 @@ def request(prompt: str | None = None, **fields: Any) -> Generate:
     )
 
 
+async def events_of(worker: Worker, asked: Generate | Embed) -> AsyncGenerator[Any, None]:
+    """Yield what happens to a request; closing the iterator before its end cancels it."""
+    arrived: asyncio.Queue[object] = asyncio.Queue()
+    asking = asyncio.create_task(worker.answer(asked, arrived.put_nowait))
+    asking.add_done_callback(lambda _: arrived.put_nowait(None))
+    try:
+        while (event := await arrived.get()) is not None:
+            yield event
+        await asking  # raises, if that was no good end
+    finally:
+        asking.cancel()
+        await asyncio.wait([asking])
+
+
 async def ask(worker: Worker, prompt: str | None = None, **fields: Any) -> Answer:
     """Send one request and wait for its end."""
     answer = Answer()
-    async for event in worker.generate(request(prompt, **fields)):
+    async for event in events_of(worker, request(prompt, **fields)):
         answer.events.append(event)
         if isinstance(event, TokenOut):
             answer.text += event.text

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fakes.real_worker import events_of
+
 from mlm.engine.messages import Embed, Failed, Finished, Vectors, WorkerConfig
 from mlm.engine.process import Worker
 
@@ -39,7 +41,7 @@ class Embedded:
 async def embed(worker: Worker, inputs: Sequence[Any], **fields: Any) -> Embedded:
     """Send one request and wait for its end."""
     answer = Embedded()
-    async for event in worker.embed(Embed(next(_ids), list(inputs), **fields)):
+    async for event in events_of(worker, Embed(next(_ids), list(inputs), **fields)):
         answer.events.append(event)
         if isinstance(event, Vectors):
             numbers = array.array("f", event.rows)

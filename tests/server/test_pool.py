@@ -11,6 +11,7 @@ import pytest
 from fakes.fake_gateway import FAKE_WORKER, GIB, fake_model
 
 from mlm.engine.messages import Generate
+from mlm.engine.process import Event
 from mlm.server.errors import ApiError
 from mlm.server.model import ServedModel
 from mlm.server.pool import Pool, PoolOptions
@@ -82,7 +83,8 @@ async def ask(house: House, model: ServedModel, wish: str = "") -> str:
     """Lease, ask, and return the answer."""
     async with house.pool.lease(model) as lease:
         request = Generate(request_id=id(asyncio.current_task()), prompt=wish)
-        events = [event async for event in lease.worker.generate(request)]
+        events: list[Event] = []
+        await lease.worker.answer(request, events.append)
         return "".join(getattr(event, "text", "") for event in events)
 
 
