@@ -91,7 +91,7 @@ def test_a_refusal_is_text_too(browser: Browser, server: StatsServer):
     browser.open(server.url)
     browser.wait_for("document.body.dataset.state === 'live'")
     browser.click("Unload alpha")
-    browser.wait_for_text(f"{text} Try: {text}", "#models")
+    browser.wait_for_text(f"{text}. Try: {text}", "#models")
     assert browser.value("document.images.length") == 0
     assert browser.value("window.pwned") is None
 

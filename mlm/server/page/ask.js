@@ -5,8 +5,8 @@ const PATIENCE_MS = 10_000;
 // The server answered, and it was no.
 export class Refusal extends Error {
   constructor(status, { message, remedy } = {}) {
-    const said = message ?? `The server answers with status ${status}.`;
-    super(remedy ? `${said} Try: ${remedy}` : said);
+    const said = message ?? `the server answers with status ${status}`;
+    super(remedy ? `${said}. Try: ${remedy}` : said);
     this.status = status;
   }
 }
@@ -14,7 +14,7 @@ export class Refusal extends Error {
 // Nothing answered, or not in time.
 export class Silence extends Error {
   constructor() {
-    super("The server does not answer.");
+    super("The server does not answer");
   }
 }
 

@@ -81,9 +81,8 @@ function setState(name, text) {
 function showTrouble(error) {
   const isForeseen = error instanceof Refusal || error instanceof Silence;
   if (!isForeseen) console.error(error);
-  const what = isForeseen ? error.message : "This page does not understand the server.";
-  const since = answeredAt ? ` Figures are of ${timeOfDay(answeredAt)}.` : "";
-  setState("gone", what + since);
+  const what = isForeseen ? error.message : "This page does not understand the server";
+  setState("gone", joined(what, answeredAt && `figures of ${timeOfDay(answeredAt)}`));
 }
 
 async function untilVisible() {
