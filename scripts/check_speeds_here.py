@@ -39,7 +39,7 @@ from mlm.planning.types import ModelShape, RuntimeConfig
 from mlm.stats.types import Observation
 
 N_PASTS = (128, 1024, 4096)
-BENCH_N_PASTS = (80, 300, 1070)  # in the middle of the answers to its prompts
+BENCH_N_PASTS = (80, 300, 1070, 3150)  # in the middle of the answers to its prompts
 _SECONDS = 20.0  # of decoding, per model
 _TURN = 5  # steps with one context before it is the next one's turn
 _CHUNK = 512

@@ -100,3 +100,5 @@ reasons for each answer in full sentences, and say where the report does not tel
 
 SHORT, MEDIUM, LONG = Prompt("short", _SHORT), Prompt("medium", _MEDIUM), Prompt("long", _LONG)
 STANDARD_PROMPTS = (SHORT, MEDIUM, LONG)
+# Three times the report: with what it costs, predictions for long contexts rest on a measurement.
+DEEP = Prompt("deep", "\n\n".join([_LONG] * 3))

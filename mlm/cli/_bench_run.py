@@ -21,7 +21,7 @@ def measure(
     session: Session, client: "Client", model: str, load: "Load", machine: "Hardware"
 ) -> "Report":
     """Apply the load to a model."""
-    from mlm.bench.load import apply_load, choose_prompts
+    from mlm.bench.load import apply_load, ask_deep, choose_prompts
     from mlm.bench.prompts import STANDARD_PROMPTS
     from mlm.bench.report import Report
     from mlm.bench.summary import summarise
@@ -37,6 +37,8 @@ def measure(
         measured = apply_load(
             asker, model, prompts, load, lambda run: show("measuring", next(done), total)
         )
+        show("a long context, for predictions", total, total)
+        ask_deep(asker, model, measured, load.max_tokens)
     return Report(
         machine=to_document(machine),
         model=model,

@@ -118,15 +118,13 @@ def bench(
     from mlm.bench.report import read_runs
     from mlm.bench.scenarios import find_scenarios
     from mlm.cli._bench_tables import tables
-    from mlm.engine.rate import with_arithmetic
-    from mlm.hardware.cached import cached_hardware
+    from mlm.cli._machine import this_machine
 
     _check(ctx.params)
     scenarios = find_scenarios(scenario or ())
     before = read_runs(compare) if compare else ()
     # Before the model is loaded: its predictions rest on what is measured here.
-    cache = session(ctx).settings.home.cache
-    machine = with_arithmetic(cached_hardware(cache), cache)
+    machine = this_machine(session(ctx).settings)
     with (
         # The other one first: whether it is there is known at once.
         open_other(against, against_model, against_api_key_file) as other,

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from mlm.bench.load import Load, Run, apply_load, choose_prompts
+from mlm.bench.load import DEEP_LIMIT_S, Load, Measured, Run, apply_load, ask_deep, choose_prompts
 from mlm.bench.prompts import LONG, MEDIUM, SHORT, STANDARD_PROMPTS
 from mlm.client import Client, ContextLengthError
 from mlm.errors import NotFoundError
@@ -99,3 +99,16 @@ def test_no_thread_outlives_its_load(client):
 def test_the_standard_prompts_have_their_standard_lengths():
     words = [len(prompt.text.split()) for prompt in STANDARD_PROMPTS]
     assert words == [27, 229, 869]  # about 30, 250 and 1000 tokens
+
+
+def test_a_long_context_is_measured_last_where_that_does_not_take_for_ever(openai_server, client):
+    measured = apply_load(client, "tiny", [LONG], Load(rounds=1))
+    assert ask_deep(client, "tiny", measured, 5)
+    *_, long, deep = (ask.body["messages"][0]["content"] for ask in openai_server.asked)
+    assert 2.9 < len(deep) / len(long) < 3.1
+    slow = Run("long", 0, 0, ttft_ms=DEEP_LIMIT_S * 1000 / 2, cache="bypass")
+    stranger = Run("long", 0, 0, ttft_ms=5.0)
+    assert not ask_deep(client, "tiny", Measured((slow,), 1.0), 5)
+    assert not ask_deep(client, "tiny", Measured((stranger,), 1.0), 5)
+    openai_server.breaks_off_after("Hel")
+    assert not ask_deep(client, "tiny", measured, 5)
