@@ -19,7 +19,7 @@ def test_a_server_is_measured_and_rated(mlm, openai_server: OpenAIServer):
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert (
         len(openai_server.asked) == 1 + 3 + 2 * 2 * 3 + 1
-    )  # models, warming up, the load, a long one
+    )  # at last a long one
 
 
 def test_the_document_has_all_that_was_measured(mlm, openai_server, tmp_path: Path):
