@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 
@@ -47,6 +48,11 @@ class Home:
     def index_db(self) -> Path:
         """The store's index (SQLite)."""
         return self.root / "index.sqlite"
+
+    @property
+    def keys(self) -> Path:
+        """API keys of servers, as digests."""
+        return self.root / "keys.json"
 
     @property
     def receipts(self) -> Path:
@@ -110,18 +116,24 @@ def keep_text(path: Path, text: str) -> None:
         replace_text(path, text)
 
 
-def replace_text(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str, *, mode: int = 0o666) -> None:
     """Write ``path`` so that readers see the old text or the new, never half of it.
+
+    ``mode`` says who may read and write it, less what the umask takes.
 
     Raises:
         OSError: it cannot be written.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        opener = partial(os.open, mode=mode)
+        with open(temporary, "w", encoding="utf-8", opener=opener) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk is noticed without it
+        raise
     finally:
         temporary.unlink(missing_ok=True)

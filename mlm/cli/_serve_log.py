@@ -15,7 +15,8 @@ from mlm.terminal import printable
 if TYPE_CHECKING:
     from mlm.cli._session import Session
 
-_EXAMPLE = """curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\
+_KEY = ' -H "Authorization: Bearer $KEY"'
+_EXAMPLE = """curl {url}/v1/chat/completions{key} -H 'Content-Type: application/json' \\
        -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'"""
 
 
@@ -47,6 +48,7 @@ class _Announcer:
     def __init__(self, session: "Session") -> None:
         self._session = session
         self._url = ""
+        self._key = ""
         self._on_terminal = sys.stderr.isatty() and not session.quiet
         self._percent: dict[str, int] = {}
 
@@ -55,6 +57,7 @@ class _Announcer:
         match event:
             case Listening():
                 self._url = event.url
+                self._key = _KEY if event.needs_key else ""
                 print(f"Listening at {event.url}", flush=True)
             case Changed():
                 self._show_change(event)
@@ -84,7 +87,7 @@ class _Announcer:
             self._session.note("Ready; models are loaded when a client asks for them")
         elif not self._session.quiet:
             model = printable(model_ids[0])
-            example = _EXAMPLE.format(url=self._url, model=model)
+            example = _EXAMPLE.format(url=self._url, key=self._key, model=model)
             print(f"Ready. Try: {example}\n  or: mlm chat {model}", flush=True)
 
     def _clear_line(self) -> None:

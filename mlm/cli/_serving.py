@@ -37,29 +37,33 @@ def connect(
     """
     overrides = overrides or Overrides()
     if overrides == Overrides() and (found := _find_running(session, ref)) is not None:
-        url, model_id = found
-        with Client(url) as client:
+        url, key, model_id = found
+        with Client(url, key) as client:
             yield client, model_id
         return
-    with _PrivateServer(session, ref, overrides) as server, Client(server.url) as client:
+    with (
+        _PrivateServer(session, ref, overrides) as server,
+        Client(server.url, server.key) as client,
+    ):
         yield client, server.model_id
 
 
-def _find_running(session: "Session", ref: str) -> tuple[str, str] | None:
-    """Return the address of a server that serves ``ref``, and the model's id there."""
+def _find_running(session: "Session", ref: str) -> tuple[str, str | None, str] | None:
+    """Return the address of a server that serves ``ref``, its key, and the model's id there."""
     from mlm.server.registry import Registry
 
-    servers = Registry(session.settings.home.run).servers()
-    usable = [server for server in servers if not server.private and not server.needs_key]
+    registry = Registry(session.settings.home.run)
+    usable = [server for server in registry.servers() if not server.private]
     if not usable:
         return None
     path = _find_path(session, ref)
     for server in usable:
         model_id = _match(server, ref, path)
-        if model_id is not None:
-            with suppress(MlmError), Client(server.url, silence_s=5) as client:
+        key = registry.key_of(server.pid)
+        if model_id is not None and (key is not None or not server.needs_key):
+            with suppress(MlmError), Client(server.url, key, silence_s=5) as client:
                 client.health()
-                return server.url, model_id
+                return server.url, key, model_id
     return None
 
 
@@ -88,6 +92,7 @@ class _PrivateServer:
         self._log_path = session.settings.home.logs / f"private-{os.getpid()}.log"
         self._lines: queue.Queue[str | None] = queue.Queue()
         self.url = ""
+        self.key: str | None = None
         self.model_id = ""
 
     def __enter__(self) -> "_PrivateServer":
@@ -133,6 +138,8 @@ class _PrivateServer:
 
     def _wait_until_loaded(self) -> None:
         """Follow what the server prints; raise its error if it ends instead of serving."""
+        from mlm.server.registry import Registry
+
         rest: list[str] = []
         with _waiting_line(self._session, f"loading {self._ref}") as show:
             while (line := self._lines.get()) is not None:
@@ -144,6 +151,7 @@ class _PrivateServer:
                 self.url = event.get("url") or self.url
                 if event["event"] == "loaded":
                     (self.model_id, *_) = event["model_ids"]
+                    self.key = Registry(self._session.settings.home.run).key_of(self._process.pid)
                     return
         raise self._failure("".join(rest))
 

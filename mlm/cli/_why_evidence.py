@@ -38,25 +38,25 @@ def find_resident(session: "Session", subject: "Subject") -> Resident | None:
     from mlm.server.registry import Registry
 
     path = str(subject.file.path) if subject.file else None
-    for server in Registry(session.settings.home.run).servers():
+    registry = Registry(session.settings.home.run)
+    for server in registry.servers():
         ids = {subject.model_id, *(name for name, at in server.models.items() if at == path)}
         # One of another version may say things that nobody here understands.
         with suppress(TypeError, ValueError, AttributeError, KeyError):
-            held, answers = _ask(server)
+            held, answers = _ask(server, registry.key_of(server.pid))
             for model in held:
                 if model["model"] in ids and model["state"] == "ready":
                     return _read_resident(server.url, model, answers)
     return None
 
 
-def _ask(server: "RunningServer") -> tuple[list[Any], list[Any]]:
-    """Return the models in memory and what their answers took; without a key, as announced."""
+def _ask(server: "RunningServer", key: str | None) -> tuple[list[Any], list[Any]]:
+    """Return the models in memory and what their answers took; as announced, if it is silent."""
     from mlm.client import Client
 
-    if not server.needs_key:
-        with suppress(MlmError), Client(server.url, silence_s=_PATIENCE_S) as client:
-            document = client.stats()
-            return list(document["resident"]), list(document["models"])
+    with suppress(MlmError), Client(server.url, key, silence_s=_PATIENCE_S) as client:
+        document = client.stats()
+        return list(document["resident"]), list(document["models"])
     return list(server.resident), []
 
 

@@ -39,6 +39,7 @@ COMMANDS = (
     "serve",
     "ps",
     "stop",
+    "keys",
     "chat",
     "run",
     "bench",

@@ -26,7 +26,7 @@ ConfigOpt = Annotated[
 ]
 KeyFileOpt = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="API keys, one per line; needed beyond loopback."),
+    typer.Option(metavar="FILE", help="Further API keys, for admins, one per line; see mlm keys."),
 ]
 MaxModelsOpt = Annotated[int, typer.Option(min=1, metavar="N", help="Models in memory at a time.")]
 MaxQueueOpt = Annotated[
@@ -77,14 +77,15 @@ def serve(
     from mlm.cli._progress import show_progress
     from mlm.cli._serve_log import open_log
     from mlm.cli._shelf import make_shelf
-    from mlm.server.guard import Keys
+    from mlm.server.keys import Keys
     from mlm.server.run import ServeOptions
     from mlm.server.run import serve as run_server
 
+    settings = session(ctx).settings
     options = ServeOptions(
         host=host,
         port=port,
-        keys=Keys.from_file(api_key_file) if api_key_file else Keys(),
+        keys=Keys.of_one_command() if until_eof else Keys.open(settings.home.keys, api_key_file),
         allowed_hosts=tuple(allow_host or ()),
         max_models=max_models,
         max_queue=max_queue,
@@ -92,7 +93,6 @@ def serve(
         max_per_address=max_per_address,
         private=until_eof,
     )
-    settings = session(ctx).settings
     if config is not None and len(refs or ()) != 1:
         raise UsageError("--config is for exactly one model", remedy="mlm serve REF --config FILE")
     with show_progress(session(ctx), "none" if as_json else "auto") as listener:

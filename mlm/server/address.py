@@ -18,7 +18,9 @@ _SEND_BUFFER_BYTES = 64 * 1024
 def is_loopback(host: str) -> bool:
     """Tell whether only this machine can reach ``host``."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
+        mapped = address.ipv4_mapped if address.version == 6 else None
+        return (mapped or address).is_loopback
     except ValueError:
         return host.lower() == "localhost"
 

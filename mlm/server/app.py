@@ -12,22 +12,24 @@ from mlm.server.chat_reply import ChatReply
 from mlm.server.dashboard import FILES, Dashboard
 from mlm.server.embeddings import EmbeddingsEndpoint
 from mlm.server.errors import ApiError, from_status, to_api_error
-from mlm.server.guard import App, Guard, Keys
+from mlm.server.guard import SESSION_PATH, App, Guard
 from mlm.server.openapi.document import answer_document
 from mlm.server.reply import CompletionReply
 from mlm.server.report import Report, error_response
 from mlm.server.rerank import RerankEndpoint
 from mlm.server.schema import read_chat, read_completion
 from mlm.server.services import Services
+from mlm.server.session import SessionEndpoint
 from mlm.server.text import TextEndpoint
 from mlm.server.token_schema import read_detokenize, read_tokenize
 from mlm.server.tokens import DetokenizeEndpoint, TokenizeEndpoint
 from mlm.server.vector_schema import read_embeddings, read_rerank
 
 
-def make_app(services: Services, *, keys: Keys, allowed_hosts: tuple[str, ...] = ()) -> App:
+def make_app(services: Services, allowed_hosts: tuple[str, ...] = ()) -> App:
     """Return the ASGI application of one server."""
-    return AccessLog(Guard(make_router(services), keys, allowed_hosts), services)
+    guard = Guard(make_router(services), services.keys, services.sessions, allowed_hosts)
+    return AccessLog(guard, services)
 
 
 def make_router(services: Services) -> Starlette:
@@ -40,6 +42,7 @@ def make_router(services: Services) -> Starlette:
     tokenize = TokenizeEndpoint(services, read_tokenize)
     detokenize = DetokenizeEndpoint(services, read_detokenize)
     dashboard = Dashboard()
+    session = SessionEndpoint(services.keys, services.sessions)
     router = Starlette(
         routes=[
             *(Route(path, dashboard.page) for path in FILES),
@@ -58,6 +61,7 @@ def make_router(services: Services) -> Starlette:
             Route("/metrics", report.metrics),
             Route("/admin/stats", report.stats),
             Route("/admin/clear-cache", report.clear_cache, methods=["POST"]),
+            Route(SESSION_PATH, session, methods=["POST", "DELETE"]),
         ],
         exception_handlers={
             ApiError: _answer_error,

@@ -4,91 +4,76 @@ A server on loopback is within reach of every web page that its user opens: thro
 resolves to 127.0.0.1 (DNS rebinding), and through requests that need no permission from the
 server (simple requests). So the Host must be one of ours, a foreign Origin is refused, and a body
 must be JSON, which a page cannot send elsewhere without asking first.
+
+With keys, what is not public needs one: any key to ask models, an admin's for the server itself.
 """
 
-import hashlib
-import hmac
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from mlm.errors import UsageError
+from mlm.server.allowance import Allowances
 from mlm.server.connection import MAX_BODY_BYTES, Receive, Scope, Send, send_whole
 from mlm.server.dashboard import FILES
 from mlm.server.errors import ApiError
+from mlm.server.keys import Keys
+from mlm.server.keys_file import Key
+from mlm.server.session import Sessions, admin_needed, session_tokens, unknown_key
 
 MAX_HEADERS, MAX_HEADER_BYTES = 100, 32 * 1024
 # Answered without a key: what orchestrators ask, and the page where one is asked for.
 PUBLIC_PATHS = frozenset({"/health", *FILES})
+SESSION_PATH = "/admin/session"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _HOST = re.compile(rb"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
-MIN_KEY_CHARS = 8
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The API keys of a server, as digests only. Without any, no key is asked for."""
-
-    digests: frozenset[bytes] = frozenset()
-
-    @classmethod
-    def from_file(cls, path: Path) -> "Keys":
-        """Return the keys in a file: one per line; empty lines and ``#`` comments are skipped.
-
-        Raises:
-            UsageError: the file cannot be read, holds no key, or one that is too short.
-        """
-        try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"the API keys in {path} cannot be read: {error}") from error
-        keys = [line for line in lines if line and not line.startswith("#")]
-        if not keys:
-            raise UsageError(
-                f"there is no API key in {path}",
-                remedy=f"python3 -c 'import secrets; print(secrets.token_urlsafe(32))' > {path}",
-            )
-        if short := [key for key in keys if len(key) < MIN_KEY_CHARS]:
-            raise UsageError(
-                f"{len(short)} of the API keys in {path} have fewer than {MIN_KEY_CHARS} characters"
-            )
-        return cls(frozenset(_digest(key.encode()) for key in keys))
-
-    def tenant(self, given: bytes) -> str | None:
-        """Return a stable name of the owner of a key; None when it is not one of the keys."""
-        digest = _digest(given)
-        matches = [hmac.compare_digest(digest, known) for known in self.digests]
-        return digest.hex()[:16] if any(matches) else None
+_Headers = dict[bytes, list[bytes]]
 
 
 class Guard:
     """Lets a request through to ``app``, or answers it with 4xx."""
 
-    def __init__(self, app: App, keys: Keys, allowed_hosts: Sequence[str]) -> None:
-        self._app, self._keys = app, keys
+    def __init__(
+        self, app: App, keys: Keys, sessions: Sessions, allowed_hosts: Sequence[str]
+    ) -> None:
+        self._app, self._keys, self._sessions = app, keys, sessions
         self._hosts = LOOPBACK_HOSTS | {host.lower() for host in allowed_hosts}
+        self._allowances = Allowances()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check one request."""
         if scope["type"] != "http":
             return  # no lifespan, no web sockets
         try:
-            headers = _read_headers(scope)
-            self._check_host(scope, headers)
-            _check_origin(scope, headers)
-            scope["mlm.tenant"] = self._check_key(scope["path"], headers)
-            _check_body(scope["method"], headers)
+            key = self._check(scope)
+            if key is not None:
+                self._allowances.begin(key)
         except ApiError as error:
             scope["mlm.error"] = error.code
             await send_whole(send, error.status, error.body, error.headers)
             return
-        await self._app(scope, receive, send)
+        scope["mlm.tenant"] = self._keys.tenant_of(key)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            if key is not None:
+                self._allowances.end(key)
 
-    def _check_host(self, scope: Scope, headers: dict[bytes, list[bytes]]) -> None:
+    def _check(self, scope: Scope) -> Key | None:
+        """Return whose key the request has; None where no key is asked for.
+
+        Raises:
+            ApiError: it may not pass.
+        """
+        headers = _read_headers(scope)
+        self._check_host(scope, headers)
+        _check_origin(scope, headers)
+        key = self._check_key(scope, headers)
+        _check_body(scope["method"], headers)
+        return key
+
+    def _check_host(self, scope: Scope, headers: _Headers) -> None:
         target = scope.get("extensions", {}).get("mlm", {}).get("target", b"/")
         hosts = headers.get(b"host", [])
         if len(hosts) != 1 or not target.startswith(b"/"):
@@ -102,28 +87,67 @@ class Guard:
                 remedy="mlm serve --allow-host NAME",
             )
 
-    def _check_key(self, path: str, headers: dict[bytes, list[bytes]]) -> str:
-        """Return the tenant: "" for everybody when no keys are configured."""
-        if not self._keys.digests or path in PUBLIC_PATHS:
-            return ""
-        given = {
-            *(
-                value[7:].strip()
-                for value in headers.get(b"authorization", [])
-                if _is_bearer(value)
-            ),
-            *(value.strip() for value in headers.get(b"x-api-key", [])),
-        }
-        tenant = self._keys.tenant(given.pop()) if len(given) == 1 else None
-        if tenant is None:
-            raise ApiError(
-                401, "invalid_api_key", "a valid API key is needed: Authorization: Bearer …"
-            )
-        return tenant
+    def _check_key(self, scope: Scope, headers: _Headers) -> Key | None:
+        self._keys.follow()
+        if not self._keys.required or _is_public(scope):
+            return None
+        key = self._identify(scope, headers)
+        if key is None:
+            raise unknown_key()
+        if key.scope != "admin" and _is_for_admins(scope["path"]):
+            raise admin_needed()
+        return key
+
+    def _identify(self, scope: Scope, headers: _Headers) -> Key | None:
+        """Return the key that was sent, or that of the browser's session."""
+        if shown := _shown_keys(headers):
+            return self._keys.find(shown.pop()) if len(shown) == 1 else None
+        key = self._sessions.find(session_tokens(scope["headers"]))
+        if key is not None:
+            _check_page(scope, headers)
+        return key
 
 
-def _read_headers(scope: Scope) -> dict[bytes, list[bytes]]:
-    headers: dict[bytes, list[bytes]] = {}
+def _is_public(scope: Scope) -> bool:
+    path = scope["path"]
+    return path in PUBLIC_PATHS or (path == SESSION_PATH and scope["method"] == "POST")
+
+
+def _is_for_admins(path: str) -> bool:
+    return path.startswith("/admin") or path == "/metrics"
+
+
+def _shown_keys(headers: _Headers) -> set[bytes]:
+    """Return the keys that were sent; more than one is one too many."""
+    bearers = [value[7:] for value in headers.get(b"authorization", []) if _is_bearer(value)]
+    return {value.strip() for value in [*bearers, *headers.get(b"x-api-key", [])]}
+
+
+def _check_page(scope: Scope, headers: _Headers) -> None:
+    """Refuse what comes with our cookie unless it is our own page that asks.
+
+    Another server on this host is "same-site", so its pages get past SameSite=Strict.
+    """
+    sites = headers.get(b"sec-fetch-site", [])
+    if any(site not in (b"same-origin", b"none") for site in sites):
+        raise _other_site()
+    if scope["method"] not in _SAFE_METHODS:
+        if b"origin" not in headers:  # browsers send it; that it is ours has been looked at
+            raise _other_site()
+        _check_page_header(headers)
+
+
+def _check_page_header(headers: _Headers) -> None:
+    if headers.get(b"x-mlm") != [b"1"]:
+        raise ApiError(403, "origin_not_allowed", "a page needs the header X-Mlm: 1 for this")
+
+
+def _other_site() -> ApiError:
+    return ApiError(403, "origin_not_allowed", "web pages of other sites may not use this server")
+
+
+def _read_headers(scope: Scope) -> _Headers:
+    headers: _Headers = {}
     if len(scope["headers"]) > MAX_HEADERS:
         raise ApiError(431, "headers_too_large", f"there are more than {MAX_HEADERS} headers")
     size = 0
@@ -135,22 +159,20 @@ def _read_headers(scope: Scope) -> dict[bytes, list[bytes]]:
     return headers
 
 
-def _check_origin(scope: Scope, headers: dict[bytes, list[bytes]]) -> None:
+def _check_origin(scope: Scope, headers: _Headers) -> None:
     """Refuse what a page of another site sends, and what would change things without our header."""
     host = headers[b"host"][0].lower()
     own = {b"http://" + host, b"https://" + host}
     origins = headers.get(b"origin", [])
     foreign = any(origin.lower() not in own for origin in origins)
     if foreign or b"cross-site" in headers.get(b"sec-fetch-site", []):
-        raise ApiError(
-            403, "origin_not_allowed", "web pages of other sites may not use this server"
-        )
-    changes_things = scope["method"] not in _SAFE_METHODS and scope["path"].startswith("/admin/")
-    if origins and changes_things and headers.get(b"x-mlm") != [b"1"]:
-        raise ApiError(403, "origin_not_allowed", "a page needs the header X-Mlm: 1 for this")
+        raise _other_site()
+    changes_things = scope["method"] not in _SAFE_METHODS and _is_for_admins(scope["path"])
+    if origins and changes_things:
+        _check_page_header(headers)
 
 
-def _check_body(method: str, headers: dict[bytes, list[bytes]]) -> None:
+def _check_body(method: str, headers: _Headers) -> None:
     length = headers.get(b"content-length", [b"0"])[0]
     if length.isdigit() and int(length[:19]) > MAX_BODY_BYTES:
         raise ApiError(413, "body_too_large", f"the body is over {MAX_BODY_BYTES} bytes")
@@ -168,7 +190,3 @@ def _check_body(method: str, headers: dict[bytes, list[bytes]]) -> None:
 
 def _is_bearer(value: bytes) -> bool:
     return value[:7].lower() == b"bearer "
-
-
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()

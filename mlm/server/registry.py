@@ -1,4 +1,8 @@
-"""Which servers run on this machine: one file per server in ``MLM_HOME/run``."""
+"""Which servers run on this machine: one file per server in ``MLM_HOME/run``.
+
+Beside it lies a key that is good as long as that server runs, for commands of the same user. It is
+readable for that user only, who could write the file of keys as well.
+"""
 
 import json
 import os
@@ -9,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from mlm.paths import replace_text
 
 _CLOCK_SLACK_S = 2.0  # psutil derives start times from the boot time, which may be adjusted
 
@@ -50,10 +56,27 @@ class Registry:
             error.filename = error.filename or str(path)  # a full disk is noticed without it
             raise
 
+    def keep_key(self, pid: int, secret: str) -> None:
+        """Leave a server's own key to the commands of this user.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        replace_text(self._key_path(pid), secret, mode=0o600)
+
+    def key_of(self, pid: int) -> str | None:
+        """Return the key that a server left; None where there is none to be read."""
+        try:
+            return self._key_path(pid).read_text(encoding="ascii") or None
+        except (OSError, UnicodeDecodeError):
+            return None
+
     def withdraw(self, pid: int) -> None:
-        """Remove the announcement of a server that ends; one that stays is swept up later."""
-        with suppress(OSError):
-            self._path(pid).unlink()
+        """Remove the traces of a server that ends; those that stay are swept up later."""
+        for path in (self._key_path(pid), self._path(pid)):
+            with suppress(OSError):
+                path.unlink()
 
     def servers(self) -> list[RunningServer]:
         """Return the servers that are really running, the oldest first; sweep up the others."""
@@ -63,9 +86,13 @@ class Registry:
             if server is not None and is_running(server):
                 found.append(server)
             else:
-                with suppress(OSError):
-                    path.unlink()
+                for gone in (path, path.with_suffix(".key")):
+                    with suppress(OSError):
+                        gone.unlink()
         return sorted(found, key=lambda server: server.started_at)
+
+    def _key_path(self, pid: int) -> Path:
+        return self._folder / f"{pid}.key"
 
     def _path(self, pid: int) -> Path:
         return self._folder / f"{pid}.json"

@@ -22,7 +22,7 @@ from mlm.server.app import make_app
 from mlm.server.cache import ResponseCache
 from mlm.server.crowd import Crowd
 from mlm.server.errors import ApiError, shutting_down
-from mlm.server.guard import Keys
+from mlm.server.keys import Keys
 from mlm.server.model import ServedModel
 from mlm.server.observer import Observer
 from mlm.server.pool import Pool, PoolOptions
@@ -47,6 +47,7 @@ class Listening:
     """The server can be reached; its models may still be loading."""
 
     url: str
+    needs_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,10 @@ def serve(
         ConflictError: the port is in use.
         EngineError: a model that was asked for cannot be loaded.
     """
-    if not is_loopback(options.host) and not options.keys.digests:
+    if not is_loopback(options.host) and not options.keys.required:
         raise UsageError(
             f"anybody who reaches {options.host} could use this server",
-            remedy="mlm serve --host … --api-key-file FILE",
+            remedy="mlm keys add NAME, then serve again; or give --api-key-file FILE",
         )
     raise_file_limit(options.max_connections)
     listener = bind(options.host, options.port)
@@ -137,7 +138,7 @@ class _Life:
         self._ledger = Ledger(home.ledger_db)
         observer = Observer(self._ledger.note)
         cache = ResponseCache(home.response_cache_db)
-        self._services = Services(shelf, pool, cache, recorder, observer)
+        self._services = Services(shelf, pool, cache, recorder, observer, options.keys)
         self._stop, self._stop_now = asyncio.Event(), asyncio.Event()
         self._announcement: RunningServer | None = None
 
@@ -217,17 +218,18 @@ class _Life:
             started_at=own_start_time(),
             url=url,
             models={model.model_id: str(model.path) for model in self._services.shelf.served},
-            needs_key=bool(self._options.keys.digests),
+            needs_key=self._options.keys.required,
             private=self._options.private,
         )
         try:
+            self._registry.keep_key(os.getpid(), self._services.keys.add_own())
             self._announce()
         except OSError as error:
             family = DiskSpaceError if error.errno == errno.ENOSPC else UsageError
             raise family(
                 f"cannot write {error.filename}: {error.strerror}", remedy="mlm --home DIR serve"
             ) from error
-        self._tell(Listening(url))
+        self._tell(Listening(url, self._announcement.needs_key))
 
     def _announce(self) -> None:
         if self._announcement is not None:
@@ -280,7 +282,7 @@ def _http_config(services: Services, options: ServeOptions) -> uvicorn.Config:
     names = (*own_names(options.host), *options.allowed_hosts)
     crowd = Crowd(options.max_connections, options.max_per_address)
     return uvicorn.Config(
-        make_app(services, keys=options.keys, allowed_hosts=names),
+        make_app(services, names),
         http=partial(LimitedProtocol, limits=Limits(), crowd=crowd),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from fakes.clock import Clock
 from fakes.hub import FakeHub, File
 from fakes.hub.tiny import REPO, TINY
 from fakes.screen import Screen
@@ -30,16 +31,6 @@ NAME = "a-model-with-a-rather-long-name-Instruct-v0.3.Q4_K_M.gguf"
 def at(done: int, total: int = 100 * MIB, name: str = NAME, **more) -> Progress:
     phase: Phase = more.pop("phase", "downloading")
     return Progress(name, phase, done, total, **more)
-
-
-class Clock:
-    """A time that only passes when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Watched:

@@ -15,8 +15,8 @@ from fakes.processes import are_gone, wait_until
 from mlm.cli._overrides import to_flags
 from mlm.cli._serving import connect
 from mlm.cli._session import Session
-from mlm.client import Finished
-from mlm.errors import ExitCode, MlmError, NetworkError, NotFoundError
+from mlm.client import Client, Finished
+from mlm.errors import AuthError, ExitCode, MlmError, NetworkError, NotFoundError
 from mlm.planning.types import Overrides
 from mlm.server.registry import Registry
 from mlm.settings import Settings
@@ -62,15 +62,24 @@ def test_with_overrides_a_private_server_is_started(session: Session, home: Path
             assert client.base_url != server.url
 
 
-def test_a_server_with_keys_or_without_the_model_is_not_used(
-    session: Session, home: Path, tmp_path
-):
+def test_a_server_with_keys_is_used_by_who_runs_it(session: Session, home: Path, tmp_path: Path):
     (tmp_path / "keys").write_text("a-good-long-key")
     words = ("--api-key-file", str(tmp_path / "keys"), "--threads", "1", str(DEMO_MODEL))
     with mlm_serve(home, *words) as server:
         server.wait_for("loaded")
+        with connect(session, str(DEMO_MODEL)) as (client, model_id):
+            assert (client.base_url, client.models()) == (server.url, (model_id,))
+        for key in (home / "run").glob("*.key"):
+            key.unlink()  # as for another user, who cannot read it
         with connect(session, str(DEMO_MODEL)) as (client, _):
             assert client.base_url != server.url
+
+
+def test_a_private_server_answers_nobody_else(session: Session):
+    with connect(session, str(DEMO_MODEL), ONE_THREAD) as (client, _):
+        for key in (None, "a-good-long-key"):
+            with Client(client.base_url, key) as stranger, pytest.raises(AuthError):
+                stranger.models()
 
 
 def test_a_server_that_was_killed_is_not_used(session: Session, home: Path):

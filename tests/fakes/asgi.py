@@ -1,13 +1,18 @@
 """Calling an ASGI application without a network."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from starlette.routing import Route
+
 from mlm.errors import NotFoundError
+from mlm.server.app import make_app, make_router
 from mlm.server.cache import ResponseCache
+from mlm.server.keys import Keys
 from mlm.server.pool import Pool, PoolOptions
 from mlm.server.services import Services
 from mlm.server.shelf import Shelf
@@ -62,7 +67,7 @@ async def call(
 
 
 @contextmanager
-def no_models(folder: Path) -> Iterator[Services]:
+def no_models(folder: Path, keys: Keys | None = None) -> Iterator[Services]:
     """Yield the parts of a server that has nothing to serve."""
 
     def find(model_id: str) -> Any:
@@ -70,8 +75,35 @@ def no_models(folder: Path) -> Iterator[Services]:
 
     recorder = Recorder(folder / "stats.sqlite")
     cache = ResponseCache(folder / "responses.sqlite")
+    parts = (Shelf((), find, dict), Pool(PoolOptions()), cache, recorder)
     try:
-        yield Services(Shelf((), find, dict), Pool(PoolOptions()), cache, recorder)
+        yield Services(*parts, keys=keys or Keys())
     finally:
         cache.close()
         recorder.close()
+
+
+def routes_of(services: Services) -> list[tuple[str, str]]:
+    """Return method and path of everything the server answers."""
+    found = []
+    for route in make_router(services).routes:
+        assert isinstance(route, Route)
+        path = route.path.replace("{model_id:path}", "tiny")
+        found += [(method, path) for method in sorted(route.methods or ())]
+    assert len(found) >= 12
+    return found
+
+
+def ask(
+    services: Services, requests: Sequence[tuple[str, str, Headers]]
+) -> list[tuple[str, str, Answer]]:
+    """Send requests one after the other; return method, path and answer of each."""
+    app = make_app(services, ("box.lan",))
+
+    async def run() -> list[tuple[str, str, Answer]]:
+        answers = []
+        for method, path, headers in requests:
+            answers.append((method, path, await call(app, method, path, headers)))
+        return answers
+
+    return asyncio.run(run())

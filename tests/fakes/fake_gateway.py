@@ -10,7 +10,7 @@ from typing import Any
 from mlm.errors import MlmError, NotFoundError
 from mlm.paths import Home
 from mlm.planning.types import DevicePlan, MemoryPlan, RuntimeConfig
-from mlm.server.guard import Keys
+from mlm.server.keys import Keys
 from mlm.server.model import ServedModel
 from mlm.server.run import ServeOptions, serve
 from mlm.server.shelf import Shelf
@@ -62,17 +62,18 @@ def main(given: dict[str, Any]) -> int:
     def list_installed() -> dict[str, Path]:
         return {model_id: model.path for model_id, model in sorted(installed.items())}
 
-    keys = Keys.from_file(Path(given["key_file"])) if "key_file" in given else Keys()
+    home = Home(folder / "home")
+    key_file = Path(given["key_file"]) if "key_file" in given else None
     names = ("host", "max_models", "max_queue", "private", "port")
     chosen = {name: given[name] for name in names if name in given}
-    options = ServeOptions(
-        **{"port": 0} | chosen,
-        keys=keys,
-        allowed_hosts=tuple(given.get("allowed_hosts", ())),
-        worker_command=FAKE_WORKER,
-    )
     try:
-        serve(Shelf(served, find, list_installed), options, Home(folder / "home"), _tell)
+        options = ServeOptions(
+            **{"port": 0} | chosen,
+            keys=Keys.open(home.keys, key_file),
+            allowed_hosts=tuple(given.get("allowed_hosts", ())),
+            worker_command=FAKE_WORKER,
+        )
+        serve(Shelf(served, find, list_installed), options, home, _tell)
     except MlmError as error:
         _say({"kind": "failed", "code": error.code, "message": error.message})
         return error.exit_code

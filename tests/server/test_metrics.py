@@ -16,7 +16,6 @@ from prometheus_client.samples import Sample
 
 from mlm.hardware.gpu_load import GpuLoad
 from mlm.server.app import make_app
-from mlm.server.guard import Keys
 
 ROOT = Path(__file__).parents[2]
 
@@ -206,7 +205,7 @@ def collect(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     card = GpuLoad("RTX 4090", 87.0, 5, 24, 312.5, 71.0)
     monkeypatch.setattr("mlm.server.vitals.read_gpu_loads", lambda: (card,))
     with no_models(folder) as services:
-        answer = asyncio.run(call(make_app(services, keys=Keys()), "GET", "/metrics"))
+        answer = asyncio.run(call(make_app(services), "GET", "/metrics"))
     assert answer.status == 200
     return answer.body.decode()
 
@@ -223,7 +222,7 @@ def test_gpus_are_shown_where_there_are_some(tmp_path: Path, monkeypatch: pytest
 
 def test_two_servers_in_one_process_share_no_figures(tmp_path: Path):
     async def ask_both(first: Any, second: Any) -> list[str]:
-        apps = [make_app(services, keys=Keys()) for services in (first, second)]
+        apps = [make_app(services) for services in (first, second)]
         await call(apps[0], "GET", "/nowhere")
         return [(await call(app, "GET", "/metrics")).body.decode() for app in apps]
 
