@@ -13,7 +13,7 @@ from mlm.engine.computer import Memory
 from mlm.engine.pace import MOVES_PER_PREFILL
 from mlm.engine.parked import Parked, ParkedSequences
 from mlm.engine.request import Request
-from mlm.engine.slots import WORTH, Slot, choose_slot, count_common_prefix
+from mlm.engine.slots import LEAST_COPIED, WORTH, Slot, choose_slot, count_common_prefix
 
 Holder = Slot | Parked
 
@@ -99,7 +99,7 @@ class Prefixes:
             return
         others = (h for h in self._holders(slot.tenant) if h is not slot)
         held = max((self._usable(other, tokens, slot.n_held) for other in others), default=0)
-        if not _pays(slot.n_held - held, 2 * slot.n_held):
+        if slot.n_held - held < WORTH or not _pays(slot.n_held - held, 2 * slot.n_held):
             return
         if self._memory.state_bytes(slot.seq_id) > self.parked.budget:
             return
@@ -205,4 +205,4 @@ class Prefixes:
 
 def _pays(n_saved: int, n_moved: int) -> bool:
     """Return whether computing ``n_saved`` tokens takes longer than moving ``n_moved``."""
-    return n_saved >= WORTH and n_saved * MOVES_PER_PREFILL >= n_moved
+    return n_saved >= LEAST_COPIED and n_saved * MOVES_PER_PREFILL >= n_moved

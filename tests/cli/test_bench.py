@@ -17,9 +17,7 @@ def test_a_server_is_measured_and_rated(mlm, openai_server: OpenAIServer):
     assert "tiny, 2 at once, 2 rounds of 64 tokens" in result.stdout
     assert "rating " in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
-    assert (
-        len(openai_server.asked) == 1 + 3 + 2 * 2 * 3 + 1
-    )  # at last a long one
+    assert len(openai_server.asked) == 1 + 3 + 2 * 2 * 3 + 1  # at last a long one
 
 
 def test_the_document_has_all_that_was_measured(mlm, openai_server, tmp_path: Path):

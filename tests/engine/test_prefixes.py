@@ -266,6 +266,14 @@ def test_what_cannot_be_restored_is_computed():
     assert office.text(3) == alone([*SYSTEM, *question(3)], 300)
 
 
+def test_even_the_few_tokens_that_a_chat_template_begins_with_are_copied():
+    office = Office(FakeLlama(n_slots=3))
+    for number in (1, 2, 3):
+        office.submit(number, [7] * 6 + question(number), "a")
+        office.run()
+    assert [office.ending(number).cached_tokens for number in (1, 2, 3)] == [0, 6, 6]
+
+
 def test_a_long_copy_for_a_short_gain_is_not_made():
     office = Office(FakeLlama(n_slots=2, n_ctx_slot=100_000, n_batch=512))
     office.submit(1, SYSTEM[:40] + question(1, 90_000), "a")
