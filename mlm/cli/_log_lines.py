@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import queue
 import sys
 import threading
@@ -14,7 +15,7 @@ from mlm.terminal import printable, printable_json
 
 LogFormat = Literal["text", "json"]
 _MAX_WAITING = 2000  # lines; a terminal that was stopped (Ctrl-S) must not stop the server
-_FAREWELL_S = 2.0  # for the last lines to be written
+_FAREWELL_S = 1.0  # for the last lines to be written
 
 
 class LineHandler(logging.Handler):
@@ -52,8 +53,11 @@ class LineHandler(logging.Handler):
                 self._write(self.format(lost))
 
     def _write(self, line: str) -> None:
+        rest = f"{line}\n".encode("utf-8", "replace")
         with suppress(OSError, ValueError):  # the reader has gone, or stderr is closed
-            print(line, file=sys.stderr, flush=True)
+            # Not by `print`: a lock that this thread holds at the end would be Python's own end.
+            while rest:
+                rest = rest[os.write(sys.stderr.fileno(), rest) :]
 
 
 def make_handler(log_format: LogFormat) -> LineHandler:

@@ -2,7 +2,10 @@
 
 import json
 import logging
+import os
 import re
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,7 +15,7 @@ from typing import Any
 import pytest
 from fakes.fake_server import FakeServer, ask, serving
 from fakes.mlm_serve import DEMO_MODEL, mlm_serve
-from fakes.processes import wait_until
+from fakes.processes import end_server, wait_until
 from fakes.request_stats import request
 
 from mlm.cli import _log_lines
@@ -235,3 +238,27 @@ def test_a_server_writes_a_document_for_each_request(log: list[dict[str, Any]]):
     )  # fmt: skip
     assert answered["level"] == "info"
     assert (refused["model"], refused["status"], refused["error"]) == (None, 404, "model_not_found")
+
+
+def test_a_log_that_nobody_reads_keeps_no_server_from_answering_and_ending(tmp_path: Path):
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    command = [sys.executable, "-m", "mlm", "--home", str(tmp_path), "serve", "--json"]
+    process = subprocess.Popen(
+        [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=writing, text=True
+    )
+    try:
+        assert process.stdout is not None
+        port = int(json.loads(process.stdout.readline())["url"].rsplit(":", 1)[1])
+        for _ in range(3):
+            assert ask(port, "POST", "/v1/completions", {"model": "nobody"}).status == 400
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    finally:
+        end_server(process)
+        os.close(reading)
+        os.close(writing)
