@@ -73,7 +73,7 @@ def test_requests_tokens_and_times_are_counted_per_model(counted: FakeServer):
         assert grown(f"mlm_{name}_seconds_count", **labels) == n
         assert grown(f"mlm_{name}_seconds_bucket", le="+Inf", **labels) == n
     gaps = grown("mlm_inter_token_seconds_sum", **labels)
-    assert 16 * 0.005 <= gaps < 16
+    assert 0.04 < gaps < 16
     assert grown("mlm_inter_token_seconds_bucket", le="0.002", **labels) < 16
     assert value(after, "mlm_model_load_seconds_count", **labels) == 1
 
