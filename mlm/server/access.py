@@ -1,5 +1,6 @@
 """Every request gets an id, is counted, and leaves a line in the log, whatever becomes of it."""
 
+import json
 import logging
 import re
 import secrets
@@ -43,7 +44,7 @@ class AccessLine:
 
     def __str__(self) -> str:
         document = describe_request(self.stats)
-        named = [self.stats.endpoint, document["model"] or "-", str(document["status"])]
+        named = [self.stats.endpoint, _word(document["model"] or "-"), str(document["status"])]
         figures = {
             "error": document["error"],
             "prompt": document["prompt_tokens"] or None,
@@ -56,15 +57,15 @@ class AccessLine:
             "tenant": document["tenant"],
             "id": document["request_id"],
         }
-        known = [f"{name}={value}" for name, value in figures.items() if value is not None]
+        known = [f"{name}={_word(value)}" for name, value in figures.items() if value is not None]
         return " ".join([*named, *known])
 
 
 class AccessLog:
     """The outermost part of the server.
 
-    The parts inside leave in ``scope``: ``mlm.tenant``; ``mlm.stats``, where a model was asked;
-    ``mlm.error``, the code of an error that was sent.
+    The parts inside leave in ``scope``: ``mlm.key``, the name of a key; ``mlm.stats``, where a
+    model was asked; ``mlm.error``, the code of an error that was sent.
     """
 
     def __init__(self, app: App, services: Services) -> None:
@@ -96,7 +97,7 @@ class AccessLog:
                 replace(
                     stats,
                     status=status,
-                    tenant=scope.get("mlm.tenant", ""),
+                    tenant=scope.get("mlm.key", ""),
                     request_id=request_id.decode("ascii"),
                 ),
                 is_read=scope["method"] in ("GET", "HEAD"),
@@ -158,6 +159,12 @@ def _bare(scope: Scope, status: int, e2e_s: float) -> RequestStats:
         itl_s=(),
         e2e_s=e2e_s,
     )
+
+
+def _word(value: object) -> str:
+    """Return a value as one word of a line."""
+    text = str(value)
+    return text if text.isprintable() and " " not in text else json.dumps(text)
 
 
 def _ms(seconds: float | None) -> float | None:

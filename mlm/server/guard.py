@@ -54,6 +54,7 @@ class Guard:
             await send_whole(send, error.status, error.body, error.headers)
             return
         scope["mlm.tenant"] = self._keys.tenant_of(key)
+        scope["mlm.key"] = key.name if key is not None else ""
         try:
             await self._app(scope, receive, send)
         finally:

@@ -34,7 +34,7 @@ class RequestStats:
     itl_s: tuple[float, ...]  # gaps between tokens; empty for a cache hit
     e2e_s: float
     status: int = 200  # of HTTP; 499: the client left before there was one
-    tenant: str = ""  # whose key it was; never the key itself
+    tenant: str = ""  # the name of the key; never the key itself
     request_id: str = ""  # as the client knows it
 
 

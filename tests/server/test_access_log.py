@@ -123,7 +123,7 @@ def test_neither_texts_nor_keys_are_told(tmp_path: Path):
         told = document.body + server.ask("GET", "/metrics", headers=known).body
         refused, answered = document.json["recent"][:2]
         assert (refused["status"], refused["error"]) == (401, "invalid_api_key")
-        assert answered["tenant"] and "canary" not in answered["tenant"]
+        assert answered["tenant"] == "line 1", "a key goes by its name"
         server.stop()
         assert b"canary" not in told
         assert "canary" not in server.log
@@ -147,11 +147,11 @@ def record(message: object, *arguments: object, exc_info: Any = None) -> logging
 
 
 def test_a_line_for_people_names_what_matters():
-    line = AccessLine(request(status=200, tenant="team", request_id="req-1"))
+    line = AccessLine(request(status=200, tenant="the team", request_id="req-1"))
     (text,) = told("text", record(line))
     assert text.endswith(
         "INFO chat tiny 200 prompt=10 cached=4 completion=3 queue_ms=0.0 ttft_ms=200.0 "
-        "e2e_ms=400.0 cache=miss tenant=team id=req-1"
+        'e2e_ms=400.0 cache=miss tenant="the team" id=req-1'
     )
     failed = request(model="", cache="", status=404, error="model_not_found", ok=False,
                      prompt_tokens=0, cached_tokens=0, completion_tokens=0,
