@@ -70,6 +70,7 @@ class Report:
                 "schema": "mlm.stats/1",
                 "mlm_version": mlm.__version__,
                 "since": services.started_at,
+                "needs_key": services.keys.required,
                 "models": summarise_groups("model", recorder.models),
                 "response_cache": await services.cache.count()
                 | summarise_cache(recorder.models.values()),

@@ -22,9 +22,7 @@ def browser(chromium: Browser) -> Iterator[Browser]:
     chromium.open("about:blank")
     chromium.devtools("Network.clearBrowserCookies")
     yield chromium
-    said = [line for line in chromium.console() if not is_expected(line)]
-    chromium.open("about:blank")
-    assert said == []
+    assert [line for line in chromium.console() if not is_expected(line)] == []
 
 
 def is_expected(line: str) -> bool:

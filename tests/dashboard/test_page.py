@@ -4,13 +4,12 @@ import time
 from itertools import product
 
 import pytest
-from fakes.browser import Browser
+from fakes.browser import ENTER, Browser
 from fakes.processes import wait_until
 from fakes.stats_server import ADMIN_KEY, StatsServer, full_request, full_resident
 
 pytestmark = pytest.mark.browser
 
-ENTER = "\ue007"
 LIVE = "document.body.dataset.state === 'live'"
 
 
@@ -33,6 +32,7 @@ def test_every_figure_that_the_server_tells_can_be_read(browser: Browser, server
     for shown in ("alpha · chat", "✓ ok", "miss", "120 · 80 reused", "64", "1.23 s", "req-0000"):
         assert shown in row
     assert "up 2 h 5 min" in browser.text("header")
+    assert "Sign out" not in browser.text("header")
 
 
 def test_speed_and_rate_come_from_what_has_been_done_meanwhile(
@@ -242,6 +242,8 @@ def test_a_server_with_keys_asks_for_one_once_and_forgets_it(browser: Browser, s
         " [...document.querySelectorAll('input')].map((field) => field.value)])"
     )
     assert ADMIN_KEY not in kept
+    browser.open(server.url)
+    browser.wait_for(LIVE)  # the cookie is enough, also in the next tab
     browser.click("Sign out")
     browser.wait_for("document.body.dataset.state === 'locked'")
     assert "alpha" not in browser.value("document.documentElement.outerHTML")

@@ -1,11 +1,12 @@
-"""The dashboard of a real `mlm serve` with the demo model, until the server ends and is back."""
+"""The dashboard of a real `mlm serve` with the demo model; and of one with keys."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes.browser import Browser
+from fakes.browser import ENTER, Browser
+from fakes.fake_server import serving
 from fakes.mlm_serve import DEMO_MODEL, MlmServe, mlm_serve
 
 from mlm.client import Client
@@ -14,7 +15,9 @@ pytestmark = pytest.mark.browser
 
 QUESTION = [{"role": "user", "content": "What is mlm?"}]
 HOSTILE = "<img src=x onerror=window.pwned=1>"
+KEY = "an-admin-key-of-mine"
 LIVE = "document.body.dataset.state === 'live'"
+LOCKED = "document.body.dataset.state === 'locked'"
 
 
 @pytest.fixture
@@ -47,8 +50,32 @@ def test_what_happens_can_be_watched(browser: Browser, served: MlmServe):
     assert "mlm-demo" in card
     assert "TTFT" in card and " ms" in card
     assert "1 of 3" in browser.text("#tiles")  # the second answer came from the cache
-    port = served.url.rsplit(":", 1)[1]
     assert served.stop() == 0
     browser.wait_for_text("The server does not answer", "#state")
-    with mlm_serve(served.home, str(DEMO_MODEL), "--port", port):
+
+
+def test_a_server_with_keys_is_watched_by_its_admins_only(browser: Browser, tmp_path: Path):
+    key_file = tmp_path / "keys"
+    key_file.write_text(KEY)
+    with serving(tmp_path / "served", key_file=str(key_file)) as server:
+        browser.open(server.url)
+        browser.wait_for("document.activeElement.id === 'key'")
+        browser.type("#key", f"not-a-key-of-mine{ENTER}")
+        browser.wait_for_text("a valid API key is needed", "#sign-in")
+        browser.type("#key", f"{KEY}{ENTER}")
+        browser.wait_for_text("alpha", "#models")
+        browser.open(f"{server.url}/metrics")
+        assert "mlm_" in browser.text()
+        browser.open(server.url)
+        browser.wait_for(LIVE)
+        browser.click("Sign out")
+        browser.wait_for(LOCKED)
+        browser.type("#key", f"{KEY}{ENTER}")
+        browser.wait_for(LIVE)
+        server.stop()
+        browser.wait_for_text("The server does not answer", "#state")
+    with serving(tmp_path / "served", key_file=str(key_file), port=server.port):
+        browser.wait_for(LOCKED)  # it knows nothing of earlier sessions
+        assert "alpha" not in browser.text()
+        browser.type("#key", f"{KEY}{ENTER}")
         browser.wait_for(LIVE)

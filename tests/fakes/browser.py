@@ -19,6 +19,7 @@ CHROMIUM = next(
 )
 DRIVER = shutil.which("chromedriver")
 DEADLINE_S = 10.0
+ENTER = "\ue007"  # as WebDriver spells the key
 _ARGUMENTS = (
     "--headless",
     "--no-sandbox",  # it shows pages of this machine only, and root may have none
@@ -93,7 +94,7 @@ class Browser:
         self._do("POST", f"/element/{self._find('xpath', spelled)}/click", {})
 
     def type(self, selector: str, text: str) -> None:
-        """Type into a field; a line break is the Enter key."""
+        """Type into a field."""
         found = self._find("css selector", selector)
         self._do("POST", f"/element/{found}/value", {"text": text})
 

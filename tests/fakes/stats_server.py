@@ -93,7 +93,7 @@ class StatsServer:
             return _document({"error": refusal} if refusal else {}, status=409 if refusal else 200)
         if path == "/v1/models":
             return _document({"data": [{"id": model_id} for model_id in self.installed]})
-        return _document(self.stats)
+        return _document(self.stats and self.stats | {"needs_key": self.needs_key})
 
     def _change_session(
         self, method: str, handler: BaseHTTPRequestHandler

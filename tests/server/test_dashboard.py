@@ -60,6 +60,8 @@ def test_what_a_file_refers_to_is_there(name: str):
     imported = {f"/dashboard/{other}" for other in re.findall(r'from "\./([^"]+)"', text)}
     linked = {f"/{other}" for other in re.findall(r'(?:href|src)="(dashboard/[^"]+)"', text)}
     assert imported | linked <= set(FILES)
+    # Relative, so that the page may live under a path.
+    assert re.findall(r"""["'`(]/(?:admin|v1|dashboard|metrics|openapi)""", text) == []
 
 
 def test_nothing_stands_in_the_page_that_its_headers_forbid():

@@ -53,6 +53,7 @@ function showAnswer(stats) {
   showMachine(page.tiles, { system, resident, figures, cache }, now);
   showModels(page, resident, installed);
   showRequests(page, objects(stats.recent));
+  reveal(page["sign-out"], stats.needs_key); // that it answers us is due to a session
   say(page.version, stats.mlm_version);
   say(page.uptime, joined(system.uptime_s > 0 && `up ${span(system.uptime_s)}`));
   answeredAt = new Date();
@@ -123,7 +124,6 @@ page["sign-in"].addEventListener("submit", async (event) => {
   say(page["sign-in-reply"], "");
   try {
     await send("POST", "admin/session", { key });
-    reveal(page["sign-out"], true);
     wake();
   } catch (error) {
     say(page["sign-in-reply"], error.message);
