@@ -19,22 +19,17 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench_demo import MODEL, served
+
 from mlm.bench.prompts import STANDARD_PROMPTS
 
-MLM = [sys.executable, "-m", "mlm"]
-CLIENTS = 10
-DEMO = "mlm-demo"
+CLIENTS, SLOTS = 10, 4
 
 
 @dataclass(frozen=True)
@@ -82,30 +77,6 @@ def _text(received: bytes, stream: bool) -> str:
     data = [line[6:] for line in received.decode().splitlines() if line.startswith("data: {")]
     choices = [choice for chunk in map(json.loads, data) for choice in chunk["choices"]]
     return "".join(choice["delta"].get("content") or "" for choice in choices)
-
-
-@contextmanager
-def served(model: str) -> Iterator[tuple[str, str]]:
-    """Yield the address of a server, and the id of its model."""
-    with tempfile.TemporaryDirectory() as home:
-        environ = {**os.environ, "MLM_HOME": home, "HF_HOME": home, "MLM_OFFLINE": "1"}
-        if model == DEMO:
-            subprocess.run([*MLM, "--quiet", "download", DEMO], env=environ, check=True, stdout=2)
-        command = [*MLM, "--quiet", "serve", model, "--port", "0", "--json"]
-        command += ["--parallel", "4", "--ctx", "2048"] if model != DEMO else ["--parallel", "4"]
-        server = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
-        try:
-            assert server.stdout is not None
-            url = ""
-            for line in server.stdout:
-                event = json.loads(line)
-                url = event.get("url") or url
-                if event["event"] == "loaded":
-                    yield url, event["model_ids"][0]
-                    break
-        finally:
-            server.terminate()
-            server.wait()
 
 
 def ask_together(clients: list[Client], question: str) -> tuple[float, list[Answer]]:
@@ -171,12 +142,12 @@ def check(answer: Answer, first: Answer, expected: set[str]) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", nargs="?", default=DEMO)
+    parser.add_argument("model", nargs="?", default=MODEL)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=101)
     asked = parser.parse_args()
-    with served(asked.model) as (url, model):
+    with served(asked.model, slots=SLOTS) as (url, model):
         clients = [Client(url, model, asked.tokens) for _ in range(CLIENTS)]
         rounds = [play(clients, n, asked.repeats) for n in range(asked.rounds + 1)][1:]
     print(f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")

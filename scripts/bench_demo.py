@@ -29,12 +29,14 @@ MODEL = "mlm-demo"
 
 
 @contextmanager
-def served() -> Iterator[str]:
-    """Yield the address of a server with the demo model."""
+def served(model: str = MODEL, *, slots: int = max(USERS)) -> Iterator[tuple[str, str]]:
+    """Yield the address of a server with the demo model, or a file; and the id of the model."""
     with tempfile.TemporaryDirectory() as home:
         environ = {**os.environ, "MLM_HOME": home, "HF_HOME": home, "MLM_OFFLINE": "1"}
-        subprocess.run([*MLM, "--quiet", "download", MODEL], env=environ, check=True, stdout=2)
-        command = [*MLM, "serve", MODEL, "--port", "0", "--parallel", str(max(USERS)), "--json"]
+        if model == MODEL:
+            subprocess.run([*MLM, "--quiet", "download", MODEL], env=environ, check=True, stdout=2)
+        command = [*MLM, "--quiet", "serve", model, "--port", "0", "--json"]
+        command += ["--parallel", str(slots), *(() if model == MODEL else ("--ctx", "2048"))]
         server = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
         try:
             assert server.stdout is not None
@@ -43,8 +45,8 @@ def served() -> Iterator[str]:
                 event = json.loads(line)
                 url = event.get("url") or url
                 if event["event"] == "loaded":
+                    yield url, event["model_ids"][0]
                     break
-            yield url
         finally:
             server.terminate()
             server.wait()
@@ -66,7 +68,7 @@ def ask(client: Client) -> float:
 
 def main() -> None:
     """Measure and print."""
-    with served() as url, Client(url) as client:
+    with served() as (url, _), Client(url) as client:
         first_ms, *repeats_ms = (ask(client) for _ in range(REPEATS + 1))
         rounds = [{n: throughput(client, n) for n in USERS} for _ in range(ROUNDS + 1)][1:]
     print(f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")

@@ -6,6 +6,8 @@ NVML may take its time: ask in a thread.
 from dataclasses import dataclass
 from typing import Any
 
+from mlm.hardware.nvml import each_gpu
+
 
 @dataclass(frozen=True, slots=True)
 class GpuLoad:
@@ -30,30 +32,14 @@ def read_gpu_loads() -> tuple[GpuLoad, ...]:
 
 def ask_gpu_loads(nvml: Any) -> tuple[GpuLoad, ...]:
     """Return the same from the library ``nvml`` (the module pynvml, or one that acts like it)."""
-
-    def ask(question: str, *arguments: Any) -> Any:
-        try:
-            return getattr(nvml, question)(*arguments)
-        except (nvml.NVMLError, AttributeError):  # this GPU, driver or binding does not know
-            return None
-
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError:
-        return ()
     found = []
-    for index in range(ask("nvmlDeviceGetCount") or 0):
-        handle = ask("nvmlDeviceGetHandleByIndex", index)
-        if handle is None:  # lost from the bus, or not ours to ask
-            continue
-        name = ask("nvmlDeviceGetName", handle) or "NVIDIA GPU"
-        rates = ask("nvmlDeviceGetUtilizationRates", handle)
-        memory = ask("nvmlDeviceGetMemoryInfo", handle)
-        milliwatts = ask("nvmlDeviceGetPowerUsage", handle)
-        degrees = ask("nvmlDeviceGetTemperature", handle, nvml.NVML_TEMPERATURE_GPU)
+    for name, ask in each_gpu(nvml):
+        rates, memory = ask("nvmlDeviceGetUtilizationRates"), ask("nvmlDeviceGetMemoryInfo")
+        milliwatts = ask("nvmlDeviceGetPowerUsage")
+        degrees = ask("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU)
         found.append(
             GpuLoad(
-                name=name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name),
+                name=name,
                 utilisation_percent=None if rates is None else float(rates.gpu),
                 memory_used=None if memory is None else int(memory.used),
                 memory_total=None if memory is None else int(memory.total),
@@ -61,5 +47,4 @@ def ask_gpu_loads(nvml: Any) -> tuple[GpuLoad, ...]:
                 temperature_c=None if degrees is None else float(degrees),
             )
         )
-    ask("nvmlShutdown")
     return tuple(found)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlm.hardware.cgroup import cgroup_folders, parse_stat, read_cgroup
+from mlm.hardware.nvml import each_gpu
 from mlm.hardware.sysfs import parse_cpu_list, read_int, read_text
 
 _AVERAGES = re.compile(r"^some avg10=(\d+\.\d+) avg60=(\d+\.\d+)", re.MULTILINE | re.ASCII)
@@ -91,35 +92,19 @@ def read_gpu_strain() -> tuple[GpuStrain, ...]:
 
 def ask_gpu_strain(nvml: Any) -> tuple[GpuStrain, ...]:
     """Return the same from the library ``nvml`` (the module pynvml, or one that acts like it)."""
-
-    def ask(question: str, *arguments: Any) -> Any:
-        try:
-            return getattr(nvml, question)(*arguments)
-        except (nvml.NVMLError, AttributeError):  # this GPU, driver or binding does not know
-            return None
-
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError:
-        return ()
     found = []
-    for index in range(ask("nvmlDeviceGetCount") or 0):
-        handle = ask("nvmlDeviceGetHandleByIndex", index)
-        if handle is None:
-            continue
-        name = ask("nvmlDeviceGetName", handle) or "NVIDIA GPU"
+    for name, ask in each_gpu(nvml):
         limit, usual = (
-            ask(f"nvmlDeviceGetPowerManagement{which}Limit", handle) for which in ("", "Default")
+            ask(f"nvmlDeviceGetPowerManagement{which}Limit") for which in ("", "Default")
         )
         found.append(
             GpuStrain(
-                name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name),
-                _complaints(ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle) or 0),
+                name,
+                _complaints(ask("nvmlDeviceGetCurrentClocksThrottleReasons") or 0),
                 limit / 1000 if limit else None,  # milliwatts
                 usual / 1000 if usual else None,
             )
         )
-    ask("nvmlShutdown")
     return tuple(found)
 
 

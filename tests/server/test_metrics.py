@@ -144,6 +144,22 @@ def test_the_server_its_workers_and_the_machine_are_shown(counted: FakeServer):
     assert value(samples, "mlm_ready") == 1
 
 
+def test_watching_leaves_neither_threads_nor_files_behind(counted: FakeServer):
+    def watch(_: int) -> dict[str, Any]:
+        scrape(counted)
+        return dict(counted.stats()["system"])
+
+    before = watch(0)
+    with ThreadPoolExecutor(4) as clients:
+        list(clients.map(watch, range(60)))
+
+    def has_settled() -> bool:
+        now = watch(0)  # the threads are those of the loop's own pool, which stay
+        return now["fds"] <= before["fds"] + 2 and now["threads"] <= before["threads"] + 8
+
+    wait_until(has_settled)
+
+
 def test_a_worker_that_died_is_counted(tmp_path: Path):
     with serving(tmp_path, {"alpha": {}}) as server:
         server.wait_for("Loaded")
