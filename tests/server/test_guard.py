@@ -89,6 +89,17 @@ def test_no_answer_ever_allows_another_site(services: Services):
         assert not [name for name in answer.headers if name.startswith(b"access-control-")]
 
 
+def test_a_path_with_an_ending_that_routes_overlook_is_no_other_name_of_theirs(
+    services: Services,
+):
+    host = [(b"host", b"localhost")]
+    requests = [
+        (method, f"{path}{ending}", host)
+        for (method, path), ending in product(routes_of(services), ("\n", "\r", "\x00", "\x7f"))
+    ]
+    assert {answer.status for _, _, answer in ask(services, requests)} == {404}
+
+
 @pytest.mark.parametrize("hosts", [[], [b"localhost", b"localhost"], [b"localhost", b"evil"]])
 def test_a_request_has_exactly_one_host(services: Services, hosts: list[bytes]):
     headers = [(b"host", host) for host in hosts]
