@@ -79,7 +79,7 @@ class Keys:
 
         Without keys everybody counts as that.
         """
-        return "" if key is None or key is self._own else key.sha256[:16]
+        return "" if key is None or key is self._own else key.tenant
 
     def follow(self) -> None:
         """Read the file again if it has changed; what is wrong with it is logged."""

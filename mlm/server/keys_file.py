@@ -46,6 +46,11 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     requests_per_minute: PerMinute | None = None  # None: as many as come
     concurrent: AtOnce | None = None
 
+    @property
+    def tenant(self) -> str:
+        """As whom its requests count where tenants are kept apart, and in the log."""
+        return self.sha256[:16]
+
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: Literal["mlm.keys-file/1"]

@@ -202,6 +202,7 @@ def test_the_first_key_closes_a_server_that_was_open(tmp_path: Path):
 
 def test_a_server_that_had_keys_never_opens_again(services: Services, tmp_path: Path):
     path = tmp_path / "keys.json"
+    services.keys = Keys(path)  # all keys that there are
     routes = routes_of(services)
     closed = [route for route in routes if not is_public(*route)]
 

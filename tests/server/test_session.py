@@ -89,6 +89,13 @@ def test_it_ends_with_its_key(services: Services, tmp_path: Path):
     assert status(services, cookie) == 401
 
 
+def test_it_ends_when_its_key_is_no_admins_any_more(services: Services, tmp_path: Path):
+    cookie = log_in(services)
+    path = tmp_path / "keys.json"
+    path.write_text(path.read_text().replace('"scope": "admin"', '"scope": "user"'))
+    assert status(services, cookie) == 401
+
+
 def test_a_key_that_is_shown_counts_more(services: Services):
     cookie = log_in(services)
     assert status(services, cookie, bearer("mlm_nobodys-key")) == 401

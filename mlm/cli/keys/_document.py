@@ -7,11 +7,12 @@ if TYPE_CHECKING:
 
 
 def describe_key(key: "Key") -> dict[str, Any]:
-    """Return what may be told of a key: all but its digest."""
+    """Return what may be told of a key."""
     return {
         "name": key.name,
         "scope": key.scope,
         "prefix": key.prefix,
+        "tenant": key.tenant,
         "created_at": key.created_at,
         "requests_per_minute": key.requests_per_minute,
         "concurrent": key.concurrent,
