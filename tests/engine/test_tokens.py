@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.processes import wait_until
 from fakes.real_worker import ask, working
 
-from mlm.engine.messages import Failed, Tokenize, Tokens
+from mlm.engine.desk import Desk
+from mlm.engine.messages import Failed, Generate, Tokenize, Tokens
 from mlm.engine.process import Worker, new_request_id
 
 MESSAGES: Any = [{"role": "user", "content": "What is mlm?"}]
@@ -110,3 +112,34 @@ def test_who_leaves_before_the_answer_harms_nobody(demo_model: Path, n_asked: in
         assert (await ask(worker, messages=MESSAGES, max_tokens=4)).text
 
     with_worker(demo_model, story)
+
+
+class Letters:
+    """A vocabulary of letters."""
+
+    n_tokens = 128
+
+    def tokenize(self, text: str, **_: bool) -> list[int]:
+        return list(text.encode())
+
+
+class TokenDesk(Desk[Generate, Any]):
+    """A desk that nobody asks for text."""
+
+    takes = Generate
+    misplaced = "not here"
+
+    def _prepare(self, asked: Generate, received_s: float) -> Any:
+        raise AssertionError
+
+    def _announce(self, request: Any, asked: Generate) -> None:
+        raise AssertionError
+
+
+def test_who_has_been_answered_waits_no_longer():
+    sent: list[Any] = []
+    desk = TokenDesk(Letters(), sent.append, sent.append)  # type: ignore[arg-type]
+    desk.start()
+    desk.receive(Tokenize(request_id=1, text="ab"))
+    wait_until(lambda: sent)
+    assert (sent, desk.n_waiting) == ([Tokens(1, [97, 98])], 0)

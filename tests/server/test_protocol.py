@@ -221,18 +221,26 @@ def test_only_so_many_are_connected_and_the_next_are_told():
     tell(story)
 
 
+async def hear(place: Place) -> bytes:
+    """Return what is said to one who only listens; nothing if he is thrown out."""
+    try:
+        reader, writer = await asyncio.open_connection(*place.address)
+        answer = await reader.read()
+        writer.close()
+    except OSError:
+        return b""
+    return answer
+
+
 def test_a_mob_is_not_even_told():
     async def story() -> None:
         async with listening(quick, crowd=Crowd(1, 64)) as place:
-            guests = [await asyncio.open_connection(*place.address) for _ in range(60)]
-            answers = await asyncio.gather(
-                *(reader.read() for reader, _ in guests[1:]), return_exceptions=True
-            )
-            told = [answer for answer in answers if isinstance(answer, bytes) and answer]
+            _, guest = await asyncio.open_connection(*place.address)
+            answers = await asyncio.gather(*(hear(place) for _ in range(60)))
+            told = [answer for answer in answers if answer]
             assert {error_in(answer) for answer in told} == {(503, "too_many_connections")}
             assert 0 < len(told) < 40
-            for _, writer in guests:
-                writer.close()
+            guest.close()
 
     tell(story)
 
