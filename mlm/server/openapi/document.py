@@ -13,8 +13,8 @@ from mlm.server.openapi.answers import answer_shapes
 from mlm.server.openapi.requests import request_shapes
 from mlm.server.openapi.shapes import TEXT, ref
 
-_ALWAYS = (400, 401, 403, 408, 413, 415, 431, 500, 503)  # of the connection, the guard, a bug
-_OF_MODELS = (404, 429, 502)
+_ALWAYS = (400, 401, 403, 408, 413, 415, 429, 431, 500, 503)  # connection, guard, a bug
+_OF_MODELS = (404, 502)
 _MEANINGS = {
     200: "The answer.",
     400: "The request makes no sense, or is too long for the model; `param` names the field.",
@@ -24,7 +24,7 @@ _MEANINGS = {
     408: "The request did not come in time.",
     413: "The body is too large.",
     415: "The body is not plain JSON.",
-    429: "The model's queue is full; `Retry-After` says when to come back.",
+    429: "The model's queue is full, or what your key or address may have; see `Retry-After`.",
     431: "The headers are too large.",
     500: "The model's template or grammar failed, or this is a bug.",
     502: "The worker died.",
