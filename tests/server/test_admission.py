@@ -25,8 +25,9 @@ from fakes.keyed import (
     keyed,
     log_in,
 )
+from starlette.routing import Route
 
-from mlm.server.app import make_app
+from mlm.server.app import make_app, make_router
 from mlm.server.dashboard import FILES
 from mlm.server.keys import Keys
 from mlm.server.keys_file import add_key, digest_of, new_key
@@ -116,6 +117,22 @@ def test_what_does_not_exist_is_nobodys_business(services: Services, path: str):
     methods = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "BREW")
     answers = ask(services, [(method, path, [HOST]) for method in methods])
     assert {answer.status for _, _, answer in answers} == {401}
+
+
+def test_no_character_makes_a_route_for_admins_look_like_another(services: Services):
+    """What the router takes for such a route although it is spelled otherwise."""
+    routes = [route for route in make_router(services).routes if isinstance(route, Route)]
+    for_admins = [route for route in routes if WHO.get(route.path) == "admin"]
+    assert len(for_admins) >= 4
+    spelled = {
+        spelling
+        for route, character in product(for_admins, map(chr, range(0x3000)))
+        for spelling in (route.path + character, character + route.path, route.path.upper())
+        if route.path_regex.match(spelling)
+    }
+    assert spelled  # a line break at the end, for one
+    requests = [(method, p, [HOST, bearer(USER)]) for p in spelled for method in ("GET", "POST")]
+    assert {answer.status for _, _, answer in ask(services, requests)} <= {403, 404}
 
 
 def test_a_key_of_a_megabyte_is_no_key(services: Services):
