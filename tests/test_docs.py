@@ -1,6 +1,7 @@
 """The documentation is true: generated pages are fresh, what exists is described, links lead on."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import get_args
@@ -121,3 +122,14 @@ def test_every_json_document_is_documented():
     source = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "mlm/cli").rglob("*.py"))
     emitted = set(re.findall(r"(?:emit|print_document)\(\s*\"([a-z.]+)\"", source))
     assert sorted(name for name in emitted if f"`mlm.{name}/1`" not in described) == []
+
+
+def test_the_container_starts_a_server_that_wants_keys(mlm, tmp_path: Path):
+    text = (ROOT / "docs/how-to/Containerfile").read_text(encoding="utf-8")
+    (entrypoint,) = re.findall(r"^ENTRYPOINT (.+)$", text, re.MULTILINE)
+    (words,) = re.findall(r"^CMD (\[\"serve.+)$", text, re.MULTILINE)
+    assert json.loads(entrypoint) == ["mlm"]
+    assert re.search(r"^USER (?!root)", text, re.MULTILINE)
+    refused = mlm(*json.loads(words))
+    assert refused.exit_code == 2
+    assert "/run/secrets/mlm-keys cannot be read" in refused.stderr

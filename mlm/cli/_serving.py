@@ -56,9 +56,9 @@ def _find_running(session: "Session", ref: str) -> tuple[str, str | None, str] |
     usable = [server for server in registry.servers() if not server.private]
     if not usable:
         return None
-    path = _find_path(session, ref)
+    path = find_path(session, ref)
     for server in usable:
-        model_id = _match(server, ref, path)
+        model_id = match(server, ref, path)
         key = registry.key_of(server.pid)
         if model_id is not None and (key is not None or not server.needs_key):
             with suppress(MlmError), Client(server.url, key, silence_s=5) as client:
@@ -67,7 +67,8 @@ def _find_running(session: "Session", ref: str) -> tuple[str, str | None, str] |
     return None
 
 
-def _find_path(session: "Session", ref: str) -> Path | None:
+def find_path(session: "Session", ref: str) -> Path | None:
+    """Return the file of an installed model; None when there is none."""
     from mlm.store.store import Store
 
     with suppress(MlmError), Store(session.settings.home, session.settings.hub_cache) as store:
@@ -75,7 +76,8 @@ def _find_path(session: "Session", ref: str) -> Path | None:
     return None
 
 
-def _match(server: "RunningServer", ref: str, path: Path | None) -> str | None:
+def match(server: "RunningServer", ref: str, path: Path | None) -> str | None:
+    """Return the id of the model ``ref``, whose file is ``path``, among those of a server."""
     for model_id, served_path in server.models.items():
         if model_id == ref or (path is not None and Path(served_path) == path):
             return model_id
@@ -141,9 +143,9 @@ class _PrivateServer:
         from mlm.server.registry import Registry
 
         rest: list[str] = []
-        with _waiting_line(self._session, f"loading {self._ref}") as show:
+        with waiting_line(self._session, f"loading {self._ref}") as show:
             while (line := self._lines.get()) is not None:
-                event = _parse(line)
+                event = parse_event(line)
                 if event is None:
                     rest.append(line)
                     continue
@@ -153,16 +155,12 @@ class _PrivateServer:
                     (self.model_id, *_) = event["model_ids"]
                     self.key = Registry(self._session.settings.home.run).key_of(self._process.pid)
                     return
-        raise self._failure("".join(rest))
+        raise self._failure(rest)
 
-    def _failure(self, printed: str) -> MlmError:
+    def _failure(self, printed: list[str]) -> MlmError:
         """Return the error that the server printed before it ended."""
         code = self._process.wait()
-        try:
-            error = json.loads(printed)["error"]
-            failure = MlmError(error["message"], remedy=error["remedy"])
-            failure.code, failure.exit_code = error["code"], ExitCode(error["exit_code"])
-        except (ValueError, KeyError, TypeError):
+        if (failure := failure_in(printed)) is None:
             message = f"the server for {self._ref} ended with exit code {code}"
             return EngineError(message, remedy=f"less {self._log_path}")
         self._remove_log()
@@ -192,8 +190,8 @@ class _PrivateServer:
         self._process.stdout.close()
 
 
-def _parse(line: str) -> dict[str, Any] | None:
-    """Return the event on a line; None for a line of the error document."""
+def parse_event(line: str) -> dict[str, Any] | None:
+    """Return the event on a line that a server printed; None for any other line."""
     try:
         event = json.loads(line)
     except ValueError:
@@ -201,8 +199,21 @@ def _parse(line: str) -> dict[str, Any] | None:
     return event if isinstance(event, dict) and "event" in event else None
 
 
+def failure_in(lines: list[str]) -> MlmError | None:
+    """Return the error that a server has printed among other lines before it ended."""
+    for line in reversed(lines):
+        try:
+            error = json.loads(line)["error"]
+            failure = MlmError(error["message"], remedy=error["remedy"])
+            failure.code, failure.exit_code = error["code"], ExitCode(error["exit_code"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        return failure
+    return None
+
+
 @contextmanager
-def _waiting_line(session: "Session", text: str) -> Iterator[Any]:
+def waiting_line(session: "Session", text: str) -> Iterator[Any]:
     """Yield what shows how far a wait is, on a line of stderr that vanishes at the end."""
     from mlm.terminal import printable
 

@@ -115,8 +115,15 @@ def make_shelf(
     hardware = this_machine(settings, measures=False)
     named = Planner(settings, hardware, overrides, config_file, listener)
     others = Planner(settings, hardware, Overrides())
-    served = [named.plan(ref) for ref in refs]
-    return Shelf(served, others.find_installed, others.list_installed)
+    served = {ref: named.plan(ref) for ref in refs}
+    ref_of = {model.model_id: ref for ref, model in served.items()}
+    again = Planner(settings, hardware, overrides, config_file)
+    return Shelf(
+        list(served.values()),
+        others.find_installed,
+        others.list_installed,
+        lambda model_id: again.plan(ref_of[model_id]),
+    )
 
 
 def _describe(memory: MemoryPlan) -> str:

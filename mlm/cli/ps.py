@@ -1,18 +1,22 @@
 """``mlm ps``: the servers that run on this machine."""
 
 import time
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from mlm.cli._options import JsonOpt
 from mlm.cli._session import session
+from mlm.errors import MlmError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mlm.server.registry import RunningServer
+
+_ANSWER_S = 2.0  # a server that is asked how it is; else what it last announced has to do
 
 
 def ps(ctx: typer.Context, as_json: JsonOpt = False) -> None:
@@ -22,7 +26,8 @@ def ps(ctx: typer.Context, as_json: JsonOpt = False) -> None:
     """
     from mlm.server.registry import Registry
 
-    servers = Registry(session(ctx).settings.home.run).servers()
+    registry = Registry(session(ctx).settings.home.run)
+    servers = [_asked(server, registry.key_of(server.pid)) for server in registry.servers()]
     session(ctx).emit(
         "ps",
         {"servers": [asdict(server) for server in servers]},
@@ -31,6 +36,17 @@ def ps(ctx: typer.Context, as_json: JsonOpt = False) -> None:
     )
     if not servers:
         session(ctx).note("hint: mlm serve REF")
+
+
+def _asked(server: "RunningServer", key: str | None) -> "RunningServer":
+    """Return ``server`` with its models as they are now, if it tells."""
+    from mlm.client import Client
+
+    with suppress(MlmError, KeyError), Client(server.url, key, silence_s=_ANSWER_S) as client:
+        models = client.stats()["resident"]
+        loaded = (model for model in models if model["state"] != "stopped" or model["waiting"])
+        return replace(server, resident=tuple(loaded))
+    return server
 
 
 def _table(servers: "list[RunningServer]") -> "RenderableType":
@@ -46,7 +62,7 @@ def _table(servers: "list[RunningServer]") -> "RenderableType":
     table.add_column("URL", no_wrap=True)
     table.add_column("UP", justify="right", no_wrap=True)
     table.add_column("MODEL", overflow="fold")
-    table.add_column("STATE", no_wrap=True)
+    table.add_column("STATE", overflow="fold")
     table.add_column("MEMORY", justify="right", no_wrap=True)
     for server in servers:
         up = format_duration(max(time.time() - server.started_at, 0))
@@ -54,10 +70,24 @@ def _table(servers: "list[RunningServer]") -> "RenderableType":
         held = {model["model"]: model for model in server.resident}
         for model_id in dict.fromkeys([*server.models, *held]) or [""]:
             model = held.get(model_id)
-            state = str(model["state"]) if model else "on demand" if model_id else ""
+            state = _describe_state(model) if model else "on demand" if model_id else ""
             size = format_size(model["memory_bytes"]) if model else ""
             table.add_row(*columns, Text(model_id), state, size)
             columns = ["", "", ""]
     if any(server.private for server in servers):
         table.caption = "* belongs to one command and ends with it"
     return table
+
+
+def _describe_state(model: dict[str, Any]) -> str:
+    """Return in words how a model is: ``ready, pinned, 2 active, 1 waiting``."""
+    from mlm.units import format_duration
+
+    words = [str(model["state"])]
+    if model.get("pinned"):
+        words.append("pinned")
+    words += [f"{model[what]} {what}" for what in ("active", "waiting") if model.get(what)]
+    idle_s, ttl_s = model.get("idle_s"), model.get("ttl_s")
+    if idle_s is not None and ttl_s is not None and not model.get("pinned"):
+        words.append(f"goes in {format_duration(max(ttl_s - idle_s, 0))}")
+    return ", ".join(words)

@@ -1,7 +1,8 @@
 """``mlm serve``: offer models over HTTP."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,6 +11,12 @@ from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import session
 from mlm.errors import UsageError
 from mlm.planning.types import Overrides
+from mlm.units import parse_age
+
+if TYPE_CHECKING:
+    from mlm.server.shelf import Shelf
+    from mlm.settings import Settings
+    from mlm.store.listener import Listener
 
 RefsArg = Annotated[
     list[str] | None,
@@ -38,9 +45,27 @@ MaxConnectionsOpt = Annotated[
 PerAddressOpt = Annotated[
     int, typer.Option(min=1, metavar="N", help="The same of one address elsewhere.")
 ]
+MaxWaitOpt = Annotated[
+    str, typer.Option(metavar="TIME", help="How long a request waits for its model or a slot.")
+]
+TtlOpt = Annotated[
+    str, typer.Option(metavar="TIME", help="Unload a model that nobody has used for so long.")
+]
+PinOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="REF",
+        help="Serve this model too, and never unload it.",
+        show_default=False,
+        autocompletion=complete_installed,
+    ),
+]
 AllowHostOpt = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="A further name of this server.", show_default=False),
+]
+DetachOpt = Annotated[
+    bool, typer.Option("--detach", help="Serve in the background; return when it is ready.")
 ]
 JsonLinesOpt = Annotated[bool, typer.Option("--json", help="Print what happens as JSON lines.")]
 LogFormatOpt = Annotated[
@@ -60,7 +85,11 @@ def serve(
     max_queue: MaxQueueOpt = 32,
     max_connections: MaxConnectionsOpt = 1024,
     max_per_address: PerAddressOpt = 64,
+    max_wait: MaxWaitOpt = "5m",
+    ttl: TtlOpt = "never",
+    pin: PinOpt = None,
     allow_host: AllowHostOpt = None,
+    detach: DetachOpt = False,
     as_json: JsonLinesOpt = False,
     log_format: LogFormatOpt = "text",
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
@@ -74,14 +103,18 @@ def serve(
     from mlm.engine import require_engine
 
     require_engine()
+    if detach:
+        from mlm.cli._detached import serve_in_background
+
+        serve_in_background(ctx, as_json=as_json)
+        return
     from mlm.cli._progress import show_progress
     from mlm.cli._serve_log import open_log
-    from mlm.cli._shelf import make_shelf
     from mlm.server.keys import Keys
     from mlm.server.run import ServeOptions
     from mlm.server.run import serve as run_server
 
-    settings = session(ctx).settings
+    started, settings = session(ctx), session(ctx).settings
     options = ServeOptions(
         host=host,
         port=port,
@@ -91,11 +124,42 @@ def serve(
         max_queue=max_queue,
         max_connections=max_connections,
         max_per_address=max_per_address,
+        max_wait_s=_parse_wait(max_wait),
+        ttl_s=_parse_ttl(ttl),
         private=until_eof,
     )
-    if config is not None and len(refs or ()) != 1:
+    with show_progress(started, "none" if as_json else "auto") as listener:
+        shelf, pinned = _find(
+            started.settings, (refs or [], pin or []), overrides, config, listener
+        )
+    with open_log(started, as_json=as_json, log_format=log_format) as tell:
+        run_server(shelf, replace(options, pinned=pinned), settings.home, tell)
+
+
+def _find(
+    settings: "Settings",
+    named: tuple[list[str], list[str]],
+    overrides: Overrides,
+    config: Path | None,
+    listener: "Listener",
+) -> "tuple[Shelf, frozenset[str]]":
+    """Return what there is to serve, with the models that are named and those that are pinned
+    first; and the ids of the latter."""
+    from mlm.cli._shelf import make_shelf
+
+    refs = list(dict.fromkeys([*named[0], *named[1]]))
+    if config is not None and len(refs) != 1:
         raise UsageError("--config is for exactly one model", remedy="mlm serve REF --config FILE")
-    with show_progress(session(ctx), "none" if as_json else "auto") as listener:
-        shelf = make_shelf(settings, refs or (), overrides, config, listener)
-    with open_log(session(ctx), as_json=as_json, log_format=log_format) as tell:
-        run_server(shelf, options, settings.home, tell)
+    shelf = make_shelf(settings, refs, overrides, config, listener)
+    models = zip(refs, shelf.served, strict=True)
+    return shelf, frozenset(model.model_id for ref, model in models if ref in named[1])
+
+
+def _parse_wait(text: str) -> float:
+    if not (seconds := parse_age(text)):
+        raise UsageError("a request that may not wait is never served", remedy="--max-wait 5m")
+    return seconds
+
+
+def _parse_ttl(text: str) -> float | None:
+    return None if text in ("never", "0") else parse_age(text) or None

@@ -1,7 +1,7 @@
 """A small client of OpenAI-compatible servers: answers come as events, failures as `MlmError`."""
 
 from mlm.client.answer import Delta, Event, Finished, Usage
-from mlm.client.client import BENCH_AGENT, SILENCE_TIMEOUT_S, Client
+from mlm.client.client import BENCH_AGENT, SILENCE_TIMEOUT_S, Client, ModelAction
 from mlm.client.recording import Recording
 from mlm.client.refusal import ContextLengthError, StreamCutError
 from mlm.client.tape import Tape
@@ -14,6 +14,7 @@ __all__ = [
     "Delta",
     "Event",
     "Finished",
+    "ModelAction",
     "Recording",
     "StreamCutError",
     "Tape",

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Generator, Mapping, Sequence
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from mlm.client.answer import Event
@@ -20,6 +20,7 @@ MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 _CHAT = "/v1/chat/completions"
 
 Answer = Generator[Event, None, None]
+ModelAction = Literal["load", "unload", "pin", "unpin"]
 
 
 class Client:
@@ -90,6 +91,13 @@ class Client:
     def clear_cache(self) -> dict[str, Any]:
         """Empty the response cache of an mlm server; return what it says of that."""
         return self._document("POST", "/admin/clear-cache", {})
+
+    def administer(self, action: ModelAction, model: str) -> dict[str, Any]:
+        """Have an mlm server do something with a model; return the model's state after that.
+
+        Raises ConflictError, too: a model that is busy or pinned is not unloaded.
+        """
+        return self._document("POST", f"/admin/{action}", {"model": model})
 
     def chat(
         self, messages: Sequence[Mapping[str, str]], *, model: str, **params: object

@@ -9,6 +9,7 @@ from http.client import HTTPException, HTTPResponse
 from mlm.client.sse import OversizedEvent
 from mlm.errors import (
     AuthError,
+    ConflictError,
     DoesNotFitError,
     EngineError,
     IntegrityError,
@@ -57,6 +58,7 @@ _BY_STATUS: dict[int, tuple[type[MlmError], str]] = {
     401: (AuthError, "give the server's key with --api-key-file FILE"),
     403: (AuthError, "give the server's key with --api-key-file FILE"),
     404: (NotFoundError, "`mlm ps` shows which models are served where"),
+    409: (ConflictError, "`mlm ps` shows what it is doing"),
     429: (ServerBusyError, "try again in a moment"),
 }
 _BY_HUNDRED: dict[int, tuple[type[MlmError], str]] = {

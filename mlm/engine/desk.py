@@ -165,10 +165,8 @@ class Desk(ABC, Generic[A, P]):
                 add_special=asked.add_special,
                 parse_special=asked.parse_special,
             )
-        spelled = (
-            {token: vocabulary.spelling(token) for token in set(tokens)} if asked.spell else {}
-        )
-        return Tokens(asked.request_id, tokens, [spelled[t] for t in tokens] if spelled else [])
+        spellings = list(map(vocabulary.spelling, tokens)) if asked.spell else []
+        return Tokens(asked.request_id, tokens, spellings)
 
     def _render(
         self, messages: Dicts, tools: Dicts | None, template_args: dict[str, object]

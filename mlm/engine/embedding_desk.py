@@ -103,8 +103,7 @@ class EmbeddingDesk(Desk[Embed, EmbedRequest]):
         if n_tokens > available:
             raise Refusal(
                 "context_length_exceeded",
-                f"'{place}' has {n_tokens} tokens, but this model's maximum context length is "
-                f"{available} tokens",
+                f"'{place}' has {n_tokens} tokens, but the model takes {available} at most",
                 needed=n_tokens,
                 available=available,
                 param=place,

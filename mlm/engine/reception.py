@@ -131,9 +131,8 @@ class Reception(Desk[Generate, Request]):
     def _refuse_length(self, n_tokens: int, field: str) -> None:
         raise Refusal(
             "context_length_exceeded",
-            # Clients know this case by these words of OpenAI's.
-            f"the prompt has {n_tokens} tokens or more, but this model's maximum context length is "
-            f"{self._n_ctx_slot} tokens, prompt and answer together",
+            f"the prompt has {n_tokens} tokens or more, "
+            f"but prompt and answer together may have {self._n_ctx_slot}",
             needed=n_tokens + 1,
             available=self._n_ctx_slot,
             param=field,

@@ -46,6 +46,7 @@ def export_systemd(subject: Subject, planned: MemoryPlan, service: Service) -> E
     settings = [
         "Type=exec",
         f"ExecStart={command}",
+        "ExecReload=/bin/kill -HUP $MAINPID",
         f"User={service.user}",
         f"Environment={quote(f'HF_HUB_CACHE={service.hub_cache}')}",
         "Restart=on-failure",

@@ -93,7 +93,8 @@ class Answers:
 
     async def _generate(self, flight: Flight, model: ServedModel, generate: Generate) -> Lease:
         async with self._pool.lease(model) as lease:
-            flight.load_s, flight.engine = lease.load_s, lease.worker.ready.engine
+            flight.load_s, flight.queue_s = lease.load_s, lease.queue_s
+            flight.engine = lease.worker.ready.engine
             self._cache.remember_template(model.identity, _template_of(lease))
             request = msgspec.structs.replace(generate, request_id=new_request_id())
             # A grammar slows an answer down: that is not what the machine can do.

@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from mlm.errors import MlmError
 from mlm.server.access import AccessLog
+from mlm.server.admin import Admin
 from mlm.server.chat_reply import ChatReply
 from mlm.server.dashboard import FILES, Dashboard
 from mlm.server.embeddings import EmbeddingsEndpoint
@@ -34,7 +35,7 @@ def make_app(services: Services, allowed_hosts: tuple[str, ...] = ()) -> App:
 
 def make_router(services: Services) -> Starlette:
     """Return the routes, without the checks that come before them."""
-    report = Report(services)
+    report, admin = Report(services), Admin(services)
     chat = TextEndpoint(services, "chat", read_chat, ChatReply)
     completions = TextEndpoint(services, "completions", read_completion, CompletionReply)
     embeddings = EmbeddingsEndpoint(services, "embeddings", read_embeddings)
@@ -62,6 +63,10 @@ def make_router(services: Services) -> Starlette:
             Route("/admin/stats", report.stats),
             Route("/admin/clear-cache", report.clear_cache, methods=["POST"]),
             Route(SESSION_PATH, session, methods=["POST", "DELETE"]),
+            Route("/admin/load", admin.load, methods=["POST"]),
+            Route("/admin/unload", admin.unload, methods=["POST"]),
+            Route("/admin/pin", admin.pin, methods=["POST"]),
+            Route("/admin/unpin", admin.unpin, methods=["POST"]),
         ],
         exception_handlers={
             ApiError: _answer_error,

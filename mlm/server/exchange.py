@@ -107,7 +107,7 @@ class Exchange:
             **counts,
             truth={
                 "cache": self.cache_word,
-                "queue_ms": _ms(max(finished.queue_s for finished in self._finished())),
+                "queue_ms": _ms(max(map(_queue_s, self._flights()), default=None)),
                 "load_ms": _ms(self._load_s),
                 "ttft_ms": _ms(self.ttft_s),
                 "prefill_ms": _ms(max(finished.prefill_s for finished in self._finished())),
@@ -135,7 +135,7 @@ class Exchange:
                 for group in self._prompts()
             ),
             completion_tokens=sum(choice.flight.completion_tokens for choice in self.choices),
-            queue_s=max((f.finished.queue_s for f in own if f.finished), default=None),
+            queue_s=max((_queue_s(flight) for flight in own if flight.finished), default=None),
             ttft_s=self.ttft_s,
             itl_s=tuple(gap for flight in own for gap in flight.gaps_s()),
             e2e_s=time.monotonic() - self.started_at,
@@ -159,8 +159,16 @@ class Exchange:
         groups = ([c.flight.finished for c in group] for group in self._prompts())
         return sum(min(figure(f) for f in group if f is not None) for group in groups)
 
+    def _flights(self) -> list[Flight]:
+        return [choice.flight for choice in self.choices if choice.flight.finished is not None]
+
     def _finished(self) -> list[Finished]:
         return [c.flight.finished for c in self.choices if c.flight.finished is not None]
+
+
+def _queue_s(flight: Flight) -> float:
+    """Return how long an answer waited for its slot: in the pool, then in the worker."""
+    return flight.queue_s + (flight.finished.queue_s if flight.finished is not None else 0.0)
 
 
 def _ms(seconds: float | None) -> float:

@@ -44,6 +44,7 @@ class Flight:
         self.storing = False  # it is on its way into the response cache
         self.engine = ""
         self.load_s = 0.0
+        self.queue_s = 0.0  # waited for a place, before the worker had the request
         self._arrivals: list[tuple[float, int]] = []  # monotonic time, tokens
         self._watchers: set[Watcher] = set()
         self._task = asyncio.create_task(self._run(produce))

@@ -1,9 +1,7 @@
 """The models in memory: which are loaded, which must wait, which go.
 
-One function, `Pool._step`, decides; it runs whenever something has changed. Models are loaded in
-the order in which they were asked for. When one needs the room of another that is busy, that one
-finishes what it has, and new requests for it wait for its next turn: so requests that alternate
-between two models are served in batches, not by loading a model for each.
+`mlm.planning.residency.decide` says what to do; `Pool._step` asks it whenever something has
+changed, or when it wanted to be asked again, and does it.
 """
 
 import asyncio
@@ -13,21 +11,30 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mlm.engine.process import Worker
 from mlm.engine.spawn import DEFAULT_COMMAND
-from mlm.errors import DoesNotFitError, EngineError, MlmError
-from mlm.planning.evict import Room, choose_evictions
-from mlm.server.errors import ApiError, shutting_down, to_api_error
+from mlm.errors import EngineError, MlmError
+from mlm.planning.evict import Room
+from mlm.planning.residency import Rules, WhyGo, WhyNot, decide
+from mlm.server import refusals
+from mlm.server.budget import Budget
+from mlm.server.errors import ApiError, shutting_down
 from mlm.server.model import ServedModel, worker_config
 from mlm.server.resident import Resident
-from mlm.server.setbacks import Refusal
 from mlm.stats.types import LoadStats
-from mlm.units import format_size
 
 _log = logging.getLogger("mlm.server")
-_MAIN = "cpu"  # the device whose memory a control group limits
+MAX_WAIT_S = 300.0  # of a request, for its model to be loaded or for a slot
+_LEAST_RETRY_S = 1.0
+_NO_ROOM = Room({}, 0)
+_WHY: dict[WhyGo | Literal["asked"], str] = {
+    "room": "to make room",
+    "idle": "as nobody has used it for a while",
+    "outdated": "to load it with its new config",
+    "asked": "as asked",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,9 @@ class PoolOptions:
 
     max_models: int = 2
     max_queue: int = 32  # requests per model beyond its slots
+    max_waiting: int = 128  # requests that wait for models to be loaded, of all models
+    max_wait_s: float = MAX_WAIT_S
+    ttl_s: float | None = None  # a model that nobody uses for so long is unloaded
     command: Sequence[str] = DEFAULT_COMMAND
     log_dir: Path | None = None
     memory_limit: Callable[[], int | None] = lambda: None  # of main memory, as it is now
@@ -45,10 +55,11 @@ class PoolOptions:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to use a worker. ``load_s`` is how long the model was waited for."""
+    """The right to use a worker, and for how long its model and then a place were waited for."""
 
     worker: Worker
     load_s: float
+    queue_s: float
     is_alone: Callable[[], bool]  # no other request has used any worker since it was given
 
 
@@ -58,9 +69,7 @@ class Pool:
     def __init__(self, options: PoolOptions) -> None:
         self._options = options
         self._residents: dict[str, Resident] = {}
-        self._queue: list[Resident] = []  # wanted, in the order in which they will be loaded
-        self._limits: dict[str, int] = {}  # bytes per device, while main memory's limit was
-        self._first_limit: int | None = None
+        self._budget = Budget(options.max_models, options.memory_limit)
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -76,13 +85,13 @@ class Pool:
 
     def resident(self, model: ServedModel) -> Resident:
         """Return the place of ``model`` in the pool."""
-        for device in model.memory.devices:
-            if device.device == _MAIN and _MAIN not in self._limits:
-                self._first_limit = self._options.memory_limit()  # it was planned for that
-            self._limits.setdefault(device.device, device.available)
-        resident = self._residents.setdefault(model.model_id, Resident(model))
-        if not resident.occupies:
-            resident.model = model
+        self._budget.take_in(model)
+        resident = self._residents.get(model.model_id)
+        if resident is None:
+            resident = Resident(model, self._options.ttl_s)
+            self._residents[model.model_id] = resident
+        elif model is not resident.model:
+            resident.succeed_by(model)
         return resident
 
     def places(self, model: ServedModel) -> int:
@@ -94,7 +103,7 @@ class Pool:
         first: list[ServedModel] = []
         for model in models:
             self.resident(model)
-            if self._room().holds([other.memory_by_device for other in (*first, model)]):
+            if self._budget.room().holds([m.memory_by_device for m in (*first, model)]):
                 first.append(model)
         return first
 
@@ -103,40 +112,69 @@ class Pool:
         """Give the right to use a worker of ``model``, loaded if need be.
 
         Raises:
-            ApiError: 429 when the queue is full; 503 when the model cannot be had.
+            ApiError: 429 when the queue is full; 503 when the model cannot be had, or not in time.
         """
         resident = self.resident(model)
         self._admit(resident)
         resident.admitted += 1
-        started = time.monotonic()
+        asked_at = time.monotonic()
         try:
-            worker = await self._worker_of(resident)
+            worker, waited_s = await self._wait_for(resident)
+            load_s = min(max(resident.ready_since - asked_at, 0.0), waited_s)
             try:
-                yield Lease(worker, time.monotonic() - started, self._watch_for_others())
+                yield Lease(worker, load_s, waited_s - load_s, self._watch_for_others())
             finally:
                 resident.leave()
         finally:
             resident.admitted -= 1
             self._step()
 
-    def _watch_for_others(self) -> Callable[[], bool]:
-        """Return what tells whether the one request that is active now has been alone since."""
-        before = self._handed_out()
-        alone = sum(resident.active for resident in self.residents) == 1
-        return lambda: alone and self._handed_out() == before
+    async def load(self, model: ServedModel) -> Resident:
+        """Load ``model``; return when it is loaded, however long that takes.
 
-    def _handed_out(self) -> int:
-        return sum(resident.handed_out for resident in self.residents)
+        Raises:
+            ApiError: 503 when it cannot be had.
+        """
+        resident = self.resident(model)
+        self._admit(resident)
+        if resident.state != "ready":
+            loaded = resident.call_for()
+            self._step()
+            await loaded
+        return resident
 
-    async def _worker_of(self, resident: Resident) -> Worker:
-        waiter = resident.enter()
+    async def unload(self, model: ServedModel) -> Resident:
+        """Unload ``model`` if it is loaded; return when it is gone.
+
+        Raises:
+            ApiError: 409 while it is busy or pinned.
+        """
+        resident = self.resident(model)
+        if resident.admitted or resident.called_for or resident.state == "starting":
+            raise refusals.busy(resident)
+        if resident.pinned and resident.state == "ready":
+            raise refusals.is_pinned(resident)
+        resident.wanted_since = None
+        if resident.state == "ready":
+            self._let_go(resident, "asked")
+        if resident.unloading is not None:
+            await asyncio.wait([resident.unloading])
+        return resident
+
+    def pin(self, model: ServedModel, *, pinned: bool) -> Resident:
+        """Have ``model`` stay in memory once it is there, or no longer."""
+        resident = self.resident(model)
+        resident.pinned = pinned
+        if resident.occupies:
+            self._options.on_change(resident)
         self._step()
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            if not waiter.cancelled() and waiter.exception() is None:
-                resident.leave()  # it was handed over in the moment in which the client left
-            raise
+        return resident
+
+    def renew(self, model: ServedModel) -> None:
+        """Have ``model`` replace the one of the same name: at once, or when nobody uses it."""
+        if model.model_id in self._residents:
+            self.resident(model)
+            self._step()
 
     async def close(self, grace_s: float) -> None:
         """Send everybody who waits away and stop all workers."""
@@ -149,108 +187,117 @@ class Pool:
         workers = [resident.worker for resident in self.residents if resident.worker is not None]
         await asyncio.gather(*(worker.stop(grace_s) for worker in workers))
 
+    def _watch_for_others(self) -> Callable[[], bool]:
+        """Return what tells whether the one request that is active now has been alone since."""
+        before = self._handed_out()
+        alone = sum(resident.active for resident in self.residents) == 1
+        return lambda: alone and self._handed_out() == before
+
+    def _handed_out(self) -> int:
+        return sum(resident.handed_out for resident in self.residents)
+
+    async def _wait_for(self, resident: Resident) -> tuple[Worker, float]:
+        """Return the worker, and for how many seconds it was waited for."""
+        waiter = resident.enter()
+        self._step()
+        at_once = waiter.worker.done()
+        try:
+            worker = await waiter.worker
+        except asyncio.CancelledError:
+            if not waiter.worker.cancelled() and waiter.worker.exception() is None:
+                resident.leave()  # it was handed over in the moment in which the client left
+            raise
+        return worker, 0.0 if at_once else time.monotonic() - waiter.since
+
     def _admit(self, resident: Resident) -> None:
         """Refuse at once what would wait in vain."""
         if self._closing:
             raise shutting_down()
         if refusal := resident.setbacks.refusal(time.monotonic()):
-            raise _refused(resident, refusal)
+            raise refusals.resting(resident, refusal)
         if resident.admitted >= self.places(resident.model):
-            raise ApiError(
-                429,
-                "queue_full",
-                f"{resident.admitted} requests for '{resident.model.model_id}' are waiting already",
-                remedy="try again soon, or serve it with a larger --max-queue",
-                retry_after_s=1,
-            )
+            raise refusals.queue_full(resident, self._wait_s(resident))
+        if resident.state != "ready":
+            waiting = sum(r.admitted - r.active for r in self.residents if r.state != "ready")
+            if waiting >= self._options.max_waiting:
+                raise refusals.too_many_waiting(waiting, self._wait_s(resident))
+
+    def _wait_s(self, resident: Resident) -> float:
+        """Return how long those take who wait already, by how fast it went lately."""
+        n_waiting = max(resident.admitted - resident.model.config.n_parallel, 1)
+        load_s = 0.0 if resident.state == "ready" else resident.load_s or 0.0
+        wait_s = load_s + (resident.rate.seconds_for(n_waiting) or 0.0)
+        return min(max(wait_s, _LEAST_RETRY_S), self._options.max_wait_s)
 
     def _step(self) -> None:
-        """Start, stop and hold back whatever the present state calls for."""
+        """Do what is to be done now."""
         if self._closing:
             return
         now = time.monotonic()
-        self._queue = [resident for resident in self._queue if resident.wanted]
-        self._queue += [r for r in self.residents if r.wanted and r not in self._queue]
-        victims: list[str] = []
-        for resident in list(self._queue):
-            if refusal := resident.setbacks.refusal(now):
-                resident.refuse(_refused(resident, refusal))
-            elif (restart_at := resident.setbacks.restart_at(now)) > now:
-                self._step_again(restart_at - now)
-            elif (chosen := self._choose_victims(resident, now)) is None:
-                resident.refuse(self._does_not_fit(resident))
-            elif chosen or not self._is_free_for(resident):
-                victims = chosen
-                break  # whoever asked later waits behind
-            else:
-                self._start(resident)
-        for resident in self.residents:
-            self._let_go_or_on(resident, yielding=resident.model.model_id in victims)
+        # Reading the memory limit takes a few system calls, which most steps can do without.
+        room = self._budget.room() if any(r.wanted for r in self.residents) else _NO_ROOM
+        standings = [resident.standing(now) for resident in self.residents]
+        decision = decide(standings, Rules(room, self._options.max_wait_s), now)
+        for model_id, n_requests in decision.late.items():
+            late = self._residents[model_id]
+            max_wait_s = self._options.max_wait_s
+            error = refusals.waited_too_long(late, max_wait_s, self._wait_s(late))
+            late.refuse(error, n_requests)
+        for model_id, why_not in decision.refused.items():
+            refused = self._residents[model_id]
+            refused.refuse(self._explain(refused, why_not, room, now))
+        for model_id, keeps in decision.started.items():
+            self._start(self._residents[model_id], keeps)
+        for model_id, why_go in decision.unloaded.items():
+            self._let_go(self._residents[model_id], why_go)
+        for model_id, n_requests in decision.admitted.items():
+            self._residents[model_id].release(n_requests)
+        self._step_again(decision.again_at, now)
 
-    def _let_go_or_on(self, resident: Resident, *, yielding: bool) -> None:
-        resident.yielding = yielding
-        if yielding and resident.state == "ready" and not resident.active:
-            resident.state = "stopping"
-            self._spawn(self._unload(resident))
-        elif resident.open:
-            resident.release()
-
-    def _step_again(self, delay_s: float) -> None:
+    def _step_again(self, at: float | None, now: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._step)
+            self._timer = None
+        if at is not None:
+            self._timer = asyncio.get_running_loop().call_later(at - now, self._step)
 
-    def _room(self) -> Room:
-        """Return what may be occupied, under the limit that main memory has by now."""
-        limits, now = dict(self._limits), self._options.memory_limit()
-        if now is not None and _MAIN in limits:
-            first = self._first_limit
-            changed = min(limits[_MAIN], now) if first is None else limits[_MAIN] + now - first
-            limits[_MAIN] = max(0, changed)
-        return Room(limits, self._options.max_models)
+    def _explain(self, resident: Resident, why: WhyNot, room: Room, now: float) -> ApiError:
+        if refusal := resident.setbacks.refusal(now):
+            return refusals.resting(resident, refusal)
+        if why == "pinned":
+            pinned = [r for r in self.residents if r.pinned and r.occupies]
+            return refusals.no_room_beside(resident, pinned, room)
+        return refusals.too_large(resident, room)
 
-    def _choose_victims(self, resident: Resident, now: float) -> list[str] | None:
-        loaded = [r.describe(now) for r in self.residents if r.state in ("starting", "ready")]
-        return choose_evictions(resident.model.memory_by_device, self._room(), loaded)
-
-    def _is_free_for(self, resident: Resident) -> bool:
-        """Tell whether the memory is free now, models that are still stopping counted."""
-        occupying = [r.model.memory_by_device for r in self.residents if r.occupies]
-        return self._room().holds([resident.model.memory_by_device, *occupying])
-
-    def _start(self, resident: Resident) -> None:
-        self._queue.remove(resident)
-        resident.state, resident.progress, resident.kept_warm = "starting", 0.0, False
+    def _start(self, resident: Resident, keeps: int) -> None:
+        resident.state, resident.progress, resident.keeps = "starting", 0.0, keeps
+        resident.wanted_since = None
         self._spawn(self._load(resident))
 
     async def _load(self, resident: Resident) -> None:
-        model, started = resident.model, time.monotonic()
+        started_at = time.monotonic()
         self._options.on_change(resident)
         try:
             resident.worker = await Worker.start(
-                model.path,
-                worker_config(model.config),
+                resident.model.path,
+                worker_config(resident.config),
                 command=self._options.command,
                 on_progress=lambda progress: self._note_progress(resident, progress),
-                log_path=self._log_path(model),
+                log_path=self._log_path(resident.model),
             )
         except (MlmError, OSError) as error:
             failure = error if isinstance(error, MlmError) else EngineError(str(error))
-            resident.state = "stopped"
             resident.setbacks.note_load_failure(time.monotonic(), failure.message)
-            resident.refuse(_load_failed(model.model_id, failure))
-            _log.warning("cannot load %s: %s", model.model_id, failure.message)
-            self._note_load(resident, time.monotonic() - started)
+            resident.refuse(refusals.load_failed(resident, failure))
+            _log.warning("cannot load %s: %s", resident.model.model_id, failure.message)
+            self._note_load(resident, time.monotonic() - started_at)
+            resident.become_stopped()
         else:
-            resident.state, resident.progress = "ready", 1.0
-            resident.loads += 1
-            resident.setbacks.note_loaded()
-            resident.last_used_at = time.monotonic()
-            self._note_load(resident, time.monotonic() - started)
-            resident.release()
+            resident.become_ready(time.monotonic() - started_at)
+            self._note_load(resident, time.monotonic() - started_at)
             self._spawn(self._watch(resident, resident.worker))
-        self._options.on_change(resident)
         self._step()
+        self._options.on_change(resident)
 
     def _note_progress(self, resident: Resident, progress: float) -> None:
         resident.progress = progress
@@ -269,12 +316,16 @@ class Pool:
             )
         )
 
-    async def _unload(self, resident: Resident) -> None:
+    def _let_go(self, resident: Resident, why: WhyGo | Literal["asked"]) -> None:
+        resident.state = "stopping"
+        resident.unloading = self._spawn(self._unload(resident, why))
+
+    async def _unload(self, resident: Resident, why: WhyGo | Literal["asked"]) -> None:
         assert resident.worker is not None
         self._options.on_change(resident)
-        _log.info("unloading %s to make room", resident.model.model_id)
+        _log.info("unloading %s %s", resident.model.model_id, _WHY[why])
         await resident.worker.stop()
-        resident.state, resident.worker = "stopped", None
+        resident.become_stopped(wanted=why == "outdated")
         self._options.on_change(resident)
         self._step()
 
@@ -283,45 +334,19 @@ class Pool:
         death = await worker.wait_dead()
         if resident.worker is not worker or resident.state != "ready" or self._closing:
             return
-        resident.state, resident.worker = "stopped", None
         resident.crashes += 1
         resident.setbacks.note_crash(time.monotonic(), death.message)
-        resident.kept_warm = True
+        resident.become_stopped(wanted=True)
         _log.warning("%s: %s", resident.model.model_id, death.message)
         self._options.on_change(resident)
         self._step()
-
-    def _does_not_fit(self, resident: Resident) -> ApiError:
-        short = [
-            f"{format_size(needed)} of {format_size(limit)} on {device}"
-            for device, limit in self._room().memory.items()
-            if (needed := resident.model.memory_by_device.get(device, 0)) > limit
-        ]
-        message = f"'{resident.model.model_id}' needs {' and '.join(short)}"
-        return to_api_error(
-            DoesNotFitError(message, remedy=f"mlm plan {resident.model.model_id} --ctx 2048")
-        )
 
     def _log_path(self, model: ServedModel) -> Path | None:
         name = "".join(c if c.isalnum() or c in ".-_" else "_" for c in model.model_id)
         return self._options.log_dir / f"{name}.log" if self._options.log_dir else None
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _refused(resident: Resident, refusal: Refusal) -> ApiError:
-    return ApiError(
-        503,
-        refusal.code,
-        f"the model '{resident.model.model_id}' is not available: {refusal.reason}",
-        retry_after_s=refusal.retry_after_s,
-    )
-
-
-def _load_failed(model_id: str, error: MlmError) -> ApiError:
-    code = error.code if error.code == "engine_missing" else "load_failed"
-    message = f"the model '{model_id}' cannot be loaded: {error.message}"
-    return ApiError(503, code, message, remedy=error.remedy, retry_after_s=5)
+        return task

@@ -126,12 +126,15 @@ def describe(resident: Resident) -> dict[str, Any]:
         "pid": resident.worker.pid if resident.worker else None,
         "active": resident.active,
         "waiting": max(resident.admitted - resident.active, 0),
-        "memory_bytes": resident.model.memory.total,
-        "memory_by_device": dict(resident.model.memory_by_device),
-        "config": msgspec.to_builtins(worker_config(resident.model.config)),
+        "memory_bytes": sum(resident.memory_by_device.values()),
+        "memory_by_device": resident.memory_by_device,
+        "config": msgspec.to_builtins(worker_config(resident.config)),
         "loads": resident.loads,
         "crashes": resident.crashes,
         "trouble": resident.setbacks.reason or None,
+        "pinned": resident.pinned,
+        "ttl_s": resident.ttl_s,
+        "idle_s": resident.idle_s,
     }
 
 

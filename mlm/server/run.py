@@ -14,7 +14,7 @@ from functools import partial
 import uvicorn
 
 from mlm.engine.spawn import DEFAULT_COMMAND
-from mlm.errors import DiskSpaceError, EngineError, UsageError
+from mlm.errors import DiskSpaceError, DoesNotFitError, EngineError, UsageError
 from mlm.hardware.memory import memory_limit
 from mlm.paths import Home
 from mlm.server.address import bind, is_loopback, own_names, url_of
@@ -23,11 +23,11 @@ from mlm.server.cache import ResponseCache
 from mlm.server.crowd import Crowd
 from mlm.server.errors import ApiError, shutting_down
 from mlm.server.keys import Keys
-from mlm.server.model import ServedModel
 from mlm.server.observer import Observer
-from mlm.server.pool import Pool, PoolOptions
+from mlm.server.pool import MAX_WAIT_S, Pool, PoolOptions
 from mlm.server.protocol import LimitedProtocol, Limits
 from mlm.server.registry import Registry, RunningServer, own_start_time
+from mlm.server.reload import reload
 from mlm.server.report import describe
 from mlm.server.resident import Resident
 from mlm.server.services import Services
@@ -88,6 +88,9 @@ class ServeOptions:
     max_queue: int = 32
     max_connections: int = 1024
     max_per_address: int = 64  # connections of one that is not this machine
+    max_wait_s: float = MAX_WAIT_S
+    ttl_s: float | None = None  # a model that nobody uses for so long is unloaded
+    pinned: frozenset[str] = frozenset()  # ids of served models that stay in memory
     private: bool = False  # stop when stdin ends
     worker_command: Sequence[str] = DEFAULT_COMMAND
 
@@ -128,6 +131,8 @@ class _Life:
             PoolOptions(
                 max_models=options.max_models,
                 max_queue=options.max_queue,
+                max_wait_s=options.max_wait_s,
+                ttl_s=options.ttl_s,
                 command=options.worker_command,
                 log_dir=home.logs,
                 memory_limit=memory_limit,
@@ -141,6 +146,8 @@ class _Life:
         self._services = Services(shelf, pool, cache, recorder, observer, options.keys)
         self._stop, self._stop_now = asyncio.Event(), asyncio.Event()
         self._announcement: RunningServer | None = None
+        self._told: dict[str, Changed] = {}
+        self._reloading: asyncio.Task[None] | None = None
 
     async def run(self, listener: socket.socket) -> None:
         """Do everything, and leave nothing behind."""
@@ -178,11 +185,19 @@ class _Life:
                 task.cancel()
 
     async def _load_first(self) -> None:
-        """Load what was given on the command line, as much as fits."""
-        pool = self._services.pool
-        first = pool.fitting(self._services.shelf.served)
+        """Load what was given on the command line, as much as fits, and what is pinned first."""
+        pool, served = self._services.pool, self._services.shelf.served
+        pinned = [model for model in served if model.model_id in self._options.pinned]
+        for model in pinned:
+            pool.pin(model, pinned=True)
+        first = pool.fitting([*pinned, *(model for model in served if model not in pinned)])
+        if left := [model.model_id for model in pinned if model not in first]:
+            raise DoesNotFitError(
+                f"{left[0]} does not fit into memory beside the other pinned models",
+                remedy="pin fewer, or serve them with a smaller --ctx or a larger --max-models",
+            )
         try:
-            await asyncio.gather(*(_touch(pool, model) for model in first))
+            await asyncio.gather(*map(pool.load, first))
         except ApiError as error:
             raise EngineError(error.message, remedy=error.remedy) from None
         self._services.preloaded = True
@@ -204,9 +219,12 @@ class _Life:
                     await asyncio.sleep(0.05)
 
     def _on_change(self, resident: Resident) -> None:
-        self._tell(Changed(resident.model.model_id, resident.state, resident.progress))
-        if resident.state == "ready" and resident.worker is not None:
-            self._services.observer.note_load(resident.model, resident.worker)
+        news = Changed(resident.model.model_id, resident.state, resident.progress)
+        if self._told.get(news.model_id) != news:
+            self._told[news.model_id] = news
+            self._tell(news)
+            if resident.state == "ready" and resident.worker is not None:
+                self._services.observer.note_load(resident.model, resident.worker)
         if resident.state != "starting":
             with contextlib.suppress(OSError):  # a full disk must not stop a model from loading
                 self._announce()
@@ -241,6 +259,10 @@ class _Life:
             self._stop_now.set()
         self._stop.set()
 
+    def _request_reload(self) -> None:
+        if not self._stop.is_set() and (self._reloading is None or self._reloading.done()):
+            self._reloading = asyncio.create_task(reload(self._services))
+
     def _stop_at_once(self) -> None:
         self._stop_now.set()
         self._stop.set()
@@ -249,7 +271,11 @@ class _Life:
     def _signals(self) -> Iterator[None]:
         """Handle signals, and the end of stdin, until the block ends."""
         loop = asyncio.get_running_loop()
-        handlers = {"SIGTERM": self._request_stop, "SIGINT": self._request_stop, "SIGHUP": _ignore}
+        handlers = {
+            "SIGTERM": self._request_stop,
+            "SIGINT": self._request_stop,
+            "SIGHUP": self._request_reload,  # also when the terminal goes: a server outlives it
+        }
         numbers = [(getattr(signal, name, None), handler) for name, handler in handlers.items()]
         for number, handler in numbers:
             if number is not None:
@@ -294,15 +320,6 @@ def _http_config(services: Services, options: ServeOptions) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(FAREWELL_S),
     )
-
-
-async def _touch(pool: Pool, model: ServedModel) -> None:
-    async with pool.lease(model):
-        pass
-
-
-def _ignore() -> None:
-    """Do nothing: a server outlives the terminal in which it was started."""
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -2,14 +2,17 @@
 
 import asyncio
 import difflib
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from mlm.errors import NotFoundError, UsageError
+from mlm.errors import MlmError, NotFoundError, UsageError
 from mlm.server.errors import ApiError
 from mlm.server.model import FindModel, ServedModel
 
+_log = logging.getLogger("mlm.server")
 _NAME = re.compile(r"[\w.:/-]{1,128}", re.ASCII)
 
 
@@ -17,6 +20,7 @@ class Shelf:
     """The models given on the command line, then whatever else is installed.
 
     ``find_model`` and ``list_models`` look on the disk; the latter returns the path of each id.
+    ``plan_served`` finds a model of the command line again, as it is by now.
     """
 
     def __init__(
@@ -24,11 +28,13 @@ class Shelf:
         served: Sequence[ServedModel],
         find_model: FindModel,
         list_models: Callable[[], Mapping[str, Path]],
+        plan_served: FindModel | None = None,
     ) -> None:
         self.served = tuple(served)
         self._known = {model.model_id: model for model in served}
         self._by_path = {model.path: model for model in served}
         self._find_model, self._list_models = find_model, list_models
+        self._plan_served = plan_served or find_model
         self._lock = asyncio.Lock()  # a crowd that asks for the same new model looks it up once
 
     async def find(self, model_id: str) -> ServedModel:
@@ -51,6 +57,31 @@ class Shelf:
                 self._known[model_id] = self._by_path.setdefault(found.path, found)
         return self._known[model_id]
 
+    async def renew(self) -> list[ServedModel]:
+        """Look again at all models that are known; return those that are run differently by now.
+
+        What cannot be found or planned any more stays as it was, and the log says why.
+        """
+        changed: list[ServedModel] = []
+        async with self._lock:
+            for known in list(self._by_path.values()):
+                plan = self._plan_served if known in self.served else self._find_model
+                try:
+                    new = await asyncio.to_thread(plan, known.model_id)
+                except MlmError as error:
+                    _log.warning("%s stays as it is: %s", known.model_id, error.message)
+                    continue
+                if _how(new) != _how(known):
+                    self._replace(known, new)
+                    changed.append(new)
+        return changed
+
+    def _replace(self, old: ServedModel, new: ServedModel) -> None:
+        self.served = tuple(new if model is old else model for model in self.served)
+        self._known = {name: new if m is old else m for name, m in self._known.items()}
+        del self._by_path[old.path]
+        self._by_path[new.path] = new
+
     async def ids(self) -> list[str]:
         """Return the served models in command-line order, then the other installed ones."""
         installed = await asyncio.to_thread(self._list_models)
@@ -63,3 +94,8 @@ class Shelf:
         hint = f"; there is {', '.join(near)}" if near else ""
         message = f"there is no model '{model_id}' here{hint}"
         return ApiError(404, "model_not_found", message, param="model", remedy="mlm list")
+
+
+def _how(model: ServedModel) -> object:
+    """Return what decides how a model is run; the reasons for it do not."""
+    return model.path, model.sha256, replace(model.config, reasons={})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -270,6 +271,21 @@ def test_an_address_that_is_not_ours_is_a_usage_error(mlm, tmp_path: Path):
     (tmp_path / "keys").write_text("a-good-long-key")
     words = ("--host", "192.0.2.1", "--api-key-file", tmp_path / "keys", "--port", "0")
     assert mlm("serve", *words).exit_code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    "words", [("--ttl", "soon"), ("--max-wait", "0s"), ("--max-wait", "never"), ("--ttl", "-5m")]
+)
+def test_a_time_that_cannot_be_meant_is_a_usage_error(mlm, words: tuple[str, ...]):
+    assert mlm("serve", DEMO_MODEL, *words).exit_code == ExitCode.USAGE
+
+
+def test_what_is_pinned_is_served(mlm, tmp_path: Path):
+    shutil.copy(DEMO_MODEL, tmp_path / "a.gguf")
+    pins = ("--pin", tmp_path / "a.gguf", "--pin", DEMO_MODEL)
+    result = mlm("serve", *pins, "--max-models", "1", "--port", "0")
+    assert result.exit_code == ExitCode.DOES_NOT_FIT
+    assert "mlm-demo does not fit into memory beside the other pinned models" in result.stderr
 
 
 def test_a_config_is_for_one_model(mlm, tmp_path: Path):

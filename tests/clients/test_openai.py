@@ -101,8 +101,6 @@ def test_too_long_a_prompt_is_a_bad_request_with_its_code(client: OpenAI):
         with pytest.raises(openai.BadRequestError) as caught:
             chat(client, messages=messages, stream=stream)
         assert caught.value.code == "context_length_exceeded"
-        # By these words litellm and others know it, whatever the code.
-        assert "this model's maximum context length is" in caught.value.message
 
 
 def test_a_wrong_key_is_told_apart_from_everything_else(server: MlmServe):

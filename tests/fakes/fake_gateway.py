@@ -64,11 +64,12 @@ def main(given: dict[str, Any]) -> int:
 
     home = Home(folder / "home")
     key_file = Path(given["key_file"]) if "key_file" in given else None
-    names = ("host", "max_models", "max_queue", "private", "port")
+    names = ("host", "max_models", "max_queue", "max_wait_s", "ttl_s", "private", "port")
     chosen = {name: given[name] for name in names if name in given}
     try:
         options = ServeOptions(
             **{"port": 0} | chosen,
+            pinned=frozenset(given.get("pinned", ())),
             keys=Keys.open(home.keys, key_file),
             allowed_hosts=tuple(given.get("allowed_hosts", ())),
             worker_command=FAKE_WORKER,

@@ -109,7 +109,7 @@ def test_a_second_signal_ends_streams_with_an_error_at_once(tmp_path: Path):
         assert server.wait() == 0
 
 
-def test_sighup_does_nothing(tmp_path: Path):
+def test_sighup_ends_nothing(tmp_path: Path):
     with serving(tmp_path) as server:
         server.wait_for("Loaded")
         server.process.send_signal(signal.SIGHUP)

@@ -75,7 +75,6 @@ def test_requests_tokens_and_times_are_counted_per_model(counted: FakeServer):
     gaps = grown("mlm_inter_token_seconds_sum", **labels)
     assert 0.04 < gaps < 16
     assert grown("mlm_inter_token_seconds_bucket", le="0.002", **labels) < 16
-    assert grown("mlm_inter_token_seconds_bucket", le="8.192", **labels) == 16
     assert value(after, "mlm_model_load_seconds_count", **labels) == 1
 
 

@@ -12,6 +12,7 @@ from fakes.json_schema import faults
 from starlette.routing import Route
 
 from mlm.engine.messages import SamplingParams
+from mlm.server.admin import read_model_request
 from mlm.server.app import make_router
 from mlm.server.errors import ApiError
 from mlm.server.fields import Fields
@@ -37,6 +38,7 @@ READERS: dict[str, tuple[Reader, dict[str, Any], dict[str, Any]]] = {
     ),
     "content": (read_tokenize, SCHEMAS["TokenizeRequest"]["anyOf"][0], {"content": "x"}),
     "messages": (read_tokenize, SCHEMAS["TokenizeRequest"]["anyOf"][1], {"messages": MESSAGES}),
+    "action": (read_model_request, SCHEMAS["ModelRequest"], {"model": "m"}),
     "tokens": (read_detokenize, SCHEMAS["DetokenizeRequest"], {"tokens": [1]}),
 }
 VALUES: tuple[Any, ...] = (

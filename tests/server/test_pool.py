@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from mlm.engine.messages import Generate
 from mlm.engine.process import Event
 from mlm.server.errors import ApiError
 from mlm.server.model import ServedModel
-from mlm.server.pool import Pool, PoolOptions
+from mlm.server.pool import Lease, Pool, PoolOptions
 from mlm.server.resident import Resident
 from mlm.stats.types import LoadStats
 
@@ -227,14 +228,220 @@ def test_a_model_in_constant_use_gives_way_after_its_present_requests(tmp_path: 
 def test_a_full_queue_refuses_and_says_when_to_come_again(tmp_path: Path):
     async def story(house: House) -> None:
         a = house.model("a", slots=2)
-        async with using(house, a, a, a, a, a):
+        async with using(house, a, a, a, a):
+            waiting = asyncio.create_task(ask(house, a, "n=1"))
+            await asyncio.sleep(0)
             with pytest.raises(ApiError) as caught:
                 await ask(house, a)
+        assert await waiting == "t0 "
         assert caught.value.status == 429
         assert dict(caught.value.headers)[b"retry-after"] == b"1"
         assert await ask(house, a, "n=1") == "t0 "
 
     in_house(tmp_path, story, max_queue=3)
+
+
+def test_a_full_queue_says_how_long_it_takes_by_how_fast_it_went(tmp_path: Path):
+    async def story(house: House) -> None:
+        a = house.model("a", slots=1)
+        resident = await house.pool.load(a)
+        for begun, ended in ((0.0, 8.0), (100.0, 112.0)):  # 10 s each, whatever lies between
+            resident.rate.note_begin(begun)
+            resident.rate.note_end(ended, others=False)
+        async with using(house, a, a):
+            waiting = [asyncio.create_task(ask(house, a)) for _ in range(3)]
+            await asyncio.sleep(0)
+            with pytest.raises(ApiError) as caught:
+                await ask(house, a)
+            for each in waiting:
+                each.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        assert caught.value.retry_after_s == 40  # 5 requests, of which one runs
+
+    in_house(tmp_path, story, max_queue=4)
+
+
+def test_who_has_waited_too_long_for_a_model_is_sent_away_and_told_when_to_return(tmp_path: Path):
+    async def story(house: House) -> None:
+        a, b = house.model("a"), house.model("b")
+        await house.pool.load(a)
+        async with using(house, a):
+            with pytest.raises(ApiError, match="for the model to be loaded") as caught:
+                await ask(house, b)
+        assert (caught.value.status, caught.value.code) == (503, "waited_too_long")
+        assert caught.value.retry_after_s is not None
+        assert house.count_loads("b") == 0
+        assert (await house.pool.load(b)).state == "ready"
+
+    in_house(tmp_path, story, max_models=1, max_wait_s=0.2)
+
+
+def test_who_has_waited_too_long_for_a_slot_is_sent_away(tmp_path: Path):
+    async def story(house: House) -> None:
+        a = house.model("a", slots=1)
+        await house.pool.load(a)
+        async with using(house, a, a):  # one that runs, one that is next
+            with pytest.raises(ApiError, match="for a free slot") as caught:
+                await ask(house, a)
+        assert caught.value.code == "waited_too_long"
+
+    in_house(tmp_path, story, max_wait_s=0.1)
+
+
+def test_a_load_may_take_longer_than_a_request_waits(tmp_path: Path):
+    async def story(house: House) -> None:
+        a = house.model("a", load_s=0.5)
+        loading = asyncio.create_task(house.pool.load(a))
+        with pytest.raises(ApiError):
+            await ask(house, a)
+        assert (await loading).state == "ready"
+
+    in_house(tmp_path, story, max_wait_s=0.1)
+
+
+def test_when_too_many_wait_for_models_the_server_says_so(tmp_path: Path):
+    async def story(house: House) -> None:
+        models = [house.model(name, load_s=60) for name in "abc"]
+        waiting = [asyncio.create_task(ask(house, model)) for model in models]
+        await house.until("starting", "a")
+        with pytest.raises(ApiError) as caught:
+            await ask(house, models[0])
+        assert (caught.value.status, caught.value.code) == (503, "overloaded")
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    in_house(tmp_path, story, max_models=1, max_waiting=3)
+
+
+def test_the_time_before_a_slot_is_not_counted_as_loading(tmp_path: Path):
+    async def story(house: House) -> None:
+        a, done = house.model("a", slots=1), asyncio.Event()
+
+        async def occupy() -> Lease:
+            async with house.pool.lease(a) as lease:
+                await done.wait()
+                return lease
+
+        leases = [asyncio.create_task(occupy()) for _ in range(3)]
+        await house.until("ready", "a")
+        await asyncio.sleep(0.05)
+        done.set()
+        first, _, third = await asyncio.gather(*leases)
+        assert first.load_s > 0
+        assert first.queue_s < 0.04 < third.queue_s  # two places were taken
+        assert abs(third.load_s - first.load_s) < 0.04
+
+    in_house(tmp_path, story)
+
+
+def test_a_pinned_model_never_makes_room(tmp_path: Path):
+    async def story(house: House) -> None:
+        a, b = house.model("a"), house.model("b")
+        await house.pool.load(a)
+        house.pool.pin(a, pinned=True)
+        with pytest.raises(ApiError, match="'b' is one more than 1: pinned is a") as caught:
+            await ask(house, b)
+        assert (caught.value.status, caught.value.code) == (503, "does_not_fit")
+        assert caught.value.remedy == "mlm unpin a"
+        house.pool.pin(a, pinned=False)
+        assert await ask(house, b, "n=1") == "t0 "
+
+    in_house(tmp_path, story, max_models=1)
+
+
+def test_a_model_that_nobody_uses_is_unloaded_after_a_time(tmp_path: Path):
+    async def story(house: House) -> None:
+        a, b = house.model("a"), house.model("b")
+        house.pool.pin(b, pinned=True)
+        async with using(house, a, b):
+            await asyncio.sleep(0.2)  # longer than that, but in use
+            assert house.pool.find("a").state == "ready"  # type: ignore[union-attr]
+        await house.until("stopped", "a")
+        assert house.pool.find("b").state == "ready"  # type: ignore[union-attr]
+        assert await ask(house, a, "n=1") == "t0 "
+
+    in_house(tmp_path, story, ttl_s=0.1)
+
+
+def test_a_busy_or_pinned_model_is_not_unloaded(tmp_path: Path):
+    async def story(house: House) -> None:
+        a = house.model("a", load_s=0.2)
+        loading = asyncio.create_task(house.pool.load(a))
+        await house.until("starting", "a")
+        with pytest.raises(ApiError, match="is being loaded") as caught:
+            await house.pool.unload(a)
+        assert caught.value.status == 409
+        await loading
+        async with using(house, a, a):
+            with pytest.raises(ApiError, match="has 2 requests") as caught:
+                await house.pool.unload(a)
+            assert caught.value.code == "model_busy"
+        house.pool.pin(a, pinned=True)
+        with pytest.raises(ApiError) as caught:
+            await house.pool.unload(a)
+        assert (caught.value.status, caught.value.code) == (409, "model_pinned")
+        house.pool.pin(a, pinned=False)
+        assert (await house.pool.unload(a)).state == "stopped"
+        assert (await house.pool.unload(a)).state == "stopped"
+
+    in_house(tmp_path, story)
+
+
+def test_who_asks_while_a_model_is_being_unloaded_gets_it_loaded_again(tmp_path: Path):
+    async def story(house: House) -> None:
+        a = house.model("a")
+        await house.pool.load(a)
+        unloading = asyncio.create_task(house.pool.unload(a))
+        await house.until("stopping", "a")
+        assert await ask(house, a, "n=1") == "t0 "
+        await unloading
+        assert house.count_loads("a") == 2
+
+    in_house(tmp_path, story)
+
+
+def test_a_changed_config_is_taken_up_when_nobody_uses_the_model(tmp_path: Path):
+    async def story(house: House) -> None:
+        a = house.model("a", slots=1)
+        async with using(house, a):
+            house.pool.renew(house.model("a", slots=3))
+            assert house.pool.find("a").worker.ready.n_parallel == 1  # type: ignore[union-attr]
+        await house.until("stopping", "a")
+        await house.until("ready", "a")  # without being asked for
+        assert house.pool.find("a").worker.ready.n_parallel == 3  # type: ignore[union-attr]
+
+    in_house(tmp_path, story)
+
+
+def test_a_config_that_needs_no_other_worker_counts_at_once(tmp_path: Path):
+    async def story(house: House) -> None:
+        a = house.model("a")
+        async with using(house, a):
+            patient = replace(a, config=replace(a.config, cache_ttl_s=1))
+            house.pool.renew(patient)
+            assert house.pool.find("a").model is patient  # type: ignore[union-attr]
+        assert house.count_loads("a") == 1
+
+    in_house(tmp_path, story)
+
+
+def test_bytes_that_workers_keep_prefixes_in_count(tmp_path: Path):
+    async def story(house: House) -> None:
+        a, b = (
+            replace(model, config=replace(model.config, prefix_cache=6 * GIB))
+            for model in (house.model("a", size=3 * GIB), house.model("b", size=3 * GIB))
+        )
+        first = house.pool.fitting([a, b])
+        assert len(first) == 2
+        for model in first:
+            await house.pool.load(model)
+        kept = {r.model.model_id: r.config.prefix_cache for r in house.pool.residents}
+        assert kept == {"a": 2 * GIB, "b": 0}  # of 8 GiB, 3 are for b whenever it comes
+        assert sum(sum(r.memory_by_device.values()) for r in house.pool.residents) == 8 * GIB
+        assert house.count_loads("a") == 1
+
+    in_house(tmp_path, story)
 
 
 def test_nobody_is_evicted_for_one_who_has_left(tmp_path: Path):

@@ -3,10 +3,12 @@
 from typing import get_args
 
 from mlm.engine.messages import FinishReason
+from mlm.planning.residency import State
 from mlm.server.answers import CacheWord
 from mlm.server.openapi.shapes import (
     ANY,
     COUNT,
+    FLAG,
     MAPPING,
     NUMBER,
     TEXT,
@@ -14,13 +16,13 @@ from mlm.server.openapi.shapes import (
     either,
     growing,
     integer,
+    number,
     one_of,
     or_null,
     record,
     ref,
     several,
 )
-from mlm.server.resident import State
 
 _BYTE = integer(0, 255)
 _WHY = one_of([*(r for r in get_args(FinishReason) if r != "cancelled"), "tool_calls"])
@@ -51,9 +53,26 @@ def answer_shapes() -> dict[str, Shape]:
         "Readiness": record({"status": one_of(["ready", "loading", "draining"])}),
         "Metrics": TEXT,
         "Statistics": growing({"schema": {"const": "mlm.stats/1"}, "models": several(MAPPING)}),
+        "Resident": _resident(),
         "Cleared": record({"cleared": COUNT}),
         "OpenAPI": growing({"openapi": TEXT, "info": MAPPING, "paths": MAPPING}),
     }
+
+
+def _resident() -> Shape:
+    return growing(
+        {
+            "model": TEXT,
+            "state": one_of(get_args(State)),
+            "progress": number(0, 1),
+            "active": COUNT,
+            "waiting": COUNT,
+            "memory_bytes": COUNT,
+            "pinned": FLAG,
+            "ttl_s": or_null(_MS),
+            "idle_s": or_null(_MS),
+        }
+    )
 
 
 def _error() -> Shape:

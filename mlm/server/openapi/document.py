@@ -22,6 +22,7 @@ _MEANINGS = {
     403: "A Host that is not this server's, or a page of another site.",
     404: "There is no such model; the message names the nearest ones.",
     408: "The request did not come in time.",
+    409: "The model is busy or pinned.",
     413: "The body is too large.",
     415: "The body is not plain JSON.",
     429: "The model's queue is full, or what your key or address may have; see `Retry-After`.",
@@ -46,6 +47,7 @@ class Operation:
     media: str = "application/json"  # in which the answer comes
     asks_model: bool = False
     also: tuple[int, ...] = ()  # statuses with the same answer
+    refuses: tuple[int, ...] = ()  # statuses with an error that others do not have
     examples: tuple[dict[str, Any], ...] = ()  # bodies that get a 200
 
 
@@ -98,6 +100,18 @@ OPERATIONS = (
     Operation("GET", "/metrics", "Figures for Prometheus", "Metrics", media="text/plain"),
     Operation("GET", "/admin/stats", "What happened since the server started", "Statistics"),
     Operation("POST", "/admin/clear-cache", "Forget all cached responses", "Cleared"),
+    *(
+        Operation(
+            "POST", f"/admin/{action}", summary, "Resident", "ModelRequest", asks_model=True,
+            refuses=(409,) if action == "unload" else (), examples=({"model": "mlm-demo"},),
+        )
+        for action, summary in (
+            ("load", "Load a model; answers when it is loaded"),
+            ("unload", "Unload a model, if it is neither busy nor pinned"),
+            ("pin", "Have a model stay in memory once it is loaded"),
+            ("unpin", "Let a model make room for others again"),
+        )
+    ),
     Operation("GET", "/openapi.json", "This document", "OpenAPI"),
 )  # fmt: skip
 
@@ -164,7 +178,8 @@ def _identify(operation: Operation) -> str:
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    refusals = sorted({*_ALWAYS, *(_OF_MODELS if operation.asks_model else ())})
+    own = (*(_OF_MODELS if operation.asks_model else ()), *operation.refuses)
+    refusals = sorted({*_ALWAYS, *own})
     responses = {str(status): _response(status, "Error") for status in refusals}
     for status in (200, *operation.also):
         responses[str(status)] = _response(status, operation.answer, operation.media)

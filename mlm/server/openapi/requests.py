@@ -64,6 +64,7 @@ def request_shapes() -> dict[str, Shape]:
         "EmbeddingsRequest": _embeddings(),
         "RerankRequest": _rerank(),
         "TokenizeRequest": _tokenize(),
+        "ModelRequest": _body({"model": _MODEL}, {}),
         "DetokenizeRequest": _body(
             {"tokens": several(_TOKEN, 0, MAX_DETOKENIZED)}, {"model": _MODEL}
         ),
