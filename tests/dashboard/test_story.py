@@ -37,7 +37,7 @@ def ask(server: MlmServe, model: str, n_times: int) -> None:
                 pass
 
 
-def test_what_happens_can_be_watched(browser: Browser, served: MlmServe):
+def test_what_happens_can_be_watched_and_changed(browser: Browser, served: MlmServe):
     browser.open(served.url)
     browser.wait_for(LIVE)
     ask(served, "mlm-demo", 2)
@@ -50,6 +50,16 @@ def test_what_happens_can_be_watched(browser: Browser, served: MlmServe):
     assert "mlm-demo" in card
     assert "TTFT" in card and " ms" in card
     assert "1 of 3" in browser.text("#tiles")  # the second answer came from the cache
+    browser.click("Pin mlm-demo")
+    browser.wait_for_text("pinned", "#models .state")
+    browser.click("Unload mlm-demo")
+    browser.wait_for_text("is pinned", "#models li")
+    browser.click("Unpin mlm-demo")
+    browser.wait_for("!document.querySelector('#models .state').innerText.includes('pinned')")
+    browser.click("Unload mlm-demo")
+    browser.wait_for_text("Not loaded", "#models li")
+    browser.click("Load mlm-demo")
+    browser.wait_for_text("Ready", "#models li")
     assert served.stop() == 0
     browser.wait_for_text("The server does not answer", "#state")
 
