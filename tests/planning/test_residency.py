@@ -37,6 +37,11 @@ def test_models_are_loaded_in_the_order_in_which_they_were_asked_for():
     assert set(decided(*models).started) == {"early"}
 
 
+def test_who_came_later_waits_behind_even_if_there_is_room():
+    busy, large = ready("busy", 6, active=1), standing("large", 6, waiting=(98,))
+    assert decided(busy, large, standing("small", 2, waiting=(99,))).started == {}
+
+
 def test_a_busy_model_that_must_make_room_serves_those_who_came_first_and_nobody_else():
     busy = ready("a", 6, waiting=(10, 20, 40), active=1, places=9, ready_since=5)
     decision = decided(busy, standing("b", 6, waiting=(30,)))
