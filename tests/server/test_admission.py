@@ -51,6 +51,10 @@ WHO = {
     "/admin/stats": "admin",
     "/admin/clear-cache": "admin",
     "/admin/session": "admin",
+    "/admin/load": "admin",
+    "/admin/unload": "admin",
+    "/admin/pin": "admin",
+    "/admin/unpin": "admin",
 }
 # What is shown, and as whom it counts.
 SHOWN: dict[str, tuple[list[tuple[bytes, bytes]], str]] = {
