@@ -2,9 +2,9 @@
 
 STEP_LIMIT_S = 0.5  # a step that carries a piece of a prompt beside running streams
 # A newcomer's chunk may take this many times as long as the running streams' own step. They slow
-# down for a while; it waits some 1.4 times as long for its first token as it would alone, of
-# which one part is their steps and the other the passes over the weights that small chunks cost.
-CHUNK_PER_DECODE = 6.0
+# down for a while; it waits a tenth longer for its first token than it would alone, and for the
+# passes over the weights that its chunks cost (with 6 it was 1.9 times llama-server's wait).
+CHUNK_PER_DECODE = 10.0
 STRETCH = 1.25  # times as long, a chunk may take that ends a prompt: one more would cost a pass
 # What is copied between slots and main memory in one step beside running streams: one request more
 # is let in when the ones before it took less.

@@ -14,13 +14,13 @@ def test_before_anything_is_measured_the_chunk_is_small():
 
 
 def test_a_chunk_takes_a_few_times_what_the_streams_own_step_takes():
-    assert measured(0.02, 0.001).choose_chunk(1, 4)[0] == 120
+    assert measured(0.02, 0.001).choose_chunk(1, 4)[0] == 200
 
 
 def test_a_chunk_is_larger_when_more_wait_than_run():
     pace = measured(0.02, 0.001)
-    assert pace.choose_chunk(2, 2) == pace.choose_chunk(2, 8) == (120, 150)
-    assert pace.choose_chunk(4, 2) == (240, 300)
+    assert pace.choose_chunk(2, 2) == pace.choose_chunk(2, 8) == (200, 250)
+    assert pace.choose_chunk(4, 2) == (400, 480)
     assert pace.choose_chunk(200, 1) == (480, 480)  # and no more: the limit of a step
 
 
@@ -37,7 +37,7 @@ def test_what_a_step_takes_is_known_for_each_number_of_streams():
     pace = measured(0.02, 0.001)  # with four streams
     for _ in range(30):
         pace.note(0, 1, 0.005)
-    assert [pace.choose_chunk(1, n)[0] for n in (1, 2, 4, 8)] == [30, 30, 120, 120]
+    assert [pace.choose_chunk(1, n)[0] for n in (1, 2, 4, 8)] == [50, 50, 200, 200]
 
 
 def test_small_pieces_do_not_make_the_next_ones_smaller():
