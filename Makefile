@@ -5,7 +5,7 @@ BIN := .venv/bin
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
 
-.PHONY: setup check test test-all demo bench docs lock
+.PHONY: setup check test test-all demo bench soak docs lock
 setup: .venv/ready
 
 .venv/ready: requirements.lock pyproject.toml
@@ -44,6 +44,10 @@ bench: setup
 	$(BIN)/python scripts/bench_cache.py
 	$(BIN)/python scripts/bench_download.py
 	$(if $(LLAMA_SERVER),$(BIN)/python scripts/bench_engine.py $(LLAMA_SERVER))
+
+# What a server survives: crashes, overload, kill -9, an hour of everything. SUITES=kills picks one.
+soak: setup
+	$(BIN)/python scripts/soak_server.py $(SUITES)
 
 # What is generated from the code: docs/reference and completions/.
 docs: setup

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, TextIO
 
 from mlm.server.access import AccessLine, describe_request
 from mlm.terminal import printable, printable_json
@@ -21,8 +21,10 @@ _FAREWELL_S = 1.0  # for the last lines to be written
 class LineHandler(logging.Handler):
     """Writes records on a thread of its own; lines for which there is no room are counted."""
 
-    def __init__(self, formatter: logging.Formatter) -> None:
+    def __init__(self, formatter: logging.Formatter, stream: TextIO | None = None) -> None:
+        """Write to ``stream``; None: whatever is stderr by then."""
         super().__init__()
+        self._stream = stream
         self.setFormatter(formatter)
         self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(_MAX_WAITING)
         self._dropped = 0
@@ -54,10 +56,11 @@ class LineHandler(logging.Handler):
 
     def _write(self, line: str) -> None:
         rest = f"{line}\n".encode("utf-8", "replace")
-        with suppress(OSError, ValueError):  # the reader has gone, or stderr is closed
+        with suppress(OSError, ValueError):  # the reader has gone, or the stream is closed
             # Not by `print`: a lock that this thread holds at the end would be Python's own end.
+            number = (self._stream or sys.stderr).fileno()
             while rest:
-                rest = rest[os.write(sys.stderr.fileno(), rest) :]
+                rest = rest[os.write(number, rest) :]
 
 
 def make_handler(log_format: LogFormat) -> LineHandler:

@@ -4,11 +4,11 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from mlm.cli._log_lines import LogFormat, make_handler
+from mlm.cli._log_lines import LineHandler, LogFormat, make_handler
 from mlm.server.run import Changed, Listening, Loaded, ServerEvent, Stopping
 from mlm.terminal import printable
 
@@ -30,16 +30,29 @@ def open_log(
     root.addHandler(handler)
     logging.getLogger("mlm").setLevel(logging.WARNING if session.quiet else logging.INFO)
     try:
-        yield print_json_line if as_json else _Announcer(session).tell
+        if as_json:
+            with closing(LineHandler(_EventLines(), sys.stdout)) as lines:
+                yield lambda event: lines.emit(_record_of(event))
+        else:
+            yield _Announcer(session).tell
     finally:
         root.removeHandler(handler)
         handler.close()
 
 
-def print_json_line(event: ServerEvent) -> None:
-    """Print an event as one line of JSON on stdout; a reader who has gone misses it."""
-    with suppress(BrokenPipeError):
-        print(json.dumps({"event": type(event).__name__.lower(), **asdict(event)}), flush=True)
+class _EventLines(logging.Formatter):
+    """Each event as a line of JSON. A program that does not read them must not stop the server."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        event: object = record.msg
+        if not isinstance(event, ServerEvent):
+            return json.dumps({"event": "message", "message": record.getMessage()})
+        return json.dumps({"event": type(event).__name__.lower(), **asdict(event)})
+
+
+def _record_of(event: ServerEvent) -> logging.LogRecord:
+    return logging.LogRecord("mlm.serve", logging.INFO, "", 0, event, (), None)
 
 
 class _Announcer:

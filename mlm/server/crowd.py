@@ -6,7 +6,7 @@ from mlm.server.address import is_loopback
 from mlm.server.errors import ApiError
 
 _SOON_S = 2.0
-_SPARE = 32  # connections that are told why they are not taken
+TURNED_AWAY = 4  # times as many are told why they are not taken, which takes each two seconds
 
 
 class Crowd:
@@ -19,7 +19,7 @@ class Crowd:
 
     def is_mob(self, n_open: int) -> bool:
         """Tell whether ``n_open`` connections are too many even to tell them so."""
-        return n_open > self._most + _SPARE
+        return n_open > self._most * (1 + TURNED_AWAY)
 
     def enter(self, address: str) -> None:
         """Count one more connection from ``address``.

@@ -89,7 +89,16 @@ class Registry:
                 for gone in (path, path.with_suffix(".key")):
                     with suppress(OSError):
                         gone.unlink()
+        self._sweep_up()
         return sorted(found, key=lambda server: server.started_at)
+
+    def _sweep_up(self) -> None:
+        """Remove what servers have left that were killed before they had announced themselves."""
+        for path in self._folder.glob("[0-9]*.*"):
+            pid = path.name.partition(".")[0]
+            if pid.isdecimal() and len(pid) < 10 and not psutil.pid_exists(int(pid)):
+                with suppress(OSError):
+                    path.unlink()
 
     def _key_path(self, pid: int) -> Path:
         return self._folder / f"{pid}.key"

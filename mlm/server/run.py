@@ -239,6 +239,7 @@ class _Life:
             needs_key=self._options.keys.required,
             private=self._options.private,
         )
+        self._registry.servers()  # sweeps up what killed ones have left
         try:
             self._registry.keep_key(os.getpid(), self._services.keys.add_own())
             self._announce()

@@ -3,6 +3,8 @@
 import logging
 import os
 
+from mlm.server.crowd import TURNED_AWAY
+
 _log = logging.getLogger("mlm.server")
 _SPARE_FILES = 64  # databases, logs, sockets of workers
 
@@ -13,13 +15,14 @@ def raise_file_limit(connections: int) -> None:
         import resource
     except ImportError:  # Windows has no such limit
         return
-    wanted = connections + _SPARE_FILES
+    needed = connections + _SPARE_FILES
+    wanted = connections * TURNED_AWAY + needed
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= wanted or soft == resource.RLIM_INFINITY:
         return
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < wanted:
+    if allowed < needed:
         _log.warning("only %d files may be open: fewer than %d clients fit", allowed, connections)
 
 

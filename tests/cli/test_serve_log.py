@@ -1,10 +1,15 @@
-"""What `mlm serve` suggests to try."""
+"""What `mlm serve` tells a person, and a program."""
+
+import json
+import os
+import sys
+from pathlib import Path
 
 import pytest
 
 from mlm.cli._serve_log import open_log
 from mlm.cli._session import Session
-from mlm.server.run import Listening, Loaded
+from mlm.server.run import Changed, Listening, Loaded
 from mlm.settings import Settings
 
 
@@ -17,3 +22,31 @@ def test_the_example_has_a_key_where_one_is_needed(
         tell(Listening("http://127.0.0.1:1", needs_key))
         tell(Loaded(("mlm-demo",)))
     assert ('-H "Authorization: Bearer $KEY"' in capsys.readouterr().out) == needs_key
+
+
+def test_events_are_lines_of_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    with (tmp_path / "stdout").open("w+") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        with open_log(quiet(), as_json=True) as tell:
+            tell(Listening("http://127.0.0.1:1"))
+            tell(Changed("a", "ready", 1.0))
+        stdout.seek(0)
+        events = [json.loads(line) for line in stdout]
+    assert events == [
+        {"event": "listening", "url": "http://127.0.0.1:1", "needs_key": False},
+        {"event": "changed", "model_id": "a", "state": "ready", "progress": 1.0},
+    ]
+
+
+def test_a_program_that_stops_reading_events_holds_nobody_up(monkeypatch: pytest.MonkeyPatch):
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with open_log(quiet(), as_json=True) as tell:
+            for _ in range(10_000):
+                tell(Changed("a", "starting", 0.5))
+            os.close(reading)
+
+
+def quiet() -> Session:
+    return Session(Settings.from_environment(), quiet=True)

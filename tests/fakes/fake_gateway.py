@@ -64,7 +64,16 @@ def main(given: dict[str, Any]) -> int:
 
     home = Home(folder / "home")
     key_file = Path(given["key_file"]) if "key_file" in given else None
-    names = ("host", "max_models", "max_queue", "max_wait_s", "ttl_s", "private", "port")
+    names = (
+        "host",
+        "port",
+        "private",
+        "max_models",
+        "max_queue",
+        "max_connections",
+        "max_wait_s",
+        "ttl_s",
+    )
     chosen = {name: given[name] for name in names if name in given}
     try:
         options = ServeOptions(

@@ -77,21 +77,6 @@ def test_half_a_body_and_a_farewell_leave_no_trace(server: FakeServer):
     assert server.ask("GET", "/health").status == 200
 
 
-def test_two_hundred_random_departures_leave_no_slot_lost(server: FakeServer):
-    def come_and_go(i: int) -> None:
-        body = {"model": "alpha", "prompt": f"n=50 pace=0.002 {i}", "stream": i % 3 > 0}
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-            connection.sendall(post("/v1/completions", body))
-            for _ in range(i % 7):
-                if not connection.recv(200):
-                    break
-
-    with ThreadPoolExecutor(16) as clients:
-        list(clients.map(come_and_go, range(200)))
-    wait_until(lambda: is_idle(server))
-    assert server.chat("n=2").text == "t0 t1 "
-
-
 def test_readers_that_take_nothing_keep_nobody_waiting(server: FakeServer):
     body = {"model": "alpha", "prompt": "n=4000", "stream": True}
     sluggards = []

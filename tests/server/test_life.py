@@ -127,23 +127,6 @@ def test_sigterm_during_a_load_stops_the_load(tmp_path: Path):
         assert not any(worker.is_running() for worker in workers)
 
 
-def test_a_killed_gateway_leaves_no_worker_and_its_port_is_free(tmp_path: Path):
-    for _ in range(2):
-        with serving(tmp_path, {"alpha": {}, "beta": {}}) as server:
-            server.wait_for("Loaded")
-            stream = server.open_stream("n=10000 pace=0.01")
-            stream.read_until("t3 ")
-            workers = workers_of(server)
-            assert len(workers) == 2
-            server.process.kill()
-            server.wait()
-            wait_until(lambda workers=workers: are_gone(workers))
-            stream.leave()
-            with socket.create_server(("127.0.0.1", server.port)):
-                pass
-            assert Registry(tmp_path / "home" / "run").servers() == []
-
-
 def test_a_private_server_ends_with_its_stdin(tmp_path: Path):
     with serving(tmp_path, private=True) as server:
         server.wait_for("Loaded")

@@ -1,6 +1,7 @@
 """Announcements of servers on a disk that fails."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,13 @@ def test_a_key_that_finds_no_room_names_its_file(tmp_path: Path, monkeypatch: py
         Registry(tmp_path).keep_key(77, "secret")
     assert error.value.filename == str(tmp_path / "77.key")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_servers_left_that_were_killed_while_they_started_is_swept_up(tmp_path: Path):
+    registry, gone = Registry(tmp_path), 2**22 + 1  # more than any process has
+    registry.keep_key(os.getpid(), "of one that is starting")
+    for name in (f"{gone}.key", f"{gone}.partial", f"{gone}.key.{gone}.tmp"):
+        (tmp_path / name).touch()
+    (tmp_path / "notes.txt").touch()
+    assert registry.servers() == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{os.getpid()}.key", "notes.txt"]
