@@ -142,23 +142,30 @@ class Browser:
 def browsing(folder: Path) -> Iterator[Browser]:
     """Run a browser, with its profile in ``folder``, until the block ends."""
     assert DRIVER is not None
-    driver = subprocess.Popen(
-        [DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    driver, port = _start_driver(DRIVER)
     try:
-        browser = Browser(_port_of(driver), folder / "profile")
+        browser = Browser(port, folder / "profile")
         yield browser
         browser.close()
     finally:
         _end(driver)
 
 
-def _port_of(driver: "subprocess.Popen[str]") -> int:
-    assert driver.stdout is not None
-    for line in driver.stdout:
-        if match := re.search(r"started successfully on port (\d+)", line):
-            return int(match[1])
-    raise AssertionError("chromedriver does not start")
+def _start_driver(path: str) -> "tuple[subprocess.Popen[str], int]":
+    """Start chromedriver; again, if somebody else took the port that it had chosen."""
+    told: list[str] = []
+    for _ in range(5):
+        driver = subprocess.Popen(
+            [path, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert driver.stdout is not None
+        for line in driver.stdout:
+            if match := re.search(r"started successfully on port (\d+)", line):
+                return driver, int(match[1])
+            told.append(line)
+        driver.stdout.close()
+        driver.wait()
+    raise AssertionError(f"chromedriver does not start: {''.join(told)}")
 
 
 def _end(driver: "subprocess.Popen[str]") -> None:
