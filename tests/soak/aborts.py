@@ -16,7 +16,7 @@ from soak.place import Figures, Place, with_demos, with_fakes
 UNIT = "aborts"
 NEVER = ("still busy", "went on", "slots lost", "lost though nobody left")
 LIMITS = {"RSS growth MiB": 8}
-_SLOTS, _CLIENTS = 4, 24
+_SLOTS, _CLIENTS = 4, 12
 _HEARTBEATS_S = 2.2  # by then every worker has told twice what it does
 _MODELS = ["alpha", "beta"]  # the second one is unloaded now and then
 
@@ -30,7 +30,7 @@ class Size:
     seed: int = 0
 
 
-FULL, SHORT = Size(), Size(aborts=60, is_real=False)
+FULL, SHORT = Size(), Size(aborts=40, is_real=False)
 
 
 async def endure(folder: Path, size: Size) -> Figures:
@@ -87,7 +87,7 @@ async def _come_and_go(
         asking = asyncio.create_task(
             place.asker.complete(model, prompt, into=answer, stream=number % 3 > 0, max_tokens=400)
         )
-        await asyncio.wait([asking], timeout=chance.expovariate(1 / 0.15))
+        await asyncio.wait([asking], timeout=chance.expovariate(1 / 0.4))
         asking.cancel()
         await asyncio.wait([asking])
         counts[_where(answer, left=asking.cancelled())] += 1
