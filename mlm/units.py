@@ -32,6 +32,11 @@ def parse_size(text: str) -> int:
     return int(float(number) * base ** _EXPONENT[prefix.lower()])
 
 
+def to_ms(seconds: float) -> float:
+    """Return milliseconds as documents have them: to the microsecond."""
+    return round(seconds * 1000, 3)
+
+
 def parse_age(text: str) -> float:
     """Return the seconds that ``text`` means: ``30m``, ``12h``, ``7d``, ``2w``.
 

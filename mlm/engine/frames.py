@@ -52,20 +52,22 @@ class FrameDecoder(Generic[T]):
             return None
         if len(head) < LENGTH.size:
             raise FrameError("the stream ends inside a frame")
-        body = file.read(_checked_length(head))
-        return self._decode(head, body)
+        length = _checked_length(head)
+        body = file.read(length)
+        if len(body) < length:
+            raise FrameError("the stream ends inside a frame")
+        return self._decode(body)
 
     def feed(self, data: bytes) -> Iterator[T]:
         """Yield the messages that are complete with ``data``, the next bytes of a stream."""
         self._rest += data
         while len(self._rest) >= LENGTH.size:
-            head = bytes(self._rest[: LENGTH.size])
-            end = LENGTH.size + _checked_length(head)
+            end = LENGTH.size + _checked_length(self._rest[: LENGTH.size])
             if len(self._rest) < end:
                 return
             body = bytes(self._rest[LENGTH.size : end])
             del self._rest[:end]
-            yield self._decode(head, body)
+            yield self._decode(body)
 
     def close(self) -> None:
         """Note the end of the stream that was fed.
@@ -76,9 +78,7 @@ class FrameDecoder(Generic[T]):
         if self._rest:
             raise FrameError("the stream ends inside a frame")
 
-    def _decode(self, head: bytes, body: bytes) -> T:
-        if len(body) < _checked_length(head):
-            raise FrameError("the stream ends inside a frame")
+    def _decode(self, body: bytes) -> T:
         try:
             return self._decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -99,7 +99,7 @@ class FrameWriter:
             self._sink.sendall(frame)
 
 
-def _checked_length(head: bytes) -> int:
+def _checked_length(head: bytes | bytearray) -> int:
     (length,) = LENGTH.unpack(head)
     if length > MAX_FRAME_BYTES:
         raise FrameError(f"a frame of {length} bytes is over the limit")

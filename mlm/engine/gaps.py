@@ -28,7 +28,8 @@ class Gaps:
         """Move one answer, if there has been a gap for long and a move helps."""
         slots = self._slots
         decoding = {s.seq_id for s in slots if s.is_decoding and not s.is_deterministic}
-        is_gap = not self._memory.is_unified and count_runs(decoding)[0] > 1
+        now = count_runs(decoding)
+        is_gap = not self._memory.is_unified and now[0] > 1
         self._n_steps = self._n_steps + 1 if is_gap else 0
         if self._n_steps < PATIENCE:
             return
@@ -43,7 +44,7 @@ class Gaps:
             return outcome(move), move[1].n_held, move[0].n_held
 
         best = min(moves, key=cost, default=None)
-        if best is not None and outcome(best) < count_runs(decoding):
+        if best is not None and outcome(best) < now:
             self._move(*best)
 
     def _move(self, slot: Slot, target: Slot) -> None:

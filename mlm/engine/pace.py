@@ -2,17 +2,14 @@
 
 STEP_LIMIT_S = 0.5  # a step that carries a piece of a prompt beside running streams
 # A newcomer's chunk may take this many times as long as the running streams' own step. They slow
-# down for a while; it waits a tenth longer for its first token than it would alone, and for the
-# passes over the weights that its chunks cost (with 6 it was 1.9 times llama-server's wait).
+# down for a while; it waits for its first token longer than alone, for their steps and for the
+# passes over the weights that its chunks cost (2,000 tokens beside four streams of a 0.5B model on
+# two cores: with 6 it was 1.95 times llama-server's wait, with 10 it is 1.65).
 CHUNK_PER_DECODE = 10.0
 STRETCH = 1.25  # times as long, a chunk may take that ends a prompt: one more would cost a pass
 # What is copied between slots and main memory in one step beside running streams: one request more
 # is let in when the ones before it took less.
 MOVE_LIMIT_S = 0.1
-# Tokens that are moved in the time of one computed, at least: with a 0.5B model on two cores it is
-# 300 to 500. No running average: one copy that others held up would end copying, and with it
-# measuring, for good.
-MOVES_PER_PREFILL = 50
 FIRST_CHUNK, SMALLEST_CHUNK = 32, 8  # tokens; the first before anything has been measured
 _NEWEST_WEIGHT = 0.3
 # A token of a smaller piece costs more, as each piece is a pass over the weights; learning from it

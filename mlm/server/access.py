@@ -13,6 +13,7 @@ from mlm.server.connection import Message, Receive, Scope, Send
 from mlm.server.guard import App
 from mlm.server.services import Services
 from mlm.stats.types import RequestStats
+from mlm.units import to_ms
 
 CLIENT_LEFT = 499  # instead of a status that nobody got, as nginx has it
 _log = logging.getLogger("mlm.access")
@@ -168,4 +169,4 @@ def _word(value: object) -> str:
 
 
 def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 3)
+    return None if seconds is None else to_ms(seconds)

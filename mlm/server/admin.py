@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from mlm.server.connection import ClientGone, read_body
 from mlm.server.fields import Fields, ignored_header, wrong_type
 from mlm.server.model import ServedModel
-from mlm.server.report import describe
+from mlm.server.report import describe, json_response
 from mlm.server.resident import Resident
 from mlm.server.services import Services
 from mlm.server.strict_json import read_object
 
-_NO_STORE = {"cache-control": "no-store"}
 _GONE = 499  # nobody reads it
 
 
@@ -77,6 +76,6 @@ class Admin:
         except ClientGone:
             return Response(status_code=_GONE)
         resident = await do(await self._services.shelf.find(asked.model))
-        response = JSONResponse(describe(resident), headers=_NO_STORE)
+        response = json_response(describe(resident))
         response.raw_headers += ignored_header(asked.ignored)
         return response

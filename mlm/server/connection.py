@@ -83,12 +83,7 @@ async def while_there(work: Coroutine[Any, Any, T], receive: Receive) -> T:
     Raises:
         ClientGone: the client has left.
     """
-
-    async def leave() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    computing, leaving = asyncio.create_task(work), asyncio.create_task(leave())
+    computing, leaving = asyncio.create_task(work), asyncio.create_task(_until_gone(receive))
     try:
         await asyncio.wait({computing, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not computing.done():
@@ -177,9 +172,14 @@ async def waiting_client(receive: Receive, send: Send) -> AsyncIterator[Client]:
 
 
 async def _notice_leaving(client: Client, receive: Receive) -> None:
+    await _until_gone(receive)
+    client.leave()
+
+
+async def _until_gone(receive: Receive) -> None:
+    """Return when the client has left."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    client.leave()
 
 
 async def _look_after(client: Client) -> None:

@@ -14,6 +14,7 @@ from mlm.server.model import ServedModel, config_id
 from mlm.server.reply import Totals
 from mlm.server.schema import TextRequest
 from mlm.stats.types import RequestStats
+from mlm.units import to_ms
 
 _WORDS: tuple[CacheWord, ...] = ("bypass", "miss", "shared", "hit")  # the first of them counts
 
@@ -83,7 +84,7 @@ class Exchange:
         headers = [
             (b"cache-control", b"no-store"),
             (b"x-mlm-cache", self.cache_word.encode()),
-            (b"x-mlm-load-ms", b"%.1f" % _ms(self._load_s)),
+            (b"x-mlm-load-ms", b"%.1f" % to_ms(self._load_s)),
             (b"x-mlm-config", config_id(self.model.config).encode()),
             (b"x-mlm-engine", self._engine.encode("ascii", "replace")),
         ]
@@ -107,12 +108,12 @@ class Exchange:
             **counts,
             truth={
                 "cache": self.cache_word,
-                "queue_ms": _ms(max(map(_queue_s, self._flights()), default=None)),
-                "load_ms": _ms(self._load_s),
-                "ttft_ms": _ms(self.ttft_s),
-                "prefill_ms": _ms(max(finished.prefill_s for finished in self._finished())),
-                "decode_ms": _ms(max(finished.decode_s for finished in self._finished())),
-                "e2e_ms": _ms(time.monotonic() - self.started_at),
+                "queue_ms": to_ms(max(map(_queue_s, self._flights()), default=0.0)),
+                "load_ms": to_ms(self._load_s),
+                "ttft_ms": to_ms(self.ttft_s or 0.0),
+                "prefill_ms": to_ms(max(finished.prefill_s for finished in self._finished())),
+                "decode_ms": to_ms(max(finished.decode_s for finished in self._finished())),
+                "e2e_ms": to_ms(time.monotonic() - self.started_at),
                 **counts,
                 "config": config_id(self.model.config),
                 "engine": self._engine,
@@ -169,7 +170,3 @@ class Exchange:
 def _queue_s(flight: Flight) -> float:
     """Return how long an answer waited for its slot: in the pool, then in the worker."""
     return flight.queue_s + (flight.finished.queue_s if flight.finished is not None else 0.0)
-
-
-def _ms(seconds: float | None) -> float:
-    return round((seconds or 0.0) * 1000, 3)

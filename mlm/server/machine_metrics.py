@@ -71,12 +71,11 @@ def describe_machine(scene: Scene) -> Iterator[Metric]:
 
 
 def _work(services: Services) -> dict[str, Work]:
-    found = {}
-    for resident in services.pool.residents:
-        sign = resident.worker.last_sign if resident.worker else None
-        if sign is not None and sign.work is not None:
-            found[resident.model.model_id] = sign.work
-    return found
+    return {
+        resident.model.model_id: work
+        for resident in services.pool.residents
+        if resident.worker is not None and (work := resident.worker.work) is not None
+    }
 
 
 def _describe_server(scene: Scene) -> Iterator[Metric]:

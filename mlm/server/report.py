@@ -35,24 +35,26 @@ class Report:
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``: the served models in command-line order, then the installed ones."""
         ids = await self._services.shelf.ids()
-        return _json({"object": "list", "data": [self._model(model_id) for model_id in ids]})
+        return json_response(
+            {"object": "list", "data": [self._model(model_id) for model_id in ids]}
+        )
 
     async def model(self, request: Request) -> Response:
         """``GET /v1/models/ID``."""
         found = await self._services.shelf.find(request.path_params["model_id"])
-        return _json(self._model(found.model_id))
+        return json_response(self._model(found.model_id))
 
     async def health(self, request: Request) -> Response:
         """``GET /health``: the server itself lives."""
-        return _json({"status": "ok"})
+        return json_response({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
         """``GET /ready``: 200 while new requests are welcome and the first models are loaded."""
         services = self._services
         if services.draining or not services.preloaded:
             status = "draining" if services.draining else "loading"
-            return _json({"status": status}, status=503)
-        return _json({"status": "ready"})
+            return json_response({"status": status}, status=503)
+        return json_response({"status": "ready"})
 
     async def metrics(self, request: Request) -> Response:
         """``GET /metrics``: the same figures for Prometheus."""
@@ -65,7 +67,7 @@ class Report:
         recorder = services.recorder
         machine, gpus = await services.vitals.read()
         processes = machine.processes if machine else {}
-        return _json(
+        return json_response(
             {
                 "schema": "mlm.stats/1",
                 "mlm_version": mlm.__version__,
@@ -85,7 +87,7 @@ class Report:
 
     async def clear_cache(self, request: Request) -> Response:
         """``POST /admin/clear-cache``: forget all cached responses."""
-        return _json({"cleared": await self._services.cache.clear()})
+        return json_response({"cleared": await self._services.cache.clear()})
 
     def _model(self, model_id: str) -> dict[str, Any]:
         """Return OpenAI's object for a model; what is known of a loaded one is in ``meta``."""
@@ -144,7 +146,7 @@ def _describe_worker(worker: Worker | None, processes: Mapping[int, ProcessLoad]
     The latter is as of its last heartbeat.
     """
     load = processes.get(worker.pid) if worker else None
-    work = worker.last_sign.work if worker and worker.last_sign else None
+    work = worker.work if worker else None
     return {
         "process": asdict(load) if load else None,
         "work": msgspec.to_builtins(work) | {"step_bounds_s": STEP_BOUNDS_S} if work else None,
@@ -162,7 +164,8 @@ def _meta(ready: Ready) -> dict[str, Any]:
     }
 
 
-def _json(document: object, *, status: int = 200) -> Response:
+def json_response(document: object, *, status: int = 200) -> Response:
+    """Return a document that nobody is to keep."""
     content = msgspec.json.encode(document)
     return Response(content, status, headers=_NO_STORE, media_type="application/json")
 

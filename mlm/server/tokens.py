@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from mlm.engine.messages import Failed, Tokens
-from mlm.engine.process import Event, new_request_id
+from mlm.engine.process import new_request_id
 from mlm.server.connection import (
     ClientGone,
     Receive,
@@ -76,10 +76,8 @@ class TokensEndpoint(ABC):
     async def _ask(self, model: ServedModel, request: TokenRequest) -> Told:
         asked = msgspec.structs.replace(request.ask, request_id=new_request_id())
         async with self._services.pool.lease(model) as lease:
-            events: list[Event] = []
-            await lease.worker.answer(asked, events.append)
+            (answer,) = await lease.worker.collect(asked)
             n_ctx_slot = lease.worker.ready.n_ctx_slot
-        (answer,) = events
         if isinstance(answer, Failed):
             raise from_failed(answer)
         assert isinstance(answer, Tokens)

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from mlm.engine.messages import Embed, Failed, Finished, Vectors
-from mlm.engine.process import Event, WorkerDied, new_request_id
+from mlm.engine.process import WorkerDied, new_request_id
 from mlm.errors import MlmError
 from mlm.server.connection import (
     ClientGone,
@@ -33,6 +33,7 @@ from mlm.server.services import Services
 from mlm.server.strict_json import read_object
 from mlm.server.vector_schema import VectorRequest
 from mlm.stats.types import RequestStats
+from mlm.units import to_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,10 @@ class Computed:
     def truth(self) -> dict[str, Any]:
         """What it really took: the object ``mlm``."""
         return {
-            "queue_ms": _ms(self.finished.queue_s),
-            "load_ms": _ms(self.load_s),
-            "prefill_ms": _ms(self.finished.prefill_s),
-            "e2e_ms": _ms(self.e2e_s),
+            "queue_ms": to_ms(self.finished.queue_s),
+            "load_ms": to_ms(self.load_s),
+            "prefill_ms": to_ms(self.finished.prefill_s),
+            "e2e_ms": to_ms(self.e2e_s),
             "prompt_tokens": self.finished.prompt_tokens,
             "config": self.config,
             "engine": self.engine,
@@ -123,8 +124,7 @@ class VectorEndpoint(ABC):
         least = model.min_dimensions
         asked = msgspec.structs.replace(embed, request_id=new_request_id(), min_dimensions=least)
         async with self._services.pool.lease(model) as lease:
-            events: list[Event] = []
-            await lease.worker.answer(asked, events.append)
+            events = await lease.worker.collect(asked)
             if isinstance(last := events[-1], Failed):
                 raise from_failed(last)
             assert isinstance(last, Finished)
@@ -181,7 +181,3 @@ def _split(event: Vectors) -> dict[int, bytes]:
     size = len(event.rows) // len(event.indexes)
     rows = (event.rows[at : at + size] for at in range(0, len(event.rows), size))
     return dict(zip(event.indexes, rows, strict=True))
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)

@@ -12,6 +12,7 @@ from fakes.fake_server import FakeServer, serving
 from fakes.mlm_serve import DEMO_MODEL
 
 from mlm.errors import ExitCode
+from mlm.server.keys_file import MAX_CONCURRENT, MAX_REQUESTS_PER_MINUTE
 
 CLOSE = "Connection: close\r\n"
 
@@ -169,3 +170,13 @@ def test_no_key_is_ever_written_down(mlm, tmp_path: Path):
     told += [p.read_text("latin-1") for p in home.rglob("*") if p.is_file()]
     for secret in (canary, root, wrong, "canary-on-a-line"):
         assert not [text for text in told if secret in text]
+
+
+@pytest.mark.parametrize(
+    ("option", "most"),
+    [("--requests-per-minute", MAX_REQUESTS_PER_MINUTE), ("--concurrent", MAX_CONCURRENT)],
+)
+def test_a_limit_may_be_as_high_as_the_file_can_hold_and_no_higher(mlm, option: str, most: int):
+    assert mlm("keys", "add", "highest", option, str(most)).exit_code == ExitCode.OK
+    assert mlm("keys", "list").exit_code == ExitCode.OK
+    assert mlm("keys", "add", "higher", option, str(most + 1)).exit_code == ExitCode.USAGE

@@ -18,9 +18,7 @@ TEXTS = ("", " ", "What is mlm?", "zwölf 🦙\n\n\ttabs", "<|user|>", "a\0b", "
 
 
 async def tell(worker: Worker, **fields: Any) -> Any:
-    events: list[Any] = []
-    await worker.answer(Tokenize(request_id=new_request_id(), **fields), events.append)
-    (answer,) = events
+    (answer,) = await worker.collect(Tokenize(request_id=new_request_id(), **fields))
     return answer
 
 
