@@ -9,6 +9,7 @@ import functools
 import http.client
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Self
@@ -186,6 +187,7 @@ class Wire:
         self.timeouts = timeouts
         self.use_proxies = use_proxies
         self._idle: dict[Route, list[http.client.HTTPConnection]] = {}
+        self._keeping = threading.Lock()
 
     def get(self, url: str, headers: dict[str, str]) -> Reply:
         """Send one request and return the answer, whatever its status; redirects are answers too.
@@ -210,9 +212,10 @@ class Wire:
 
     def close(self) -> None:
         """Close the connections that are kept; the wire can be used again."""
-        for route in list(self._idle):
-            for connection in self._idle.pop(route):
-                connection.close()
+        with self._keeping:
+            idle, self._idle = self._idle, {}
+        for connection in (connection for kept in idle.values() for connection in kept):
+            connection.close()
 
     def __del__(self) -> None:
         self.close()
@@ -236,8 +239,12 @@ class Wire:
         except BaseException:
             connection.close()
             raise
-        release = functools.partial(self._idle.setdefault(route, []).append, connection)
+        release = functools.partial(self._keep, route, connection)
         return Reply(url, Line(connection, sock, release), response, self.timeouts.stall_s)
+
+    def _keep(self, route: Route, connection: http.client.HTTPConnection) -> None:
+        with self._keeping:  # `close` misses none: one that comes later is closed with the wire
+            self._idle.setdefault(route, []).append(connection)
 
 
 def unreachable(url: str, proxy: str | None, why: str) -> Unreachable:

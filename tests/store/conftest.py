@@ -1,7 +1,9 @@
 """A store in the test's own home, and a client of the fake hub that loses patience quickly."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes.heard import Heard
@@ -35,9 +37,22 @@ def store(home: Path, hub_cache: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def client(hub: FakeHub) -> Hub:
+def open_client() -> Iterator[type[Hub]]:
+    """``Hub``, and whatever it opens is closed at the end: a traceback may keep it till then."""
+    with ExitStack() as opened:
+
+        class ClosedInTheEnd(Hub):
+            def __init__(self, *args: Any, **options: Any) -> None:
+                super().__init__(*args, **options)
+                opened.callback(self.close)
+
+        yield ClosedInTheEnd
+
+
+@pytest.fixture
+def client(hub: FakeHub, open_client: type[Hub]) -> Hub:
     """The fake hub as mlm sees it."""
-    return Hub(hub.endpoint, timeouts=QUICK)
+    return open_client(hub.endpoint, timeouts=QUICK)
 
 
 @pytest.fixture

@@ -42,10 +42,10 @@ def test_a_branch_with_a_slash_can_be_asked_for(hub: FakeHub, tiny: File, client
     assert "refs%2Fpr%2F1" in hub.requests[-1].path
 
 
-def test_a_mirror_may_live_below_a_path():
+def test_a_mirror_may_live_below_a_path(open_client: type[Hub]):
     with FakeHub(prefix="/hf/mirror") as hub:
         hub.add(REPO, File(NAME, TINY))
-        client = Hub(f"{hub.endpoint}/", timeouts=QUICK)
+        client = open_client(f"{hub.endpoint}/", timeouts=QUICK)
         repo = client.resolve(REPO)
         with client.source(REPO, repo.commit, NAME).open() as body:
             assert body.total == len(TINY)
@@ -78,9 +78,11 @@ def test_each_refusal_is_told_apart(
     assert failure.value.remedy
 
 
-def test_a_short_outage_is_waited_for(hub: FakeHub, tiny: File):
+def test_a_short_outage_is_waited_for(hub: FakeHub, tiny: File, open_client: type[Hub]):
     waits: list[str] = []
-    client = Hub(hub.endpoint, timeouts=QUICK, on_wait=lambda why, wait_s: waits.append(why))
+    client = open_client(
+        hub.endpoint, timeouts=QUICK, on_wait=lambda why, wait_s: waits.append(why)
+    )
     hub.breaks(where="api", status=503, times=1)
     hub.breaks(where="api", drop_before_headers=True, times=1)
     assert client.resolve(REPO).repo_id == REPO
@@ -89,11 +91,11 @@ def test_a_short_outage_is_waited_for(hub: FakeHub, tiny: File):
 
 @pytest.mark.parametrize("dribble", [b"H", b"HTTP/1.1 100 Continue\r\n\r\n"])
 def test_an_answer_that_never_comes_to_its_point_is_not_waited_for(
-    hub: FakeHub, tiny: File, dribble: bytes
+    hub: FakeHub, tiny: File, dribble: bytes, open_client: type[Hub]
 ):
     hub.breaks(where="api", dribble=dribble)
     with pytest.raises(NetworkError, match="no answer in time"):
-        Hub(hub.endpoint, timeouts=QUICK.scaled(0.2)).resolve(REPO)
+        open_client(hub.endpoint, timeouts=QUICK.scaled(0.2)).resolve(REPO)
 
 
 def test_a_gated_file_names_the_page_to_accept(hub: FakeHub, client: Hub, tiny: File):
@@ -104,15 +106,17 @@ def test_a_gated_file_names_the_page_to_accept(hub: FakeHub, client: Hub, tiny: 
     assert f"{hub.endpoint}/{REPO}" in str(failure.value.remedy)
 
 
-def test_a_wrong_token_is_called_wrong(hub: FakeHub, tiny: File):
+def test_a_wrong_token_is_called_wrong(hub: FakeHub, tiny: File, open_client: type[Hub]):
     hub.repos[REPO].token = "hf_right"
     with pytest.raises(AuthError, match="the token is not valid"):
-        Hub(hub.endpoint, "hf_wrong", timeouts=QUICK).resolve(REPO)
+        open_client(hub.endpoint, "hf_wrong", timeouts=QUICK).resolve(REPO)
 
 
-def test_the_token_goes_to_the_hub_and_nowhere_else(hub: FakeHub, tiny: File):
+def test_the_token_goes_to_the_hub_and_nowhere_else(
+    hub: FakeHub, tiny: File, open_client: type[Hub]
+):
     hub.repos[REPO].token = "hf_secret"
-    client = Hub(hub.endpoint, "hf_secret", timeouts=QUICK)
+    client = open_client(hub.endpoint, "hf_secret", timeouts=QUICK)
     repo = client.resolve(REPO)
     with client.source(REPO, repo.commit, NAME).open() as body:
         assert body.read(4) == b"GGUF"
@@ -121,8 +125,8 @@ def test_the_token_goes_to_the_hub_and_nowhere_else(hub: FakeHub, tiny: File):
     assert "authorization" not in hub.asked("cdn")[0].headers
 
 
-def test_no_error_shows_token_or_signature(hub: FakeHub, tiny: File):
-    client = Hub(hub.endpoint, "hf_secret", timeouts=QUICK)
+def test_no_error_shows_token_or_signature(hub: FakeHub, tiny: File, open_client: type[Hub]):
+    client = open_client(hub.endpoint, "hf_secret", timeouts=QUICK)
     repo = client.resolve(REPO)
     for fault in ({"status": 403}, {"status": 500}, {"drop_before_headers": True}):
         hub.recovers()
@@ -133,11 +137,11 @@ def test_no_error_shows_token_or_signature(hub: FakeHub, tiny: File):
         assert "secret" not in shown and "Signature" not in shown
 
 
-def test_a_token_does_not_cross_the_network_in_the_clear():
+def test_a_token_does_not_cross_the_network_in_the_clear(open_client: type[Hub]):
     with pytest.raises(AuthError, match="unencrypted"):
-        Hub("http://mirror.example", "hf_secret")
-    Hub("http://mirror.example")
-    Hub("https://mirror.example", "hf_secret")
+        open_client("http://mirror.example", "hf_secret")
+    open_client("http://mirror.example")
+    open_client("https://mirror.example", "hf_secret")
 
 
 @pytest.mark.parametrize(
@@ -152,26 +156,26 @@ def test_a_token_does_not_cross_the_network_in_the_clear():
         "http://h:99999",
     ],
 )
-def test_what_is_no_address_is_no_hub(endpoint: str):
+def test_what_is_no_address_is_no_hub(endpoint: str, open_client: type[Hub]):
     with pytest.raises(UsageError, match="HF_ENDPOINT"):
-        Hub(endpoint)
+        open_client(endpoint)
 
 
-def test_offline_means_no_socket(monkeypatch: pytest.MonkeyPatch):
+def test_offline_means_no_socket(monkeypatch: pytest.MonkeyPatch, open_client: type[Hub]):
     def refuse(*args: object) -> None:
         raise AssertionError("a socket was made")
 
     monkeypatch.setattr(socket, "socket", refuse)
-    hub = Hub("https://hub.example", offline=True)
+    hub = open_client("https://hub.example", offline=True)
     with pytest.raises(NetworkError, match="offline"):
         hub.resolve(REPO)
     with pytest.raises(NetworkError, match="offline"):
         hub.source(REPO, "1" * 40, NAME)
 
 
-def test_a_hub_that_is_down_is_named():
+def test_a_hub_that_is_down_is_named(open_client: type[Hub]):
     with pytest.raises(NetworkError, match=r"cannot reach 127\.0\.0\.1:9: connection refused"):
-        Hub("http://127.0.0.1:9", timeouts=QUICK).resolve(REPO)
+        open_client("http://127.0.0.1:9", timeouts=QUICK).resolve(REPO)
 
 
 @pytest.fixture
@@ -186,8 +190,8 @@ def dead_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("endpoint", ["http://hub.example", "https://hub.example"])
-def test_a_dead_proxy_is_named(dead_proxy: str, endpoint: str):
-    hub = Hub(endpoint, timeouts=QUICK)
+def test_a_dead_proxy_is_named(dead_proxy: str, endpoint: str, open_client: type[Hub]):
+    hub = open_client(endpoint, timeouts=QUICK)
     with pytest.raises(NetworkError, match=f"through the proxy {dead_proxy}") as failure:
         hub.resolve(REPO)
     assert "pw" not in failure.value.message
@@ -195,11 +199,13 @@ def test_a_dead_proxy_is_named(dead_proxy: str, endpoint: str):
         hub.source(REPO, "1" * 40, NAME).open()
 
 
-def test_a_proxy_that_lives_is_used_for_everything(hub: FakeHub, monkeypatch: pytest.MonkeyPatch):
+def test_a_proxy_that_lives_is_used_for_everything(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, open_client: type[Hub]
+):
     commit = hub.add(REPO, File(NAME, TINY, lfs=False))
     monkeypatch.setenv("http_proxy", hub.endpoint.replace("//", "//user:pw@"))
     monkeypatch.setenv("NO_PROXY", "elsewhere.example")
-    client = Hub("http://hub.example", timeouts=QUICK)
+    client = open_client("http://hub.example", timeouts=QUICK)
     assert client.resolve(REPO).commit == commit
     with client.source(REPO, commit, NAME).open() as body:
         assert body.read(4) == b"GGUF"
@@ -208,8 +214,10 @@ def test_a_proxy_that_lives_is_used_for_everything(hub: FakeHub, monkeypatch: py
         assert request.headers["proxy-authorization"] == "Basic dXNlcjpwdw=="
 
 
-def test_a_hub_inside_this_machine_needs_no_proxy(dead_proxy: str, hub: FakeHub, tiny: File):
-    client = Hub(hub.endpoint, timeouts=QUICK, use_proxies=False)
+def test_a_hub_inside_this_machine_needs_no_proxy(
+    dead_proxy: str, hub: FakeHub, tiny: File, open_client: type[Hub]
+):
+    client = open_client(hub.endpoint, timeouts=QUICK, use_proxies=False)
     repo = client.resolve(REPO)
     with client.source(REPO, repo.commit, NAME).open() as body:
         assert body.read(4) == b"GGUF"
