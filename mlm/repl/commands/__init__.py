@@ -1,0 +1,57 @@
+"""What can be typed after a slash: a file per group of commands, one small function per command."""
+
+from difflib import get_close_matches
+
+from mlm.errors import NotFoundError
+from mlm.repl.chat import Chat
+from mlm.repl.commands.asking import ASKING
+from mlm.repl.commands.command import Command, Goodbye
+from mlm.repl.commands.files import FILES
+from mlm.repl.commands.turns import TURNS
+
+__all__ = ["COMMANDS", "Command", "Goodbye", "run_command"]
+
+_KEYS = (
+    "Enter sends, Alt-Enter starts a new line, Up and Down walk the history.",
+    "Ctrl-C stops an answer, Ctrl-D leaves.",
+)
+
+
+def run_command(chat: Chat, line: str) -> str:
+    """Do what ``line`` says (``/save notes.md``) and return what to print.
+
+    Raises:
+        NotFoundError: there is no such command.
+        Goodbye: it was ``/exit``.
+    """
+    name, _, argument = line.removeprefix("/").partition(" ")
+    for command in COMMANDS:
+        if command.name == name:
+            return command.act(chat, argument.strip())
+    near = get_close_matches(name, [command.name for command in COMMANDS], n=1)
+    raise NotFoundError(
+        f"there is no command /{name}",
+        remedy=f"/{near[0]}" if near else "/help lists them; a space before the / sends the line",
+    )
+
+
+def _help(_chat: Chat, _argument: str) -> str:
+    usages = [f"/{command.name} {command.argument}".rstrip() for command in COMMANDS]
+    width = max(map(len, usages))
+    rows = [
+        f"{usage:<{width}}  {command.help}" for usage, command in zip(usages, COMMANDS, strict=True)
+    ]
+    return "\n".join([*rows, "", *_KEYS])
+
+
+def _exit(_chat: Chat, _argument: str) -> str:
+    raise Goodbye
+
+
+COMMANDS = (
+    Command("help", "", "show this list", _help),
+    *ASKING,
+    *FILES,
+    *TURNS,
+    Command("exit", "", "leave (so does Ctrl-D)", _exit),
+)
