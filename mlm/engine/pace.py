@@ -1,16 +1,17 @@
 """How much of a prompt goes into one step, so that running streams keep flowing."""
 
-STEP_LIMIT_S = 0.5  # a step that carries a piece of a prompt beside running streams
-# A newcomer's chunk may take this many times as long as the running streams' own step. They slow
-# down for a while; it waits for its first token longer than alone, for their steps and for the
-# passes over the weights that its chunks cost (2,000 tokens beside four streams of a 0.5B model on
-# two cores: with 6 it was 1.95 times llama-server's wait, with 10 it is 1.65).
+# A newcomer's chunk may take this many times as long as the running streams' own step, and its step
+# may take as long as this. They slow down for a while; it waits for its first token longer than
+# alone, as every chunk is a pass over the weights. 1,000 tokens beside four streams of a 0.5B model
+# on two cores took 1.8 times as long in chunks of 32 as in one piece, 1.3 times in chunks of 64,
+# 1.1 times in chunks of 96, which half a second is too short for.
 CHUNK_PER_DECODE = 10.0
+STEP_LIMIT_S = 1.0
 STRETCH = 1.25  # times as long, a chunk may take that ends a prompt: one more would cost a pass
 # What is copied between slots and main memory in one step beside running streams: one request more
 # is let in when the ones before it took less.
 MOVE_LIMIT_S = 0.1
-FIRST_CHUNK, SMALLEST_CHUNK = 32, 8  # tokens; the first before anything has been measured
+FIRST_CHUNK, SMALLEST_CHUNK = 33, 9  # tokens; the first before anything has been measured
 _NEWEST_WEIGHT = 0.3
 # A token of a smaller piece costs more, as each piece is a pass over the weights; learning from it
 # would make the next piece smaller still. So it counts for less.

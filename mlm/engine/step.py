@@ -9,6 +9,7 @@ from mlm.engine.slots import Slot
 # Of the prompt of a deterministic request. Always the same, whatever runs beside it; so small that
 # it does not hold up running streams for long.
 FIXED_CHUNK = 64
+_ROWS = 4  # that llama.cpp's CPU kernels multiply at once; those left over cost as much each
 
 
 def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Part]:
@@ -44,8 +45,10 @@ def _take_few(prefilling: Sequence[Slot], chunk: int, end: int) -> list[Part]:
     """Return the next ``chunk`` tokens of prompts, or up to ``end`` where that ends one.
 
     Pieces of unequal length are passes of their own over the weights. So there are few: only the
-    first in line is cut.
+    first in line is cut. Its first token goes with those of the running answers, and what is left
+    is a multiple of `_ROWS`.
     """
+    chunk -= (chunk - 1) % _ROWS
     parts: list[Part] = []
     for slot in prefilling:
         if parts and slot.n_todo > end:

@@ -20,8 +20,8 @@ def test_a_chunk_takes_a_few_times_what_the_streams_own_step_takes():
 def test_a_chunk_is_larger_when_more_wait_than_run():
     pace = measured(0.02, 0.001)
     assert pace.choose_chunk(2, 2) == pace.choose_chunk(2, 8) == (200, 250)
-    assert pace.choose_chunk(4, 2) == (400, 480)
-    assert pace.choose_chunk(200, 1) == (480, 480)  # and no more: the limit of a step
+    assert pace.choose_chunk(4, 2) == (400, 500)
+    assert pace.choose_chunk(200, 1) == (980, 980)  # and no more: the limit of a step
 
 
 def test_no_step_beside_streams_exceeds_the_limit():

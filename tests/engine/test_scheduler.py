@@ -82,6 +82,10 @@ def test_running_streams_keep_flowing_while_a_long_prompt_enters():
     assert max(gaps) <= STEP_LIMIT_S
     assert max(gaps) <= 0.1 * undivided
     assert office.ending(9).prefill_s <= 1.5 * undivided
+    parts = (part for batch in office.llama.batches for part in batch if part.seq_id == 3)
+    pieces = [len(part.tokens) for part in parts if not part.wants_logits]
+    rows_beside_the_streams_own = {(piece - 1) % 4 for piece in pieces}
+    assert rows_beside_the_streams_own == {0}, "kernels multiply four rows at a time"
 
 
 def test_a_lone_prompt_is_cut_at_n_ubatch():
