@@ -50,8 +50,9 @@ class Pace:
         if not self.prefill_s_per_token:
             return FIRST_CHUNK, FIRST_CHUNK
         decode_s = self.decode_s(n_decoding)
-        limit_s = STEP_LIMIT_S - decode_s
-        aim_s = CHUNK_PER_DECODE * decode_s * max(1.0, n_prefilling / n_decoding) or limit_s
+        weight = max(1.0, n_prefilling / n_decoding)
+        limit_s = STEP_LIMIT_S * weight - decode_s
+        aim_s = CHUNK_PER_DECODE * decode_s * weight or limit_s
         aim, end = (
             max(SMALLEST_CHUNK, int(min(seconds, limit_s) / self.prefill_s_per_token))
             for seconds in (aim_s, aim_s * STRETCH)

@@ -16,14 +16,14 @@ def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Par
     """Return the batch that all requests share, in ascending order of ``seq_id``.
 
     One token for every running answer; the rest of the room goes to prompts, first come, first
-    served: beside running answers as much as `Pace` allows, otherwise up to ``n_ubatch``, so that
-    a cancel is noticed soon.
+    served: up to ``n_ubatch``, so that a cancel is noticed soon, and beside running answers no more
+    than `Pace` allows.
     """
     slots = [slot for slot in slots if not slot.is_deterministic]
     decoding = [slot for slot in slots if slot.is_decoding]
     prefilling = sorted((slot for slot in slots if slot.is_prefilling), key=_turn)
     if decoding:
-        room = computer.n_batch - len(decoding)
+        room = min(computer.n_ubatch, computer.n_batch - len(decoding))
         chunk, end = pace.choose_chunk(len(prefilling), len(decoding))
         prompts = _take_few(prefilling, min(chunk, room), min(end, room))
     else:
