@@ -80,6 +80,36 @@ class Client:
         with understanding("a list of models"):
             return tuple(str(model["id"]) for model in document["data"])
 
+    def context_length(self, model: str) -> int | None:
+        """Return how many tokens one request of ``model`` may use, its answer included.
+
+        None: the server does not say; one of mlm's says it of models that are loaded.
+        """
+        document = self._document("GET", "/v1/models")
+        with understanding("a list of models"):
+            for known in document["data"]:
+                length = dict(known.get("meta") or {}).get("n_ctx_slot")
+                if known["id"] == model and isinstance(length, int) and length > 0:
+                    return length
+        return None
+
+    def count_tokens(
+        self,
+        model: str,
+        *,
+        text: str | None = None,
+        messages: Sequence[Mapping[str, str]] | None = None,
+    ) -> int:
+        """Return how many tokens ``text`` is by itself, or ``messages`` with their template.
+
+        Special tokens that are spelled out in a text count as they do in a message: as text.
+        """
+        asked: dict[str, object] = {"model": model}
+        asked |= {"messages": list(messages)} if messages is not None else {"content": text}
+        document = self._document("POST", "/tokenize", asked | {"parse_special": False})
+        with understanding("a list of tokens"):
+            return len(document["tokens"])
+
     def health(self) -> dict[str, Any]:
         """Return what the server says of its health."""
         return self._document("GET", "/health")

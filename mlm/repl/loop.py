@@ -9,6 +9,7 @@ from mlm.errors import MlmError
 from mlm.repl.chat import Chat
 from mlm.repl.commands import Goodbye, run_command
 from mlm.repl.figures import status_line
+from mlm.repl.question import Question
 from mlm.repl.screen import Screen
 
 
@@ -21,11 +22,13 @@ class Keyboard(Protocol):
 
 def talk(chat: Chat, keyboard: Keyboard, screen: Screen) -> None:
     """Chat until the person leaves. No failure ends it, and Ctrl-C only stops an answer."""
+    chat.say, chat.reads_files = screen.remark, True
     screen.remark(f"{chat.model} listens. /help lists the commands, Ctrl-D leaves.")
     while True:
         try:
             line = keyboard.read()
         except KeyboardInterrupt:
+            chat.draft = None
             screen.remark("Ctrl-D leaves.")
             continue
         except EOFError:
@@ -53,9 +56,20 @@ def talk_in_pipe(chat: Chat, lines: Iterable[str], screen: Screen) -> None:
 
 def respond(chat: Chat, line: str, screen: Screen) -> None:
     """Do what a line asks: a command after a slash, nothing if it is empty, else a question."""
+    question = _read(chat, line)
+    if isinstance(question, str):
+        screen.show(question)
+        return
+    with closing(chat.ask(question)) as deltas:
+        screen.stream(deltas)
+    screen.remark(status_line(chat.answers[-1]))
+
+
+def _read(chat: Chat, line: str) -> str | Question:
+    """Return what to ask, or what to print instead."""
     if line.startswith("/"):
-        screen.show(run_command(chat, line.strip()))
-    elif question := line.strip():
-        with closing(chat.ask(question)) as deltas:
-            screen.stream(deltas)
-        screen.remark(status_line(chat.answers[-1]))
+        return run_command(chat, line.strip())
+    if typed := line.strip():
+        return chat.read_question(typed)
+    chat.draft = None
+    return ""

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from mlm.engine.messages import Generate
+from mlm.engine.ranges import MAX_TOKENS
 from mlm.server.conversation import read_messages
 from mlm.server.errors import invalid
 from mlm.server.fields import Fields, wrong_type
@@ -23,7 +24,6 @@ from mlm.server.structure import (
     read_tools,
 )
 
-MAX_TOKENS = 2**31 - 1
 MAX_CHOICES, MAX_ANSWERS = 16, 128  # of one prompt; of all prompts of a request
 MAX_PROMPT_TOKENS = 2**20
 MAX_LIKELIEST = 20  # tokens with their log-probabilities, for each of the answer

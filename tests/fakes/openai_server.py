@@ -39,6 +39,7 @@ class OpenAIServer:
     cache: str = "bypass"
     is_healthy: bool = True
     n_ctx_bytes: int = 1_000_000  # longer questions do not fit the context
+    n_ctx_slot: int | None = None  # so many tokens, as it tells and counts them: words; None = not
     _reply: Reply | None = None
 
     @property
@@ -51,7 +52,9 @@ class OpenAIServer:
 
     def says(self, *texts: str, reason: str = "stop", **truth: object) -> None:
         """Answer with these deltas, usage, and the object ``mlm`` made of ``truth``."""
-        self._reply = lambda connection: connection.stream(*_answer(texts, reason, truth))
+        self._reply = lambda connection: connection.stream(
+            *_answer(texts, reason, truth, self._prompt_tokens)
+        )
 
     def sends(self, *pieces: bytes) -> None:
         """Answer with a stream of exactly these bytes, one write per piece."""
@@ -115,6 +118,10 @@ class OpenAIServer:
         )
         Registry(home / "run").announce(server)
 
+    @property
+    def _prompt_tokens(self) -> int:
+        return 40 if self.n_ctx_slot is None else count_tokens(self.asked[-1].body)
+
     def reply(self, connection: "_Connection") -> None:
         """Do what was told last."""
         if len(json.dumps(self.asked[-1].body)) > self.n_ctx_bytes:
@@ -124,18 +131,27 @@ class OpenAIServer:
         self.told(connection)
 
 
+def count_tokens(body: Any) -> int:
+    """Return the tokens of a text, or of messages: words, 3 around each message, 2 in all."""
+    if "content" in body:
+        return len(body["content"].split())
+    return 2 + sum(3 + len(said["content"].split()) for said in body["messages"])
+
+
 def _chunk(document: object) -> bytes:
     return b"data: " + json.dumps(document).encode() + b"\n\n"
 
 
-def _answer(texts: tuple[str, ...], reason: str, truth: dict[str, object]) -> Iterator[bytes]:
+def _answer(
+    texts: tuple[str, ...], reason: str, truth: dict[str, object], prompt_tokens: int = 40
+) -> Iterator[bytes]:
     yield _chunk({"choices": [{"delta": {"role": "assistant"}, "finish_reason": None}]})
     for text in texts:
         choice = {"delta": {"content": text}, "text": text, "finish_reason": None}
         yield _chunk({"choices": [choice]})
     yield _chunk({"choices": [{"delta": {}, "finish_reason": reason}]})
     usage = {
-        "prompt_tokens": 40,
+        "prompt_tokens": prompt_tokens,
         "completion_tokens": len(texts),
         "prompt_tokens_details": {"cached_tokens": 8},
     }
@@ -156,14 +172,24 @@ class _Connection(BaseHTTPRequestHandler):
         script = self.server.script
         script.asked.append(Asked(self.path, dict(self.headers), None))
         if self.path == "/v1/models":
-            self.document({"data": [{"id": model} for model in script.models]})
+            meta = {"meta": {"n_ctx_slot": script.n_ctx_slot}} if script.n_ctx_slot else {}
+            self.document({"data": [{"id": model, **meta} for model in script.models]})
         else:
             self.document({}, 200 if script.is_healthy else 503)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/tokenize":
+            self._tokenize(body)
+            return
         self.server.script.asked.append(Asked(self.path, dict(self.headers), body))
         self.server.script.reply(self)
+
+    def _tokenize(self, body: Any) -> None:
+        if self.server.script.n_ctx_slot is None:
+            self.document({"error": {"message": "no such route"}}, 404)
+        else:
+            self.document({"tokens": [0] * count_tokens(body)})
 
     def document(
         self, body: object, status: int = 200, headers: dict[str, str] | None = None

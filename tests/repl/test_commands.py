@@ -1,10 +1,14 @@
 """Each slash command does one thing to the chat and says so."""
 
+import re
+
 import pytest
 
-from mlm.errors import ConflictError, NotFoundError, UsageError
+from mlm.errors import ConflictError, EngineError, NotFoundError, UsageError
 from mlm.repl.chat import Chat
 from mlm.repl.commands import COMMANDS, Goodbye, run_command
+from mlm.repl.commands.files import choose_text
+from mlm.repl.conversation import Turn
 
 
 def say(chat: Chat, question: str) -> str:
@@ -90,3 +94,128 @@ def test_clear_forgets_what_was_said(openai_server, chat):
 def test_exit_leaves(chat):
     with pytest.raises(Goodbye):
         run_command(chat, "/exit")
+
+
+def test_help_tells_more_of_one_command(chat):
+    shown = run_command(chat, "/help set")
+    assert shown.startswith("/set [NAME") and "/set temperature 0.2" in shown
+    assert run_command(chat, "/help /undo").startswith("/undo [N]")
+    with pytest.raises(NotFoundError):
+        run_command(chat, "/help nonsense")
+
+
+def test_set_changes_what_is_sent_until_it_is_unset(openai_server, chat):
+    assert run_command(chat, "/set temperature") == (
+        "temperature is 0.8 by default: a number from 0 to 2;"
+        " 0 always takes the likeliest token; more is more varied"
+    )
+    run_command(chat, "/set temperature 0.2")
+    run_command(chat, '/set stop ["END"]')
+    assert "0.2 (set)" in run_command(chat, "/set")
+    say(chat, "Hi")
+    body = openai_server.asked[-1].body
+    assert (body["temperature"], body["stop"]) == (0.2, ["END"])
+    run_command(chat, "/set temperature -")
+    say(chat, "Hi")
+    assert "temperature" not in openai_server.asked[-1].body
+
+
+def test_retry_asks_the_last_question_again_differently_for_once(openai_server, chat):
+    say(chat, "Hi")
+    question = run_command(chat, "/retry temperature 1.5")
+    openai_server.says("Good day")
+    assert "".join(delta.text for delta in chat.ask(question)) == "Good day"
+    assert openai_server.asked[-1].body["temperature"] == 1.5
+    assert [turn.answer for turn in chat.conversation.turns] == ["Good day"]
+    say(chat, "And?")
+    assert "temperature" not in openai_server.asked[-1].body
+
+
+def test_a_second_answer_that_fails_leaves_the_first(openai_server, chat):
+    say(chat, "Hi")
+    openai_server.refuses(503, {"error": {"message": "not now"}})
+    with pytest.raises(EngineError):
+        list(chat.ask(run_command(chat, "/retry")))
+    assert [turn.answer for turn in chat.conversation.turns] == ["Hello there"]
+
+
+def test_edit_asks_something_else_in_place_of_the_last_question(openai_server, chat):
+    say(chat, "Hi")
+    question = run_command(chat, "/edit Good morning")
+    list(chat.ask(question))
+    assert [turn.question for turn in chat.conversation.turns] == ["Good morning"]
+
+
+def test_edit_keeps_the_files_that_were_attached(openai_server, chat, tmp_path):
+    (tmp_path / "notes.md").write_text("one two three")
+    run_command(chat, f"/attach {tmp_path}/notes.md")
+    list(chat.ask(chat.read_question("Sum up")))
+    run_command(chat, "/edit")
+    assert chat.draft.editable == "Sum up"
+    list(chat.ask(chat.read_question("Translate")))
+    (sent,) = openai_server.asked[-1].body["messages"]
+    assert "one two three" in sent["content"] and sent["content"].endswith("\n\nTranslate")
+
+
+@pytest.mark.parametrize("line", ["/retry", "/edit", "/undo", "/pin", "/copy"])
+def test_where_nothing_was_said_there_is_nothing_to_do(chat, line: str):
+    with pytest.raises(UsageError):
+        run_command(chat, line)
+
+
+def test_undo_takes_back_the_last_turns(openai_server, chat):
+    for question in ("One", "Two", "Three"):
+        say(chat, question)
+    assert run_command(chat, "/undo 2").endswith("from “Two” on; 1 is left.")
+    assert [turn.question for turn in chat.conversation.turns] == ["One"]
+    for line in ("/undo 2", "/undo 0", "/undo x", "/undo -1"):
+        with pytest.raises(UsageError):
+            run_command(chat, line)
+    assert len(chat.conversation.turns) == 1
+
+
+def test_only_turns_that_exist_can_be_pinned(chat):
+    say(chat, "Hi")
+    with pytest.raises(NotFoundError, match="no turn 2, only 1"):
+        run_command(chat, "/pin 2")
+    with pytest.raises(UsageError, match="not pinned"):
+        run_command(chat, "/unpin")
+
+
+def test_attach_adds_files_to_the_next_question_only(openai_server, chat, tmp_path, capsys):
+    (tmp_path / "my notes.md").write_text("one two three")
+    (tmp_path / "b.txt").write_text("four")
+    assert "Nothing is attached" in run_command(chat, "/attach")
+    run_command(chat, f"/attach {tmp_path}/my notes.md")
+    assert re.search(
+        r"my notes\.md: about \d+ tokens\n", capsys.readouterr().err
+    )  # it cannot count
+    run_command(chat, "/attach -")
+    run_command(chat, f"/attach '{tmp_path}/my notes.md' {tmp_path}/b.txt")
+    assert len(run_command(chat, "/attach").splitlines()) == 2
+    list(chat.ask(chat.read_question("Sum up")))
+    assert "four" in openai_server.asked[-1].body["messages"][-1]["content"]
+    list(chat.ask(chat.read_question("And?")))
+    assert openai_server.asked[-1].body["messages"][-1]["content"] == "And?"
+
+
+def test_a_file_that_cannot_be_attached_leaves_those_that_are(chat, tmp_path):
+    (tmp_path / "a.txt").write_text("a")
+    run_command(chat, f"/attach {tmp_path}/a.txt")
+    with pytest.raises(NotFoundError):
+        run_command(chat, f"/attach {tmp_path}/b.txt")
+    with pytest.raises(UsageError, match="quote"):
+        run_command(chat, "/attach 'a")
+    assert len(chat.attached) == 1
+
+
+def test_what_is_copied_cannot_command_the_terminal_it_is_pasted_into():
+    turns = [Turn("Hi", "ls\x1b[201~\n"), Turn("And?", "```sh\nrm a\n```\nor\n~~~py\nx = 1\n~~~\n")]
+    assert choose_text(turns, "1") == ("The answer of turn 1", "ls\n")
+    assert choose_text(turns, "code")[1] == "x = 1\n"
+    assert choose_text(turns, "")[1].startswith("```sh")
+    for which in ("0", "3", "-1", "x", "9" * 5000):
+        with pytest.raises(UsageError):
+            choose_text(turns, which)
+    with pytest.raises(NotFoundError):
+        choose_text(turns[:1], "code")

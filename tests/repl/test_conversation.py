@@ -40,3 +40,31 @@ def test_a_conversation_as_json_can_be_sent_again():
     body = json.loads(Conversation(turns=(Turn("Hi", "Grüße"),)).to_json("tiny"))
     assert body["model"] == "tiny"
     assert body["messages"][1] == {"role": "assistant", "content": "Grüße"}
+
+
+def numbered(count: int) -> Conversation:
+    return Conversation(turns=tuple(Turn(f"Q{n}", f"A{n}") for n in range(1, count + 1)))
+
+
+def questions(talk: Conversation) -> list[str]:
+    return [said["content"] for said in talk.messages() if said["role"] == "user"]
+
+
+def test_what_is_left_out_is_not_sent_but_stays_said():
+    talk = numbered(4).with_pin(1, True).leaving_out(3)
+    assert questions(talk) == ["Q1", "Q4"]
+    assert "Q2" in talk.to_markdown("tiny") and "Q2" in talk.to_json("tiny")
+
+
+def test_a_summary_stands_for_what_is_left_out():
+    talk = numbered(3).leaving_out(2, "They counted.")
+    assert questions(talk) == ["Sum up our conversation so far.", "Q3"]
+    assert talk.messages()[1]["content"] == "They counted."
+    assert talk.cleared() == Conversation()
+
+
+def test_turns_are_taken_back_one_by_one():
+    talk = numbered(4).leaving_out(2, "They counted.")
+    assert talk.without_last() == numbered(3).leaving_out(2, "They counted.")
+    assert talk.without_last(3) == numbered(1)  # it can be sent again
+    assert talk.without_last(9) == Conversation()

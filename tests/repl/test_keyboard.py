@@ -17,7 +17,7 @@ def complete(text: str, models=lambda: ("qwen3-8b", "phi-2")) -> list[str]:
 
 
 def test_a_slash_offers_the_commands():
-    assert complete("/s") == ["/system", "/stats", "/save"]
+    assert complete("/s") == ["/system", "/set", "/stats", "/save"]
     assert complete("Hi /s") == []
 
 

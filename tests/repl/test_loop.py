@@ -47,15 +47,59 @@ def test_a_person_asks_gets_an_answer_and_its_figures(chat, out):
     assert chat.conversation.turns == (Turn("Hi", "Hello there"),)
 
 
-def test_a_failed_answer_leaves_no_half_turn_and_the_chat_goes_on(openai_server, chat, out):
+def test_what_came_of_an_answer_that_broke_off_is_kept_and_it_can_be_had_again(
+    openai_server, chat, out
+):
     openai_server.breaks_off_after("Hel")
     talk(chat, Typist("Hi"), terminal(out))
     assert "Hel\nerror: the server cut the answer off" in out.getvalue()
+    assert chat.conversation.turns == (Turn("Hi", "Hel", stopped=True),)
+
+    openai_server.says("Hello")
+    talk(chat, Typist("/retry"), terminal(out))
+    assert openai_server.asked[-1].body["messages"] == [{"role": "user", "content": "Hi"}]
+    assert chat.conversation.turns == (Turn("Hi", "Hello"),)
+
+
+def test_a_question_that_nothing_came_of_leaves_no_trace_but_can_be_asked_again(
+    openai_server, chat, out
+):
+    openai_server.refuses(503, {"error": {"message": "not now"}})
+    talk(chat, Typist("Hi"), terminal(out))
     assert chat.conversation.turns == ()
 
     openai_server.says("Hello")
-    talk(chat, Typist("Hi"), terminal(out))
-    assert openai_server.asked[-1].body["messages"] == [{"role": "user", "content": "Hi"}]
+    talk(chat, Typist("/retry"), terminal(out))
+    assert chat.conversation.turns == (Turn("Hi", "Hello"),)
+
+
+def test_an_edited_question_takes_the_place_of_the_last_one(openai_server, chat, out):
+    talk(chat, Typist("Hi", "/edit", "Hi there"), terminal(out))
+    assert [turn.question for turn in chat.conversation.turns] == ["Hi there"]
+    assert len(openai_server.asked[-1].body["messages"]) == 1
+
+
+def test_an_edit_ends_with_the_next_command_or_an_empty_line(chat, out):
+    talk(chat, Typist("Hi", "/edit", "/stats", "And?", "/edit", "", "And then?"), terminal(out))
+    assert [turn.question for turn in chat.conversation.turns] == ["Hi", "And?", "And then?"]
+
+
+def test_a_person_names_files_in_a_question_and_sees_what_they_cost(
+    openai_server, chat, out, tmp_path
+):
+    openai_server.n_ctx_slot = 1000
+    (tmp_path / "notes.md").write_text("one two three\n")
+    talk(chat, Typist(f"Sum up @{tmp_path}/notes.md and @{tmp_path}/nothing"), terminal(out))
+    assert "notes.md: 6 tokens" in out.getvalue()
+    assert "nothing is no file" in out.getvalue()
+    sent = openai_server.asked[-1].body["messages"][-1]["content"]
+    assert sent.startswith(f"{tmp_path}/notes.md:\n```md\none two three\n```\n\nSum up @")
+
+
+def test_what_a_program_asks_names_no_files(openai_server, chat, out, tmp_path):
+    (tmp_path / "secret").write_text("x")
+    talk_in_pipe(chat, [f"What is @{tmp_path}/secret?"], pipe(out))
+    assert openai_server.asked[-1].body["messages"][-1]["content"] == f"What is @{tmp_path}/secret?"
 
 
 def test_a_full_context_names_the_way_out(openai_server, chat, out):
@@ -100,7 +144,7 @@ def test_in_a_pipe_the_first_failure_ends_the_chat(openai_server, chat, out):
     openai_server.refuses(502, {"error": {"message": "worker died"}})
     with pytest.raises(EngineError):
         talk_in_pipe(chat, ["Hi\n", "And?\n"], pipe(out))
-    assert len(openai_server.asked) == 1
+    assert len([asked for asked in openai_server.asked if asked.body]) == 1
 
 
 def test_thinking_is_shown_to_a_person_only_and_not_remembered(openai_server, chat):

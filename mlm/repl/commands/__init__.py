@@ -6,8 +6,10 @@ from mlm.errors import NotFoundError
 from mlm.repl.chat import Chat
 from mlm.repl.commands.asking import ASKING
 from mlm.repl.commands.command import Command, Goodbye
+from mlm.repl.commands.context import CONTEXT
 from mlm.repl.commands.files import FILES
 from mlm.repl.commands.turns import TURNS
+from mlm.repl.question import Question
 
 __all__ = ["COMMANDS", "Command", "Goodbye", "run_command"]
 
@@ -17,17 +19,22 @@ _KEYS = (
 )
 
 
-def run_command(chat: Chat, line: str) -> str:
-    """Do what ``line`` says (``/save notes.md``) and return what to print.
+def run_command(chat: Chat, line: str) -> str | Question:
+    """Do what ``line`` says (``/save notes.md``); return what to print, or what to ask.
 
     Raises:
         NotFoundError: there is no such command.
         Goodbye: it was ``/exit``.
     """
+    chat.draft = None
     name, _, argument = line.removeprefix("/").partition(" ")
+    return _find(name).act(chat, argument.strip())
+
+
+def _find(name: str) -> Command:
     for command in COMMANDS:
         if command.name == name:
-            return command.act(chat, argument.strip())
+            return command
     near = get_close_matches(name, [command.name for command in COMMANDS], n=1)
     raise NotFoundError(
         f"there is no command /{name}",
@@ -35,7 +42,11 @@ def run_command(chat: Chat, line: str) -> str:
     )
 
 
-def _help(_chat: Chat, _argument: str) -> str:
+def _help(_chat: Chat, name: str) -> str:
+    if name:
+        command = _find(name.removeprefix("/"))
+        usage = f"/{command.name} {command.argument}".rstrip()
+        return f"{usage}\n{_sentence(command.help)}" + f"\n\n{command.details}".rstrip()
     usages = [f"/{command.name} {command.argument}".rstrip() for command in COMMANDS]
     width = max(map(len, usages))
     rows = [
@@ -44,14 +55,19 @@ def _help(_chat: Chat, _argument: str) -> str:
     return "\n".join([*rows, "", *_KEYS])
 
 
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def _exit(_chat: Chat, _argument: str) -> str:
     raise Goodbye
 
 
 COMMANDS = (
-    Command("help", "", "show this list", _help),
+    Command("help", "[COMMAND]", "show this list, or more on one command", _help),
     *ASKING,
-    *FILES,
     *TURNS,
+    *CONTEXT,
+    *FILES,
     Command("exit", "", "leave (so does Ctrl-D)", _exit),
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlm.repl.chat import Chat
+from mlm.repl.question import Question
 
 
 class Goodbye(Exception):
@@ -12,9 +13,10 @@ class Goodbye(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """``act`` gets the chat and the words after the name, and returns what to print."""
+    """``act`` gets the chat and the words after the name; it returns what to print, or to ask."""
 
     name: str
     argument: str
     help: str
-    act: Callable[[Chat, str], str]
+    act: Callable[[Chat, str], str | Question]
+    details: str = ""  # what ``/help NAME`` tells beside that

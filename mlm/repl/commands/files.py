@@ -1,12 +1,22 @@
-"""The conversation and files."""
+"""The conversation and what lies outside of it: files and the clipboard."""
 
 import errno
+import re
+import shlex
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from mlm.errors import ConflictError, DiskSpaceError, UsageError
+from mlm.errors import ConflictError, DiskSpaceError, NotFoundError, UsageError
 from mlm.repl.chat import Chat
+from mlm.repl.clipboard import copy
 from mlm.repl.commands.command import Command
+from mlm.repl.conversation import Turn
+from mlm.terminal import printable
+
+_CODE = re.compile(
+    r"^ {0,3}(`{3,}|~{3,})[^\n]*\n(.*?)^ {0,3}\1[`~]*[ \t]*$", re.DOTALL | re.MULTILINE
+)
 
 
 def _save(chat: Chat, name: str) -> str:
@@ -26,6 +36,71 @@ def _save(chat: Chat, name: str) -> str:
     return f"Saved to {path}"
 
 
+def _attach(chat: Chat, argument: str) -> str:
+    if argument == "-":
+        chat.attached = ()
+        return "Nothing is attached any more."
+    if not argument:
+        names = [file.name for file in chat.attached]
+        return "\n".join(names) or "Nothing is attached; /attach FILE... adds to the next question."
+    for name in _split(argument):
+        chat.attached = (*chat.attached, *chat.attach(name))
+    return "It goes with the next question; /attach - takes it off."
+
+
+def _split(argument: str) -> list[str]:
+    """Return the names of files; one that is there with its spaces needs no quotes."""
+    if Path(argument).expanduser().exists():
+        return [argument]
+    try:
+        return shlex.split(argument)
+    except ValueError as error:
+        raise UsageError(f"a quote does not end: {argument}", remedy='/attach "my file"') from error
+
+
+def _copy(chat: Chat, argument: str) -> str:
+    what, text = choose_text(chat.conversation.turns, argument)
+    return f"{what} ({len(text):,} characters) is on the clipboard, through {copy(text)}"
+
+
+def choose_text(turns: Sequence[Turn], which: str) -> tuple[str, str]:
+    """Return what ``/copy`` copies, in words, and its text without what commands a terminal.
+
+    Raises:
+        UsageError, NotFoundError: there is no such answer, or no code in it.
+    """
+    if not turns:
+        raise UsageError("there is nothing to copy yet", remedy="ask something first")
+    if which == "code":
+        blocks = _CODE.findall(turns[-1].answer)
+        if not blocks:
+            raise NotFoundError("the last answer holds no code block", remedy="/copy")
+        return "The last code block", printable(blocks[-1][1])
+    if not which:
+        return "The last answer", printable(turns[-1].answer)
+    if which.isascii() and which.isdigit() and 0 < int(which[:9]) <= len(turns):
+        return f"The answer of turn {int(which)}", printable(turns[int(which) - 1].answer)
+    raise UsageError(
+        f"'{which[:40]}' is not the number of a turn", remedy="/copy, /copy code or /copy 1"
+    )
+
+
 FILES = (
+    Command(
+        "attach",
+        "[FILE...|-]",
+        "add text files to the next question; - takes them off",
+        _attach,
+        "A folder adds its text files; patterns as src/**/*.py work. In a question, @FILE or\n"
+        '@"my file" does the same.',
+    ),
     Command("save", "[FILE]", "write the conversation as Markdown, or as JSON to x.json", _save),
+    Command(
+        "copy",
+        "[N|code]",
+        "put an answer or its last code block on the clipboard",
+        _copy,
+        "/copy        the last answer\n/copy 2      the answer of turn 2\n"
+        "/copy code   the last code block of the last answer",
+    ),
 )

@@ -9,6 +9,14 @@ from typing import Any
 import msgspec
 
 from mlm.engine.messages import SamplingParams
+from mlm.engine.ranges import (
+    INTEGERS,
+    MAX_STOP_CHARS,
+    MAX_STOPS,
+    MAX_TOKENS,
+    NUMBERS,
+    SEED_RANGE,
+)
 from mlm.engine.sampling import MAX_BREAKER_BYTES, MAX_BREAKERS
 from mlm.server.conversation import EXTRAS, MAX_CALLS, ROLES
 from mlm.server.openapi.shapes import (
@@ -27,22 +35,12 @@ from mlm.server.openapi.shapes import (
     several,
     text,
 )
-from mlm.server.sampling_fields import (
-    INTEGERS,
-    MAX_BIAS,
-    MAX_BIASES,
-    MAX_GRAMMAR_CHARS,
-    MAX_STOP_CHARS,
-    MAX_STOPS,
-    NUMBERS,
-    SEED_RANGE,
-)
+from mlm.server.sampling_fields import MAX_BIAS, MAX_BIASES, MAX_GRAMMAR_CHARS
 from mlm.server.schema import (
     MAX_ANSWERS,
     MAX_CHOICES,
     MAX_LIKELIEST,
     MAX_PROMPT_TOKENS,
-    MAX_TOKENS,
 )
 from mlm.server.structure import MAX_TOOLS, NAME_PATTERN
 from mlm.server.token_schema import MAX_CONTENT_BYTES, MAX_TOKEN

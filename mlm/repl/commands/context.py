@@ -1,0 +1,116 @@
+"""What is sent with the next question, and what it costs."""
+
+from collections.abc import Iterator
+from typing import get_args
+
+from mlm.errors import UsageError
+from mlm.repl.chat import Chat, WhenFull
+from mlm.repl.commands.command import Command
+from mlm.repl.context import choose_reserve
+from mlm.repl.conversation import Conversation
+from mlm.repl.measure import Sizes, measure
+
+_MODES = {
+    "drop": "older turns are left out",
+    "summarise": "the model sums older turns up",
+    "off": "a question that does not fit is refused",
+}
+_MAX_ROWS = 12  # turns that get a row of their own
+_BAR = 30
+_WIDTH = 40  # of the beginning of a question
+
+Row = tuple[str, int, str]  # what it is, its tokens, how it begins
+
+
+def _context(chat: Chat, argument: str) -> str:
+    if argument:
+        return _choose(chat, argument)
+    limit = chat.tokens.limit(chat.model)
+    sizes = measure(chat.tokens, chat.model, chat.conversation, enough=limit)
+    rows = [*_rows(chat.conversation, sizes), *_attached(chat)]
+    used = sum(tokens for _, tokens, _ in rows)
+    width = max(len(name) for name, _, _ in rows)
+    lines = [f"{name:<{width}}  {tokens:>7,}  {text}".rstrip() for name, tokens, text in rows]
+    lines += ["", *_total(chat, used, limit, sizes.is_exact), *_left_out(chat.conversation, sizes)]
+    choices = ", ".join(f"/context {mode}" for mode in _MODES if mode != chat.when_full)
+    return "\n".join([*lines, f"When it is full, {_MODES[chat.when_full]} ({choices})."])
+
+
+def _choose(chat: Chat, mode: str) -> str:
+    for known in get_args(WhenFull):
+        if mode in (known, known.replace("ise", "ize")):
+            chat.when_full = known
+            return f"When the context is full, {_MODES[known]}."
+    raise UsageError(f"there is no /context {mode[:40]}", remedy=f"/context {'|'.join(_MODES)}")
+
+
+def _rows(talk: Conversation, sizes: Sizes) -> Iterator[Row]:
+    """Yield what is sent, part by part, in the order in which it is sent."""
+    yield "chat template", sizes.template, ""
+    if talk.system:
+        yield "system prompt", sizes.system, _begin(talk.system)
+    if talk.summary:
+        yield "summary", sizes.summary, _begin(talk.summary)
+    sent = [
+        (number, turn, size.tokens)
+        for number, (turn, size) in enumerate(zip(talk.turns, sizes.turns, strict=True), 1)
+        if number > talk.left_out or turn.pinned
+    ]
+    many = sent[:-_MAX_ROWS] if len(sent) > _MAX_ROWS + 1 else []
+    for number, turn, tokens in (s for s in many if s[1].pinned):
+        yield f"turn {number}, pinned", tokens, _begin(turn.typed or turn.question)
+    if rest := [s for s in many if not s[1].pinned]:
+        yield f"turns {rest[0][0]} to {rest[-1][0]}", sum(s[2] for s in rest), ""
+    for number, turn, tokens in sent[len(many) :]:
+        name = f"turn {number}, pinned" if turn.pinned else f"turn {number}"
+        files = " (with files)" if turn.typed is not None else ""
+        yield name, tokens, _begin(turn.typed or turn.question) + files
+
+
+def _attached(chat: Chat) -> Iterator[Row]:
+    for file in chat.attached:
+        tokens = chat.tokens.count(chat.model, file.fenced).tokens
+        yield "attached", tokens, f"{file.name}, with the next question"
+
+
+def _total(chat: Chat, used: int, limit: int | None, is_exact: bool) -> Iterator[str]:
+    about = "" if is_exact else "about "
+    if limit is None:
+        yield f"{about}{used:,} tokens; how many there may be, the server does not say yet"
+        return
+    longest = chat.params.get("max_tokens")
+    reserve = choose_reserve(limit, longest if isinstance(longest, int) else None)
+    full = min(_BAR, -(-used * _BAR // limit))
+    kept = min(_BAR - full, reserve * _BAR // limit)
+    bar = "█" * full + "░" * (_BAR - full - kept) + "▒" * kept
+    yield f"{bar}  {about}{used:,} of {limit:,} tokens, {reserve:,} kept for the answer"
+
+
+def _left_out(talk: Conversation, sizes: Sizes) -> Iterator[str]:
+    gone = [
+        (number, size.tokens)
+        for number, size in enumerate(sizes.turns[: talk.left_out], 1)
+        if not size.pinned
+    ]
+    if gone:
+        which = f"turns {gone[0][0]} to {gone[-1][0]}" if len(gone) > 1 else f"turn {gone[0][0]}"
+        tokens = sum(tokens for _, tokens in gone)
+        yield f"Not sent: {which}, {tokens:,} tokens; they stay on the screen and in what is saved."
+
+
+def _begin(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= _WIDTH else f"{words[: _WIDTH - 1]}…"
+
+
+CONTEXT = (
+    Command(
+        "context",
+        "[MODE]",
+        "show what is sent; MODE: what becomes of older turns",
+        _context,
+        "drop        older turns are left out; pinned ones stay (/pin)\n"
+        "summarise   the model sums them up first, which takes as long as an answer\n"
+        "off         a question that does not fit is refused",
+    ),
+)
