@@ -1,66 +1,39 @@
-"""The log of `mlm serve` on stderr: lines for people, or JSON lines; nobody waits for it."""
+"""The log of `mlm serve` on stderr: lines for people, or JSON lines."""
 
 import json
 import logging
-import os
-import queue
-import sys
-import threading
 import time
-from contextlib import suppress
-from typing import Literal, TextIO
+from typing import Literal
 
+from mlm.cli._outlet import Outlet, Stream
 from mlm.server.access import AccessLine, describe_request
 from mlm.terminal import printable, printable_json
 
 LogFormat = Literal["text", "json"]
-_MAX_WAITING = 2000  # lines; a terminal that was stopped (Ctrl-S) must not stop the server
-_FAREWELL_S = 1.0  # for the last lines to be written
 
 
 class LineHandler(logging.Handler):
-    """Writes records on a thread of its own; lines for which there is no room are counted."""
+    """Writes records as lines; how many were lost, because nobody read them, is one more line."""
 
-    def __init__(self, formatter: logging.Formatter, stream: TextIO | None = None) -> None:
-        """Write to ``stream``; None: whatever is stderr by then."""
+    def __init__(self, formatter: logging.Formatter, stream: Stream = "stderr") -> None:
         super().__init__()
         self._stream = stream
         self.setFormatter(formatter)
-        self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(_MAX_WAITING)
-        self._dropped = 0
-        self._thread = threading.Thread(target=self._run, name="write log", daemon=True)
-        self._thread.start()
+        self._outlet = Outlet(self._tell_lost)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Have a record written soon."""
-        try:
-            self._records.put_nowait(record)
-        except queue.Full:
-            self._dropped += 1
+        self._outlet.put(self._stream, lambda: f"{self.format(record)}\n")
 
     def close(self) -> None:
         """Write what is still waiting, unless nobody takes it."""
-        with suppress(queue.Full):
-            self._records.put(None, timeout=_FAREWELL_S)
-        self._thread.join(_FAREWELL_S)
+        self._outlet.close()
         super().close()
 
-    def _run(self) -> None:
-        while (record := self._records.get()) is not None:
-            self._write(self.format(record))
-            if self._dropped and self._records.empty():
-                dropped, self._dropped = self._dropped, 0
-                note = "%d lines of this log are missing: it was not read"
-                lost = logging.LogRecord("mlm.log", logging.WARNING, "", 0, note, (dropped,), None)
-                self._write(self.format(lost))
-
-    def _write(self, line: str) -> None:
-        rest = f"{line}\n".encode("utf-8", "replace")
-        with suppress(OSError, ValueError):  # the reader has gone, or the stream is closed
-            # Not by `print`: a lock that this thread holds at the end would be Python's own end.
-            number = (self._stream or sys.stderr).fileno()
-            while rest:
-                rest = rest[os.write(number, rest) :]
+    def _tell_lost(self, count: int) -> tuple[Stream, str]:
+        note = "%d lines of this log are missing: it was not read"
+        record = logging.LogRecord("mlm.log", logging.WARNING, "", 0, note, (count,), None)
+        return self._stream, f"{self.format(record)}\n"
 
 
 def make_handler(log_format: LogFormat) -> LineHandler:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from mlm.cli._log_lines import LineHandler, LogFormat, make_handler
+from mlm.cli._outlet import Outlet, Stream
 from mlm.server.run import Changed, Listening, Loaded, ServerEvent, Stopping
 from mlm.terminal import printable
 
@@ -31,10 +32,11 @@ def open_log(
     logging.getLogger("mlm").setLevel(logging.WARNING if session.quiet else logging.INFO)
     try:
         if as_json:
-            with closing(LineHandler(_EventLines(), sys.stdout)) as lines:
+            with closing(LineHandler(_EventLines(), "stdout")) as lines:
                 yield lambda event: lines.emit(_record_of(event))
         else:
-            yield _Announcer(session).tell
+            with closing(Outlet()) as outlet:
+                yield _Announcer(session, outlet).tell
     finally:
         root.removeHandler(handler)
         handler.close()
@@ -58,8 +60,9 @@ def _record_of(event: ServerEvent) -> logging.LogRecord:
 class _Announcer:
     """Says it in words: what a person acts on goes to stdout, progress to stderr."""
 
-    def __init__(self, session: "Session") -> None:
-        self._session = session
+    def __init__(self, session: "Session", outlet: Outlet) -> None:
+        self._quiet = session.quiet
+        self._outlet = outlet
         self._url = ""
         self._key = ""
         self._on_terminal = sys.stderr.isatty() and not session.quiet
@@ -71,13 +74,13 @@ class _Announcer:
             case Listening():
                 self._url = event.url
                 self._key = _KEY if event.needs_key else ""
-                print(f"Listening at {event.url}", flush=True)
+                self._say("stdout", f"Listening at {event.url}\n")
             case Changed():
                 self._show_change(event)
             case Loaded():
                 self._suggest(event.model_ids)
             case Stopping():
-                self._session.note("Stopping; Ctrl-C again stops at once")
+                self._note("Stopping; Ctrl-C again stops at once")
 
     def _show_change(self, event: Changed) -> None:
         name = printable(event.model_id)
@@ -85,24 +88,31 @@ class _Announcer:
             self._percent.pop(name, None)
             self._clear_line()
             words = {"ready": "loaded", "stopping": "unloading", "stopped": "unloaded"}
-            self._session.note(f"{name} {words[event.state]}")
+            self._note(f"{name} {words[event.state]}")
         elif self._on_terminal:
             if (percent := int(event.progress * 100)) != self._percent.get(name):
                 self._percent[name] = percent
-                print(f"\r\x1b[2Kloading {name} {percent} %", end="", file=sys.stderr, flush=True)
+                self._say("stderr", f"\r\x1b[2Kloading {name} {percent} %")
         elif name not in self._percent:
             self._percent[name] = 0
-            self._session.note(f"loading {name}")
+            self._note(f"loading {name}")
 
     def _suggest(self, model_ids: tuple[str, ...]) -> None:
         self._clear_line()
         if not model_ids:
-            self._session.note("Ready; models are loaded when a client asks for them")
-        elif not self._session.quiet:
+            self._note("Ready; models are loaded when a client asks for them")
+        elif not self._quiet:
             model = printable(model_ids[0])
             example = _EXAMPLE.format(url=self._url, key=self._key, model=model)
-            print(f"Ready. Try: {example}\n  or: mlm chat {model}", flush=True)
+            self._say("stdout", f"Ready. Try: {example}\n  or: mlm chat {model}\n")
 
     def _clear_line(self) -> None:
         if self._on_terminal:
-            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+            self._say("stderr", "\r\x1b[2K")
+
+    def _note(self, text: str) -> None:
+        if not self._quiet:
+            self._say("stderr", f"{text}\n")
+
+    def _say(self, stream: Stream, text: str) -> None:
+        self._outlet.put(stream, lambda: text)

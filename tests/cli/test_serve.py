@@ -5,7 +5,8 @@ import os
 import shutil
 import signal
 import socket
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,6 @@ import openai
 import psutil
 import pytest
 from fakes.mlm_serve import DEMO_MODEL, MlmServe, mlm_serve
-from fakes.processes import wait_until
 
 from mlm.errors import ExitCode
 from mlm.server.registry import Registry
@@ -203,23 +203,25 @@ def test_a_saved_config_is_used_and_typed_options_win(mlm, tmp_path: Path):
         assert (meta["n_ctx_slot"], meta["n_parallel"]) == (512, 2)
 
 
-def test_what_to_try_is_printed(mlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The command runs in this process, so Ctrl-C is sent to ourselves once it is ready."""
-    registry = Registry(tmp_path / "home" / "run")
-
-    def interrupt() -> None:
-        wait_until(lambda: any(server.resident for server in registry.servers()))
-        os.kill(os.getpid(), signal.SIGINT)
-
-    interrupter = threading.Thread(target=interrupt)
-    interrupter.start()
-    result = mlm("--home", tmp_path / "home", "serve", DEMO_MODEL, "--port", "0")
-    interrupter.join()
-    assert result.exit_code == ExitCode.OK
-    assert result.stdout.startswith("Listening at http://127.0.0.1:")
-    assert "curl http://127.0.0.1:" in result.stdout
-    assert '"model": "mlm-demo"' in result.stdout
-    assert "mlm-demo loaded" in result.stderr
+def test_what_to_try_is_printed(home: Path):
+    words = ["--home", str(home), "serve", str(DEMO_MODEL), "--port", "0"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "mlm", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        shown = [next(server.stdout)]
+        while "mlm chat" not in shown[-1]:
+            shown.append(next(server.stdout))
+        server.send_signal(signal.SIGINT)
+        _, told = server.communicate(timeout=60)
+    assert server.returncode == ExitCode.OK
+    assert shown[0].startswith("Listening at http://127.0.0.1:")
+    assert any("curl http://127.0.0.1:" in line for line in shown)
+    assert any('"model": "mlm-demo"' in line for line in shown)
+    assert "mlm-demo loaded" in told
 
 
 def test_an_unknown_model_is_not_found(mlm):

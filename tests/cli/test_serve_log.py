@@ -15,13 +15,13 @@ from mlm.settings import Settings
 
 @pytest.mark.parametrize("needs_key", [True, False])
 def test_the_example_has_a_key_where_one_is_needed(
-    capsys: pytest.CaptureFixture[str], needs_key: bool
+    capfd: pytest.CaptureFixture[str], needs_key: bool
 ):
     session = Session(Settings.from_environment(), quiet=False)
     with open_log(session, as_json=False) as tell:
         tell(Listening("http://127.0.0.1:1", needs_key))
         tell(Loaded(("mlm-demo",)))
-    assert ('-H "Authorization: Bearer $KEY"' in capsys.readouterr().out) == needs_key
+    assert ('-H "Authorization: Bearer $KEY"' in capfd.readouterr().out) == needs_key
 
 
 def test_events_are_lines_of_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -38,13 +38,17 @@ def test_events_are_lines_of_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     ]
 
 
-def test_a_program_that_stops_reading_events_holds_nobody_up(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("as_json", [True, False])
+def test_who_stops_reading_events_holds_nobody_up(monkeypatch: pytest.MonkeyPatch, as_json: bool):
+    """A program, or a person at a terminal that was stopped (Ctrl-S)."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
-        with open_log(quiet(), as_json=True) as tell:
-            for _ in range(10_000):
-                tell(Changed("a", "starting", 0.5))
+        monkeypatch.setattr(sys, "stderr", pipe)
+        session = Session(Settings.from_environment(), quiet=False)
+        with open_log(session, as_json=as_json) as tell:
+            for number in range(10_000):
+                tell(Changed(f"model-{number}", "starting", 0.5))
             os.close(reading)
 
 
