@@ -32,9 +32,9 @@ class PromptKeyboard:
             enable_open_in_editor=True,
         )
 
-    def read(self) -> str:
+    def read(self, draft: str = "") -> str:
         """Return what was typed; KeyboardInterrupt for Ctrl-C, EOFError for Ctrl-D."""
-        return self._prompt.prompt()
+        return self._prompt.prompt(default=draft)
 
 
 class SlashCompleter(Completer):

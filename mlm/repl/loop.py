@@ -16,8 +16,13 @@ from mlm.repl.screen import Screen
 class Keyboard(Protocol):
     """Where questions come from; `mlm.repl.keyboard` is the real one."""
 
-    def read(self) -> str:
-        """Return what was typed; KeyboardInterrupt for Ctrl-C, EOFError for Ctrl-D."""
+    def read(self, draft: str = "") -> str:
+        """Return what was typed, or made of ``draft``, which stands in the input to begin with.
+
+        Raises:
+            KeyboardInterrupt: it was Ctrl-C.
+            EOFError: it was Ctrl-D.
+        """
 
 
 def talk(chat: Chat, keyboard: Keyboard, screen: Screen) -> None:
@@ -26,7 +31,7 @@ def talk(chat: Chat, keyboard: Keyboard, screen: Screen) -> None:
     screen.remark(f"{chat.model} listens. /help lists the commands, Ctrl-D leaves.")
     while True:
         try:
-            line = keyboard.read()
+            line = keyboard.read(chat.draft.editable if chat.draft else "")
         except KeyboardInterrupt:
             chat.draft = None
             screen.remark("Ctrl-D leaves.")

@@ -35,8 +35,8 @@ def measure(
 
     The server counts the last turns until they are ``enough`` tokens; older ones are estimated.
     """
-    system = tokens.count_message(model, conversation.system) if conversation.system else Count(0)
-    asked = tokens.count_message(model, question) if question is not None else Count(0)
+    system = tokens.count_system(model, conversation.system) if conversation.system else Count(0)
+    asked = tokens.count_question(model, question) if question is not None else Count(0)
     summary = Count(0)
     if conversation.summary:
         summary = tokens.count_turn(model, Turn(SUMMARY_QUESTION, conversation.summary))

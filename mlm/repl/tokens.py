@@ -1,6 +1,5 @@
 """How many tokens a text is for a model: as its server counts them, or an estimate."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlm.client import Client
@@ -26,10 +25,14 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Wrapping:
-    """What a chat template adds: once, and around each message. In tokens."""
+    """What a chat template adds: once, around each message, for a system prompt. In tokens.
+
+    The latter may be negative, where it takes the place of a longer one of the template's own.
+    """
 
     once: int = 8
     per_message: int = 8
+    system: int = 8
 
 
 class TokenCounter:
@@ -78,31 +81,39 @@ class TokenCounter:
         tokens = sum(part.tokens for part in parts) + 2 * self.wrapping(model).per_message
         return Count(tokens, all(part.is_exact for part in parts))
 
-    def count_message(self, model: str, text: str) -> Count:
-        """Return what one message is with what the template puts around it."""
+    def count_question(self, model: str, text: str) -> Count:
+        """Return what a question is with what the template puts around it."""
         counted = self.count(model, text)
         return Count(counted.tokens + self.wrapping(model).per_message, counted.is_exact)
 
+    def count_system(self, model: str, text: str) -> Count:
+        """Return what a system prompt adds."""
+        counted = self.count(model, text)
+        return Count(max(0, counted.tokens + self.wrapping(model).system), counted.is_exact)
+
     def wrapping(self, model: str) -> Wrapping:
-        """Return what the model's chat template adds, as two short chats show it."""
+        """Return what the model's chat template adds, as short chats show it."""
         if model not in self._wrappings:
-            if not self._is_counting:
-                return Wrapping()
             try:
                 self._wrappings[model] = self._measure(model)
             except MlmError as error:
                 self._give_up(error)
-                return Wrapping()
+                self._wrappings[model] = Wrapping()
         return self._wrappings[model]
 
     def _measure(self, model: str) -> Wrapping:
+        def count(*roles: str) -> int:
+            messages = [{"role": role, "content": "x"} for role in roles]
+            return self._client.count_tokens(model, messages=messages)
+
         word = self._client.count_tokens(model, text="x")
-        chats = [
-            self._client.count_tokens(model, messages=_chat(roles))
-            for roles in (("user",), ("user", "assistant", "user"))
-        ]
-        per_message = max(0, -(-(chats[1] - chats[0] - 2 * word) // 2))
-        return Wrapping(max(0, chats[0] - word - per_message), per_message)
+        short = count("user")
+        per_message = max(0, -(-(count("user", "assistant", "user") - short - 2 * word) // 2))
+        try:
+            system = count("system", "user") - short - word
+        except MlmError:  # there are templates that know none
+            system = per_message
+        return Wrapping(short - word - per_message, per_message, system)
 
     def _ask(self, model: str, text: str) -> Count:
         size = len(text.encode("utf-8", "replace"))
@@ -111,7 +122,7 @@ class TokenCounter:
                 return Count(self._client.count_tokens(model, text=text))
             except MlmError as error:
                 self._give_up(error)
-        return Count(-(-size // _BYTES_PER_TOKEN), is_exact=False)
+        return Count(_estimate(text), is_exact=False)
 
     def _give_up(self, error: MlmError) -> None:
         """Remember a server that cannot count; one that is only busy is asked again."""
@@ -131,7 +142,3 @@ def estimate(turn: Turn) -> Count:
 
 def _estimate(text: str) -> int:
     return -(-len(text.encode("utf-8", "replace")) // _BYTES_PER_TOKEN)
-
-
-def _chat(roles: Sequence[str]) -> list[dict[str, str]]:
-    return [{"role": role, "content": "x"} for role in roles]

@@ -12,15 +12,18 @@ from mlm.repl.screen import Screen
 
 
 class Typist:
-    """Types lines one after the other; exceptions are raised; then Ctrl-D."""
+    """Types lines one after the other; exceptions are raised; then Ctrl-D.
+
+    A line that begins with + is typed after what stands in the input.
+    """
 
     def __init__(self, *lines: str | type[BaseException]) -> None:
         self._lines: Iterator[str | type[BaseException]] = iter(lines)
 
-    def read(self) -> str:
+    def read(self, draft: str = "") -> str:
         line = next(self._lines, EOFError)
         if isinstance(line, str):
-            return line
+            return draft + line[1:] if line.startswith("+") else line
         raise line
 
 
@@ -74,7 +77,7 @@ def test_a_question_that_nothing_came_of_leaves_no_trace_but_can_be_asked_again(
 
 
 def test_an_edited_question_takes_the_place_of_the_last_one(openai_server, chat, out):
-    talk(chat, Typist("Hi", "/edit", "Hi there"), terminal(out))
+    talk(chat, Typist("Hi", "/edit", "+ there"), terminal(out))
     assert [turn.question for turn in chat.conversation.turns] == ["Hi there"]
     assert len(openai_server.asked[-1].body["messages"]) == 1
 
