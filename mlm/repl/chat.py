@@ -49,7 +49,7 @@ class Chat:
     unanswered: Question | None = None  # the last question, if nothing came of it
     draft: Question | None = None  # the next line is a new version of it
     tokens: TokenCounter = field(init=False)
-    _measured: tuple[Conversation, int] | None = None  # tokens of the conversation as it was then
+    _measured: tuple[Conversation, str, int] | None = None  # what the model made of it, in tokens
 
     def __post_init__(self) -> None:
         self.tokens = TokenCounter(self.client)
@@ -62,9 +62,10 @@ class Chat:
     @property
     def measured(self) -> int | None:
         """Tokens of the whole conversation as the last answer counted them; None if it changed."""
-        if self._measured is None or self._measured[0] is not self.conversation:
+        if self._measured is None:
             return None
-        return self._measured[1]
+        conversation, model, tokens = self._measured
+        return tokens if conversation is self.conversation and model == self.model else None
 
     def attach(self, name: str) -> list[Attachment]:
         """Read files for a question, say what they cost, and return them.
@@ -115,6 +116,7 @@ class Chat:
             try:
                 yield from recording
             except (GeneratorExit, KeyboardInterrupt, MlmError):
+                self.tokens.doubt_limit(self.model)
                 self._remember(before, question, recording)
                 raise
             self._remember(before, question, recording)
@@ -147,6 +149,7 @@ class Chat:
         if summary is None:
             gone = describe_left_out(before, plan.left_out)
             self.say(f"No longer sent, to make room: {gone} (/context shows what is, /pin N keeps)")
+        summary = summary or before.summary
         self.conversation = self.conversation.leaving_out(plan.left_out, summary)
         return before.leaving_out(plan.left_out, summary)
 
@@ -171,17 +174,17 @@ class Chat:
             self.answers.append(recording)
         if not recording.text:
             return
-        is_stopped = recording.finished is None
-        self.conversation = before.with_turn(
-            Turn(
-                question.text,
-                recording.text,
-                is_stopped,
-                typed=question.typed,
-                attached=question.attached,
-            )
+        turn = Turn(
+            question.text,
+            recording.text,
+            stopped=recording.finished is None,
+            pinned=question.replaces and self.conversation.turns[-1].pinned,
+            typed=question.typed,
+            attached=question.attached,
         )
+        self.conversation = before.with_turn(turn)
         self.unanswered = None
         usage = recording.finished.usage if recording.finished else None
         if usage:
-            self._measured = (self.conversation, usage.prompt_tokens + usage.completion_tokens)
+            tokens = usage.prompt_tokens + usage.completion_tokens
+            self._measured = (self.conversation, self.model, tokens)

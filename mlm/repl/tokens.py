@@ -1,9 +1,10 @@
 """How many tokens a text is for a model: as its server counts them, or an estimate."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mlm.client import Client
-from mlm.errors import MlmError, NetworkError, NotFoundError
+from mlm.errors import MlmError
 from mlm.repl.conversation import Turn
 
 _BYTES_PER_TOKEN = 3  # of prose and code in Latin script there are more: better too many tokens
@@ -36,9 +37,10 @@ class Wrapping:
 
 
 class TokenCounter:
-    """Counts, and remembers what it has counted. A server that does not count is not asked again.
+    """Counts, and remembers what it has counted.
 
-    A model's context may be unknown: None.
+    Only a server that tells a model's context is asked: others cannot count, or would have to
+    load the model for it.
     """
 
     def __init__(self, client: Client) -> None:
@@ -46,22 +48,27 @@ class TokenCounter:
         self._counts: dict[tuple[str, str], Count] = {}
         self._wrappings: dict[str, Wrapping] = {}
         self._limits: dict[str, int] = {}
-        self._is_counting = True
+        self._doubted: set[str] = set()
 
     def limit(self, model: str) -> int | None:
-        """Return how many tokens a question, all that goes with it, and its answer may have."""
-        if model not in self._limits:
-            try:
-                found = self._client.context_length(model)
-            except MlmError:
-                return None
-            if found is not None:
-                self._limits[model] = found
+        """Return how many tokens a question, all that goes with it, and its answer may have.
+
+        None: nobody knows, as long as the model is not loaded.
+        """
+        if model not in self._limits or model in self._doubted:
+            with suppress(MlmError):
+                if (found := self._client.context_length(model)) is not None:
+                    self._limits[model] = found
+                self._doubted.discard(model)
         return self._limits.get(model)
 
     def known_limit(self, model: str) -> int | None:
         """Return the same without asking anybody."""
         return self._limits.get(model)
+
+    def doubt_limit(self, model: str) -> None:
+        """Ask for it again before the next question: the server may be another one by now."""
+        self._doubted.add(model)
 
     def count(self, model: str, text: str) -> Count:
         """Return what ``text`` is by itself."""
@@ -94,10 +101,11 @@ class TokenCounter:
     def wrapping(self, model: str) -> Wrapping:
         """Return what the model's chat template adds, as short chats show it."""
         if model not in self._wrappings:
+            if self.limit(model) is None:
+                return Wrapping()
             try:
                 self._wrappings[model] = self._measure(model)
-            except MlmError as error:
-                self._give_up(error)
+            except MlmError:
                 self._wrappings[model] = Wrapping()
         return self._wrappings[model]
 
@@ -117,16 +125,10 @@ class TokenCounter:
 
     def _ask(self, model: str, text: str) -> Count:
         size = len(text.encode("utf-8", "replace"))
-        if self._is_counting and size <= _MAX_COUNTED_BYTES:
-            try:
+        if size <= _MAX_COUNTED_BYTES and self.limit(model) is not None:
+            with suppress(MlmError):
                 return Count(self._client.count_tokens(model, text=text))
-            except MlmError as error:
-                self._give_up(error)
         return Count(_estimate(text), is_exact=False)
-
-    def _give_up(self, error: MlmError) -> None:
-        """Remember a server that cannot count; one that is only busy is asked again."""
-        self._is_counting = type(error) not in (NetworkError, NotFoundError)
 
 
 def most_tokens(text: str) -> int:

@@ -131,6 +131,13 @@ def test_retry_asks_the_last_question_again_differently_for_once(openai_server, 
     assert "temperature" not in openai_server.asked[-1].body
 
 
+def test_a_pinned_turn_stays_pinned_when_it_is_asked_again(chat):
+    say(chat, "Hi")
+    run_command(chat, "/pin")
+    list(chat.ask(run_command(chat, "/retry")))
+    assert chat.conversation.turns == (Turn("Hi", "Hello there", pinned=True),)
+
+
 def test_a_second_answer_that_fails_leaves_the_first(openai_server, chat):
     say(chat, "Hi")
     openai_server.refuses(503, {"error": {"message": "not now"}})

@@ -78,6 +78,18 @@ def test_the_model_sums_up_what_goes_if_it_is_asked_to(openai_server, full, said
     assert "summary" in run_command(full, "/context")
 
 
+def test_the_next_summary_takes_in_the_one_before(openai_server, full, said):
+    run_command(full, "/context summarise")
+    openai_server.says("They", " said", " a lot.")
+    ask(full)
+    openai_server.says("And", " more.")
+    for _ in range(3):
+        ask(full, WORDS * 3)
+    summing_up = [a.body for a in openai_server.asked if a.body and "temperature" in a.body][-1]
+    assert summing_up["messages"][2]["content"] == "They said a lot."
+    assert full.conversation.summary == "And more."
+
+
 def test_a_summary_that_fails_costs_only_the_summary(openai_server, full, said):
     run_command(full, "/context summarise")
     openai_server.refuses(500, {"error": {"message": "out of ideas"}})
