@@ -49,7 +49,7 @@ bench: setup
 soak: setup
 	$(BIN)/python scripts/soak_server.py $(SUITES)
 
-# What is generated from the code: docs/reference and completions/.
+# What is generated from the code: docs/reference, man/ and what shells complete.
 docs: setup
 	$(BIN)/python scripts/generate_reference.py
 

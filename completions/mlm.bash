@@ -1,10 +1,18 @@
-_mlm_completion() {
-    local IFS=$'
-'
-    COMPREPLY=( $( env COMP_WORDS="${COMP_WORDS[*]}" \
-                   COMP_CWORD=$COMP_CWORD \
-                   _MLM_COMPLETE=complete_bash $1 ) )
-    return 0
+# Completes mlm in bash 3.2 or newer. Made by: mlm completion bash
+_mlm() {
+    local LC_ALL=C kind word
+    COMPREPLY=()
+    {
+        read -r kind
+        while IFS= read -r word; do COMPREPLY+=("$word"); done
+    } < <(_MLM_COMPLETE=bash _MLM_LINE="${COMP_LINE:0:COMP_POINT}" _MLM_BREAKS="$COMP_WORDBREAKS" \
+        "${1/#\~/$HOME}" 2>/dev/null)
+    case $kind in
+        files) compopt -o default 2>/dev/null ||
+            while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen -f -- "$2") ;;
+        folders) compopt -o dirnames 2>/dev/null ||
+            while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen -d -- "$2") ;;
+    esac
 }
 
-complete -o default -F _mlm_completion mlm
+complete -F _mlm mlm

@@ -1,19 +1,19 @@
-Import-Module PSReadLine
-Set-PSReadLineKeyHandler -Chord Tab -Function MenuComplete
-$scriptblock = {
+# Completes mlm in PowerShell. Made by: mlm completion powershell
+Register-ArgumentCompleter -Native -CommandName mlm -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
-    $Env:_MLM_COMPLETE = "complete_powershell"
-    $Env:_TYPER_COMPLETE_ARGS = $commandAst.ToString()
-    $Env:_TYPER_COMPLETE_WORD_TO_COMPLETE = $wordToComplete
-    mlm | ForEach-Object {
-        $commandArray = $_ -Split ":::"
-        $command = $commandArray[0]
-        $helpString = $commandArray[1]
-        [System.Management.Automation.CompletionResult]::new(
-            $command, $command, 'ParameterValue', $helpString)
+    $finished = @($commandAst.CommandElements |
+        Where-Object { $_.Extent.EndOffset -lt $cursorPosition } |
+        ForEach-Object { $_.Extent.Text.Trim('"', "'") })
+    if ($finished.Count -eq 0) { return }
+    $command, $arguments = $finished
+    $env:_MLM_COMPLETE = 'powershell'
+    $env:_MLM_WORD = $wordToComplete.Trim('"', "'")
+    try { $answer = @(& $command @arguments 2>$null) }
+    finally { Remove-Item Env:_MLM_COMPLETE, Env:_MLM_WORD -ErrorAction SilentlyContinue }
+    if ($answer.Count -lt 2) { return } # files: PowerShell completes them itself
+    foreach ($line in $answer[1..($answer.Count - 1)]) {
+        $word, $meaning = $line -split "`t", 2
+        $tip = if ($meaning) { $meaning } else { $word }
+        [System.Management.Automation.CompletionResult]::new($word, $word, 'ParameterValue', $tip)
     }
-    $Env:_MLM_COMPLETE = ""
-    $Env:_TYPER_COMPLETE_ARGS = ""
-    $Env:_TYPER_COMPLETE_WORD_TO_COMPLETE = ""
 }
-Register-ArgumentCompleter -Native -CommandName mlm -ScriptBlock $scriptblock

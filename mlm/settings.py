@@ -54,7 +54,11 @@ def _read_flag(environ: Mapping[str, str], name: str) -> bool:
         return True
     if value in _FALSE:
         return False
-    raise UsageError(f"{name}={value} is neither on nor off", remedy=f"export {name}=1")
+    from difflib import get_close_matches  # only when something is wrong
+
+    near = get_close_matches(value, sorted((_TRUE | _FALSE) - {""}), n=1)
+    meant = near[0] if near else "1"
+    raise UsageError(f"{name}={value} is neither on nor off", remedy=f"export {name}={meant}")
 
 
 def _read_factor(environ: Mapping[str, str], name: str) -> float:

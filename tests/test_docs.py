@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import get_args
 
@@ -26,6 +28,34 @@ DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 @pytest.mark.parametrize("path", generated_files(), ids=lambda path: path.name)
 def test_what_is_generated_is_fresh(path: Path):
     assert path.read_text(encoding="utf-8") == generated_files()[path], "run `make docs`"
+
+
+def test_nothing_is_left_of_what_was_generated_before():
+    assert sorted(set((ROOT / "man").iterdir()) - set(generated_files())) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "man").glob("*.1")), ids=lambda path: path.name)
+def test_a_manual_page_has_its_sections(path: Path):
+    found = re.findall(r'^\.SH "(.+)"$', path.read_text(encoding="utf-8"), re.MULTILINE)
+    always = [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "EXAMPLES",
+        "EXIT STATUS",
+        "ENVIRONMENT",
+        "SEE ALSO",
+    ]
+    assert [title for title in found if title not in ("COMMANDS", "OPTIONS")] == always
+
+
+@pytest.mark.skipif(shutil.which("mandoc") is None, reason="there is no mandoc here")
+def test_manual_pages_are_in_order():
+    pages = [str(path) for path in sorted((ROOT / "man").glob("*.1"))]
+    done = subprocess.run(
+        ["mandoc", "-Tlint", "-W", "warning", *pages], capture_output=True, text=True, check=False
+    )
+    assert done.stdout + done.stderr == ""
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -16,7 +16,7 @@ FLOORS = {
     "planning": 2, "store": 2,
     "engine": 3, "client": 3, "manifest": 3,
     "server": 4, "repl": 4, "bench": 4, "demo": 4,
-    "cli": 5, "__main__": 6,
+    "completion": 5, "cli": 6, "__main__": 7,
 }  # fmt: skip
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 500, 60, 6
 ABSENT_AT_START = (

@@ -1,6 +1,5 @@
 """Where catalog files lie: the shipped ones and the user's own."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,8 @@ def catalog_files(folder: Path) -> list[Path]:
 
 def read_schema() -> dict[str, Any]:
     """Return the published JSON Schema of catalog files."""
+    import json  # whoever only looks for files can do without
+
     schema = json.loads((shipped_dir() / "schema.json").read_text(encoding="utf-8"))
     assert isinstance(schema, dict)
     return schema

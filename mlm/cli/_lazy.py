@@ -1,11 +1,15 @@
 """A command group that imports a command's file only when that command is asked for."""
 
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperGroup
+
+from mlm.cli._help import Command, HelpContext, example_block
+from mlm.cli._near import unknown_command
 
 
 class ReaderGone(Exception):
@@ -21,6 +25,8 @@ class LazyGroup(TyperGroup):
 
     package: ClassVar[str]
     modules: ClassVar[tuple[str, ...]]
+    examples: Mapping[str, str] = {}
+    context_class = HelpContext
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands, in the order in which help shows them."""
@@ -32,6 +38,21 @@ class LazyGroup(TyperGroup):
             if module.removesuffix("_") == cmd_name:
                 return _load_command(self.package, module, cmd_name)
         return None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that ``args`` begin with.
+
+        Raises:
+            UsageError: there is none; it says which one was perhaps meant.
+        """
+        there = self.list_commands(ctx)
+        if args[0] not in there and not args[0].startswith("-"):
+            raise unknown_command(ctx.command_path, args[0], there)
+        return super().resolve_command(ctx, args)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples."""
+        formatter.write(example_block(self.examples, formatter.width))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; typer would end with exit code 1 when the reader has gone."""
@@ -45,19 +66,25 @@ class LazyGroup(TyperGroup):
 
 def _load_command(package: str, module: str, name: str) -> Any:
     loaded = import_module(f"{package}.{module}")
+    command: Any  # typer says less of it than there is
     if hasattr(loaded, "app"):
         command = typer.main.get_command(loaded.app)
     else:
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(name)(getattr(loaded, module))
+        app.command(name, cls=Command)(getattr(loaded, module))
         command = typer.main.get_command(app)
+        command.examples = getattr(loaded, "EXAMPLES", {})
     command.name = name
     return command
 
 
-def lazy_app(package: str, modules: tuple[str, ...], **options: Any) -> typer.Typer:
+def lazy_app(
+    package: str, modules: tuple[str, ...], examples: Mapping[str, str] = {}, **options: Any
+) -> typer.Typer:
     """Return a Typer app whose commands are the ``modules`` of ``package``, imported on demand."""
-    group = type("Group", (LazyGroup,), {"package": package, "modules": modules})
+    group = type(
+        "Group", (LazyGroup,), {"package": package, "modules": modules, "examples": examples}
+    )
     app = typer.Typer(
         cls=group,
         add_completion=False,

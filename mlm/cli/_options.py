@@ -6,14 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mlm.cli._model_names import complete_installed, complete_known
-
-
-def complete_machine(incomplete: str) -> list[str]:
-    """Return the machines that a shell offers on a tab."""
-    from mlm.hardware.preset import complete_preset
-
-    return complete_preset(incomplete)
+from mlm.completion.names import complete_installed, complete_known, complete_machine
 
 
 def finite(value: float | None) -> float | None:
@@ -58,12 +51,17 @@ HardwareOpt = Annotated[
 ]
 MemoryOpt = Annotated[
     str | None,
-    typer.Option("--memory", metavar="SIZE", help="Main memory to use.", show_default=False),
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="Plan with so much main memory, not with what is free: 16GB.",
+        show_default=False,
+    ),
 ]
 ManifestOpt = Annotated[
     Path,
     typer.Option(
-        "--file", metavar="FILE", help="What the machine should have; its lock is beside."
+        "--file", metavar="FILE", help="What this machine should have; mlm.lock lies beside it."
     ),
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -73,12 +71,21 @@ YesOpt = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 # What a question may say about its answer; the server's defaults are OpenAI's.
 SystemOpt = Annotated[
     str | None,
-    typer.Option("--system", metavar="TEXT", help="System prompt.", show_default=False),
+    typer.Option(
+        "--system",
+        metavar="TEXT",
+        help="What the model is told first: who it is, how to answer.",
+        show_default=False,
+    ),
 ]
 MaxTokensOpt = Annotated[
     int | None,
     typer.Option(
-        "--max-tokens", min=1, metavar="N", help="Longest answer in tokens.", show_default=False
+        "--max-tokens",
+        min=1,
+        metavar="N",
+        help="End an answer after so many tokens.",
+        show_default=False,
     ),
 ]
 TemperatureOpt = Annotated[
@@ -88,7 +95,7 @@ TemperatureOpt = Annotated[
         min=0,
         max=2,
         metavar="X",
-        help="0 always takes the likeliest token.",
+        help="How freely it chooses words: 0 always takes the likeliest.",
         show_default=False,
         callback=finite,
     ),

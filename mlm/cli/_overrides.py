@@ -27,20 +27,47 @@ def _parse_gpu_layers(text: str) -> int | Literal["all"]:
 
 _COUNT: dict[str, Any] = {"min": 1, "metavar": "N"}
 _PARAMETERS: dict[str, Any] = {
-    "n_ctx_slot": Annotated[int | None, _option("--ctx", "Tokens one request may use.", **_COUNT)],
-    "n_parallel": Annotated[int | None, _option("--parallel", "Requests at a time.", **_COUNT)],
-    "n_threads": Annotated[int | None, _option("--threads", "CPU threads.", **_COUNT)],
-    "n_batch": Annotated[int | None, _option("--batch", "Tokens per decode call.", **_COUNT)],
-    "n_ubatch": Annotated[int | None, _option("--ubatch", "Tokens per compute batch.", **_COUNT)],
-    "type_k": Annotated[KvType | None, _option("--type-k", "Type of the K cache.")],
-    "type_v": Annotated[KvType | None, _option("--type-v", "Type of the V cache.")],
+    "n_ctx_slot": Annotated[
+        int | None,
+        _option("--ctx", "Tokens of a question with its answer.", **_COUNT),
+    ],
+    "n_parallel": Annotated[
+        int | None, _option("--parallel", "Requests answered at the same time.", **_COUNT)
+    ],
+    "n_threads": Annotated[
+        int | None, _option("--threads", "CPU threads to compute with.", **_COUNT)
+    ],
+    "n_batch": Annotated[
+        int | None, _option("--batch", "Most tokens that one step takes in.", **_COUNT)
+    ],
+    "n_ubatch": Annotated[
+        int | None,
+        _option("--ubatch", "Most tokens computed at once.", **_COUNT),
+    ],
+    "type_k": Annotated[
+        KvType | None,
+        _option("--type-k", "How the context's keys are kept: q8_0 takes half of f16."),
+    ],
+    "type_v": Annotated[KvType | None, _option("--type-v", "The same for its values.")],
     "n_gpu_layers": Annotated[
         Any,
-        _option("--gpu-layers", "Layers on the GPU.", metavar="N|all", parser=_parse_gpu_layers),
+        _option(
+            "--gpu-layers",
+            "How many layers of the model are on the GPU.",
+            metavar="N|all",
+            parser=_parse_gpu_layers,
+        ),
     ],
-    "flash_attn": Annotated[FlashAttention | None, _option("--flash-attn", "Flash attention.")],
+    "flash_attn": Annotated[
+        FlashAttention | None,
+        _option("--flash-attn", "Flash attention, which saves memory; auto: where it works."),
+    ],
     "response_cache": Annotated[
-        ResponseCachePolicy | None, _option("--response-cache", "Which answers to keep.")
+        ResponseCachePolicy | None,
+        _option(
+            "--response-cache",
+            "Answers kept for the same question: those without chance, all, none.",
+        ),
     ],
 }
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 ProgressMode = Literal["auto", "json", "none"]
 ProgressOpt = Annotated[
-    ProgressMode, typer.Option("--progress", help="json: JSON lines on stderr.")
+    ProgressMode,
+    typer.Option("--progress", help="On stderr: auto for people, json as lines of JSON."),
 ]
 
 _LINES = 20  # of a whole file

@@ -31,6 +31,13 @@ class _Outcome:
     trouble: str | None = None  # why it could not be shared, though it was wanted
 
 
+EXAMPLES = {
+    "mlm adopt --dry-run": "Which models of other programs could be used here",
+    "mlm adopt --from ollama": "Use those of Ollama",
+    "mlm adopt --link": "Use all, and keep only one copy of the same bytes",
+}
+
+
 def adopt(
     ctx: typer.Context,
     neighbour: Annotated[
@@ -50,7 +57,7 @@ def adopt(
 ) -> None:
     """Find the models of Ollama, LM Studio, llama.cpp and other Hugging Face caches.
 
-    They are registered where they are, after a hash check. For example: mlm adopt --link
+    They are registered where they are, after a hash check.
     """
     from mlm.store.adopt import plan_adoption
     from mlm.store.store import Store

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.completion import completion_init  # type: ignore[attr-defined]
 
 import mlm
 from mlm.cli._lazy import ReaderGone, lazy_app
+from mlm.cli._near import explain
 from mlm.cli._session import Session, print_error
 from mlm.errors import DiskSpaceError, ExitCode, MlmError, UsageError
 from mlm.settings import Settings
@@ -54,9 +54,22 @@ COMMANDS = (
     "engine",
     "demo",
     "completion",
+    "help",
 )
 
-app = lazy_app("mlm.cli", COMMANDS, help="Look after a local language model for its whole life.")
+EXAMPLES = {
+    "mlm recommend": "Which models suit this machine",
+    "mlm download qwen3-8b": "Fetch one of them",
+    "mlm chat qwen3-8b": "Talk with it",
+    "mlm help download": "What a command does, with examples",
+}
+
+app = lazy_app(
+    "mlm.cli",
+    COMMANDS,
+    examples=EXAMPLES,
+    help="Look after a local language model for its whole life.",
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -68,13 +81,26 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     ctx: typer.Context,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No hints, no progress.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Never leave this machine.")] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print results and errors only: no hints, no progress."),
+    ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Use no network: never leave this machine.")
+    ] = False,
     home: Annotated[
-        Path | None, typer.Option("--home", metavar="DIR", help="Use this folder as MLM_HOME.")
+        Path | None,
+        typer.Option(
+            "--home",
+            metavar="DIR",
+            help="Keep what mlm writes in this folder, whatever MLM_HOME says.",
+        ),
     ] = None,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Version.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     settings = Settings.from_environment(home=home, offline=offline)
@@ -151,8 +177,6 @@ def _discard_stdout() -> None:
 def _dispatch(arguments: list[str]) -> int:
     """Run one command; whatever is wrong with the words themselves becomes a UsageError."""
     command = typer.main.get_command(app)
-    if "_MLM_COMPLETE" in os.environ:
-        completion_init()  # typer does this only for apps with its own --install-completion
     try:
         code = command.main(args=arguments, prog_name="mlm", standalone_mode=False)
     except typer.Abort:
@@ -173,4 +197,4 @@ def _usage_error(error: typer.TyperException) -> UsageError:
         value = " DIR" if option == "--home" else ""
         placed = where.replace("mlm", f"mlm {option}{value}", 1)
         return UsageError(f"{option} stands before the command", remedy=f"{placed} …")
-    return UsageError(error.format_message(), remedy=f"{where} --help")
+    return explain(error, where)

@@ -9,10 +9,10 @@ import typer
 
 from mlm.cli._bench_run import measure, measure_match
 from mlm.cli._bench_target import SCHEMES, open_other, open_target
-from mlm.cli._model_names import complete_installed
 from mlm.cli._options import JsonOpt, finite
 from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import Session, session
+from mlm.completion.names import complete_installed
 from mlm.errors import GateFailedError, UsageError
 from mlm.planning.types import Overrides
 
@@ -86,6 +86,18 @@ AgainstKeyOpt = Annotated[
 ]
 
 
+EXAMPLES = {
+    "mlm bench qwen3-8b": "How fast it is here, with a rating",
+    "mlm bench qwen3-8b --users 4 -o new.json": "For four people at once; keep the figures",
+    "mlm bench qwen3-8b --compare old.json --gate 10": (
+        "In a script: exit with 11 if it is 10 % slower than before"
+    ),
+    "mlm bench http://127.0.0.1:8000/v1 --against http://127.0.0.1:8080/v1": (
+        "Two servers side by side"
+    ),
+}
+
+
 @takes_overrides
 def bench(
     ctx: typer.Context,
@@ -111,8 +123,6 @@ def bench(
     Three standard prompts are asked, of about 30, 250 and 1000 tokens; percentiles and a rating
     from A to E come out. With --against, two servers take turns in scenarios, from one client to
     sixteen, and ratios come out.
-
-    For example: mlm bench qwen3-8b --users 4 -o new.json --compare old.json --gate 10
     """
     from mlm.bench.load import Load
     from mlm.bench.report import read_runs

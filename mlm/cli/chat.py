@@ -5,14 +5,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlm.cli._model_names import complete_installed
 from mlm.cli._options import MaxTokensOpt, SeedOpt, SystemOpt, TemperatureOpt
 from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import session
+from mlm.completion.names import complete_installed
 from mlm.planning.types import Overrides
 
 if TYPE_CHECKING:
     from mlm.settings import Settings
+
+
+EXAMPLES = {
+    "mlm chat qwen3-8b": "Talk with a model",
+    "mlm chat": "The one that was used last",
+    'mlm chat qwen3-8b --system "Answer in one sentence." --temperature 0': (
+        "Short answers, and the same ones each time"
+    ),
+    "printf 'hello\\nand now in French\\n' | mlm chat qwen3-8b": (
+        "Two questions of one conversation, from a script"
+    ),
+}
 
 
 @takes_overrides
@@ -37,7 +49,7 @@ def chat(
     """Talk with a model. /help inside lists the commands; Ctrl-D leaves.
 
     From a pipe, each line is one question of the same conversation, and only the answers are
-    printed. For example: printf 'hello\\nand now in French\\n' | mlm chat qwen3-8b
+    printed.
     """
     from mlm.cli._screen import open_screen
     from mlm.cli._serving import connect

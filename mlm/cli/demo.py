@@ -26,6 +26,12 @@ _FAREWELL = """\
 # Something in the way? mlm doctor knows the fix. Everything else: mlm --help"""
 
 
+EXAMPLES = {
+    "mlm demo": "From choosing to statistics, with a tiny model that comes with mlm",
+    "mlm demo > tour.txt": "Keep what it shows, to read it later",
+}
+
+
 def demo(ctx: typer.Context) -> None:
     """Show the whole life of a model, offline, in under a minute."""
     from mlm.demo.tour import STEPS, take_tour

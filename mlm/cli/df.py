@@ -28,11 +28,14 @@ _WORDS = {
 }
 
 
-def df(ctx: typer.Context, as_json: JsonOpt = False) -> None:
-    """Show what takes the space, by model and by kind, and what is free on each disk.
+EXAMPLES = {
+    "mlm df": "What models and caches take, and what is free",
+    "mlm df --json": "The same for a script",
+}
 
-    For example: mlm df
-    """
+
+def df(ctx: typer.Context, as_json: JsonOpt = False) -> None:
+    """Show what takes the space, by model and by kind, and what is free on each disk."""
     from mlm.store.store import Store
     from mlm.store.usage import measure_usage
 

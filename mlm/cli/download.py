@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from mlm.store.types import Downloaded
 
 
+EXAMPLES = {
+    "mlm download qwen3-8b": "The quantization that suits this machine best",
+    "mlm download qwen3-8b:Q4_K_M --limit-rate 5MB": "A certain one, and leave room on the line",
+    "mlm download bartowski/Qwen_Qwen3-8B-GGUF:Q4_K_M": "From a repository of the hub",
+    "mlm download qwen3-8b qwen3-embedding-0.6b --dry-run": "What would be fetched, and how much",
+}
+
+
 def download(
     ctx: typer.Context,
     refs: RefsArg,
@@ -24,7 +32,8 @@ def download(
         str | None, typer.Option("--quant", metavar="Q", help="Which quantization: Q4_K_M.")
     ] = None,
     revision: Annotated[
-        str | None, typer.Option("--revision", metavar="R", help="A branch, tag or commit.")
+        str | None,
+        typer.Option("--revision", metavar="R", help="A branch, tag or commit of the repository."),
     ] = None,
     limit_rate: Annotated[
         str | None,
@@ -45,8 +54,6 @@ def download(
     """Download models and verify their checksums.
 
     What is there already is not fetched again; what was interrupted is continued.
-
-    For example: mlm download qwen3-8b:Q4_K_M
     """
     from dataclasses import replace
 

@@ -16,11 +16,17 @@ _WIDTH = 80
 _LABEL = 16  # columns, gap included
 
 
+EXAMPLES = {
+    "mlm hardware": "What this machine has",
+    "mlm hardware --json > box.json": "Keep it in a file, to plan for this machine elsewhere",
+    'mlm hardware --hardware "M2 Max 64GB"': "What is assumed of another machine",
+}
+
+
 def hardware(ctx: typer.Context, machine: HardwareOpt = None, as_json: JsonOpt = False) -> None:
     """Show processor, memory, accelerators and disks, and where each figure comes from.
 
-    Of another machine, it shows what is assumed. For example: mlm hardware --json > box.json, then
-    elsewhere: mlm recommend --hardware "box.json, 128GB"
+    Of another machine, it shows what is assumed.
     """
     from mlm.hardware.document import to_document
 

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from mlm.store.intake import How, Imported
 
 
+EXAMPLES = {
+    "mlm import ~/models/mine.Q4_K_M.gguf": "Use a file where it is",
+    "mlm import ~/models": "All models of a folder",
+    "mlm import mine.gguf --copy": "Keep a copy of it, whatever becomes of the file",
+}
+
+
 def import_(
     ctx: typer.Context,
     path: Annotated[
@@ -28,10 +35,7 @@ def import_(
     ] = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Register local model files: in place, or with --copy or --hardlink in mlm's own folder.
-
-    For example: mlm import ~/models/mine.Q4_K_M.gguf
-    """
+    """Register local model files: in place, or with --copy or --hardlink in mlm's own folder."""
     if copy and hardlink:
         raise UsageError("a copy is not a hard link", remedy="choose --copy or --hardlink")
     run = session(ctx)

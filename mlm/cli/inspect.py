@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlm.cli._model_names import complete_known
 from mlm.cli._options import JsonOpt
 from mlm.cli._session import Session, print_document, print_text, session
+from mlm.completion.names import complete_known
 from mlm.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ _MAX_VALUE = 60  # characters of a value on screen; --json has them whole
 _TEMPLATE = "tokenizer.chat_template"
 
 
+EXAMPLES = {
+    "mlm inspect qwen3-8b": "What is in the file, without downloading it",
+    "mlm inspect ./model.gguf --lint": "Look for faults of a file of your own",
+}
+
+
 def inspect(
     ctx: typer.Context,
     ref: FileArg,
@@ -41,8 +47,7 @@ def inspect(
 ) -> None:
     """Show metadata, tensors by type, tokenizer and chat template.
 
-    A model on the hub is not downloaded, only its header is read. For example:
-    mlm inspect ./model.gguf --lint
+    A model on the hub is not downloaded, only its header is read.
     """
     from mlm.cli._model import find_header
 

@@ -18,6 +18,12 @@ Order = Literal["name", "size", "used"]
 _WIDE = 70  # columns that it takes to say more than names, sizes and times
 
 
+EXAMPLES = {
+    "mlm list": "All models on this machine",
+    "mlm list qwen --sort size": "Those with qwen in the name, the largest first",
+}
+
+
 def list_(
     ctx: typer.Context,
     text: Annotated[
@@ -29,10 +35,7 @@ def list_(
     ] = "name",
     as_json: JsonOpt = False,
 ) -> None:
-    """List the models on this machine: what they take, when they were last used and verified.
-
-    For example: mlm list qwen --sort size
-    """
+    """List the models on this machine: what they take, when they were last used and verified."""
     from mlm.store.store import Store
 
     run = session(ctx)

@@ -6,6 +6,11 @@ from mlm.cli._options import InstalledRefArg, JsonOpt
 from mlm.cli._resident import PidOpt, administer
 from mlm.cli._session import session
 
+EXAMPLES = {
+    "mlm load qwen3-8b": "Have it ready before the first question",
+    "mlm load qwen3-8b --pid 4711": "In one of several servers, as mlm ps shows them",
+}
+
 
 def load(
     ctx: typer.Context,
@@ -13,10 +18,7 @@ def load(
     pid: PidOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Load a model into a running server, and wait until it is loaded.
-
-    For example: mlm load qwen3-8b
-    """
+    """Load a model into a running server, and wait until it is loaded."""
     server, model = administer(session(ctx), "load", ref, pid)
     session(ctx).emit(
         "load",

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from mlm.manifest.types import Lock, LockedModel, Manifest
 
 
+EXAMPLES = {
+    "mlm lock --init": "Begin: write down what is installed here",
+    "mlm lock": "After a change of mlm.yaml",
+    "mlm lock --upgrade qwen3-8b:Q4_K_M": "Take the newest version of one model",
+}
+
+
 def lock(
     ctx: typer.Context,
     refs: Annotated[
@@ -30,8 +37,7 @@ def lock(
 ) -> None:
     """Write mlm.lock: the commit, files and checksums that mlm.yaml comes to.
 
-    What is locked already stays as it is, whatever happens upstream. For example:
-    mlm lock --upgrade qwen3-8b:Q4_K_M
+    What is locked already stays as it is, whatever happens upstream.
     """
     from mlm.cli._locking import make_lock
     from mlm.cli._progress import Notes

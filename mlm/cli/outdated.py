@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 _DEFAULT = Path("mlm.yaml")
 
 
+EXAMPLES = {
+    "mlm outdated": "What is newer upstream",
+    "mlm outdated --file ~/project/mlm.yaml": "For a lock elsewhere",
+}
+
+
 def outdated(
     ctx: typer.Context,
     file: Annotated[
@@ -33,7 +39,7 @@ def outdated(
 ) -> None:
     """Say what has changed upstream since the models were locked.
 
-    News is no failure: the exit code is 0. For example: mlm outdated --json
+    News is no failure: the exit code is 0.
     """
     run = session(ctx)
     models = _models(run, file)

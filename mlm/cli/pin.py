@@ -6,6 +6,11 @@ from mlm.cli._options import InstalledRefArg, JsonOpt
 from mlm.cli._resident import PidOpt, administer
 from mlm.cli._session import session
 
+EXAMPLES = {
+    "mlm pin qwen3-8b": "Let it never make room for another model",
+    "mlm pin qwen3-8b --pid 4711": "In one of several servers, as mlm ps shows them",
+}
+
 
 def pin(
     ctx: typer.Context,
@@ -13,10 +18,7 @@ def pin(
     pid: PidOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Keep a model in memory: once loaded, it makes room for no other and never idles out.
-
-    For example: mlm pin qwen3-8b
-    """
+    """Keep a model in memory: once loaded, it makes room for no other and never idles out."""
     server, model = administer(session(ctx), "pin", ref, pid)
     session(ctx).emit(
         "pin",

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from mlm.planning.types import MemoryPlan, RuntimeConfig, SpeedInterval
 
 
+EXAMPLES = {
+    "mlm plan qwen3-8b": "What it needs here, and how fast it will be",
+    "mlm plan qwen3-8b:Q8_0 --ctx 16384 --parallel 4": (
+        "For four requests at a time, of 16384 tokens each"
+    ),
+    "mlm plan qwen3-8b --hardware rtx-4090": "On another machine",
+    "mlm plan bartowski/Qwen_Qwen3-8B-GGUF:Q4_K_M": "A model of the hub that is not in the catalog",
+}
+
+
 @takes_overrides
 def plan(
     ctx: typer.Context,
@@ -30,7 +40,7 @@ def plan(
     """Say what a model will need: disk, memory per device, speed.
 
     It need not be downloaded: the header of the file is read from the hub. Exits with 4 if the
-    model does not fit. For example: mlm plan qwen3-8b --ctx 16384
+    model does not fit.
     """
     from mlm.cli._experience import read_calibration
     from mlm.cli._machine import planned_machine

@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from mlm.store.store import Store
 
 
+EXAMPLES = {
+    "mlm prune": "What could go, and how much that frees; nothing is deleted",
+    "mlm prune --yes": "Delete it",
+    "mlm prune --unused-for 90d --larger-than 1GB": (
+        "Also large models that nobody has used for three months"
+    ),
+}
+
+
 def prune(
     ctx: typer.Context,
     older_than: Annotated[
@@ -38,7 +47,7 @@ def prune(
 ) -> None:
     """Find what need not be kept: abandoned downloads, blobs without a name, replaced versions.
 
-    Loaded models and files imported in place always stay. For example: mlm prune --unused-for 90d
+    Loaded models and files imported in place always stay.
     """
     from mlm.store.prune import Wish
     from mlm.store.prune import prune as delete

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 _ANSWER_S = 2.0  # a server that is asked how it is; else what it last announced has to do
 
 
-def ps(ctx: typer.Context, as_json: JsonOpt = False) -> None:
-    """List the running servers and the models they hold in memory.
+EXAMPLES = {
+    "mlm ps": "Which servers run, with which models",
+    "mlm ps --json": "The same for a script",
+}
 
-    For example: mlm ps --json
-    """
+
+def ps(ctx: typer.Context, as_json: JsonOpt = False) -> None:
+    """List the running servers and the models they hold in memory."""
     from mlm.server.registry import Registry
 
     registry = Registry(session(ctx).settings.home.run)

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mlm.cli._model_names import complete_known
 from mlm.cli._options import HardwareOpt, JsonOpt, MemoryOpt, finite
 from mlm.cli._session import print_document, print_text, session
+from mlm.completion.names import complete_known
 from mlm.errors import DoesNotFitError
 
 if TYPE_CHECKING:
@@ -24,10 +24,17 @@ UseOpt = Annotated[
 ]
 CtxOpt = Annotated[
     int | None,
-    typer.Option("--ctx", min=1, metavar="N", help="Tokens of one request.", show_default=False),
+    typer.Option(
+        "--ctx",
+        min=1,
+        metavar="N",
+        help="Tokens of one request, with its answer.",
+        show_default=False,
+    ),
 ]
 UsersOpt = Annotated[
-    int, typer.Option("--users", min=1, max=256, metavar="N", help="Requests at the same time.")
+    int,
+    typer.Option("--users", min=1, max=256, metavar="N", help="People who ask at the same time."),
 ]
 MinTpsOpt = Annotated[
     float | None,
@@ -35,7 +42,7 @@ MinTpsOpt = Annotated[
         "--min-tps",
         min=0,
         metavar="X",
-        help="Tokens per second.",
+        help="Leave out what writes fewer tokens a second.",
         show_default=False,
         callback=finite,
     ),
@@ -49,7 +56,7 @@ LicenseOpt = Annotated[
         show_default=False,
     ),
 ]
-TopOpt = Annotated[int, typer.Option("--top", min=1, metavar="N", help="How many to show.")]
+TopOpt = Annotated[int, typer.Option("--top", min=1, metavar="N", help="How many models to show.")]
 ExplainOpt = Annotated[
     str | None,
     typer.Option(
@@ -60,6 +67,16 @@ ExplainOpt = Annotated[
         autocompletion=complete_known,
     ),
 ]
+
+
+EXAMPLES = {
+    "mlm recommend": "The best models for this machine",
+    "mlm recommend --use code --ctx 16384 --users 2": (
+        "For two people who write code, with 16384 tokens for each request"
+    ),
+    'mlm recommend --hardware "2x RTX 4090, 128GB"': "For a machine that you do not have yet",
+    "mlm recommend --explain qwen3-8b": "Why this model is ranked where it is",
+}
 
 
 def recommend(
@@ -75,10 +92,7 @@ def recommend(
     explain: ExplainOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Recommend models for this machine.
-
-    For example: mlm recommend --use code --users 2
-    """
+    """Recommend models for this machine."""
     from mlm.catalog.load import load_catalog
     from mlm.cli._experience import read_calibration
     from mlm.cli._machine import planned_machine

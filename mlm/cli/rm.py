@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from mlm.store.types import ModelFile
 
 
+EXAMPLES = {
+    "mlm rm qwen3-8b:Q4_K_M": "Delete one quantization, after asking",
+    "mlm rm qwen3-8b --dry-run": "What would be deleted, and how much that frees",
+}
+
+
 def rm(
     ctx: typer.Context,
     refs: InstalledRefsArg,
@@ -26,7 +32,7 @@ def rm(
 ) -> None:
     """Delete models from this machine; imported files are only forgotten, not deleted.
 
-    Bytes that something else still uses stay, and it says what. For example: mlm rm qwen3-8b:Q4_K_M
+    Bytes that something else still uses stay, and it says what.
     """
     from mlm.store.removal import plan_removal
     from mlm.store.store import Store

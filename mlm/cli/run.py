@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from mlm.client import Recording
 
 
+EXAMPLES = {
+    'mlm run qwen3-8b "What is a quantization?"': "Ask one question",
+    'git diff | mlm run qwen3-8b "Write a commit message for this."': (
+        "Ask about what another command prints"
+    ),
+    'mlm run qwen3-8b "Name three rivers." --json --seed 1': (
+        "For a script: the same answer each time, with figures"
+    ),
+}
+
+
 @takes_overrides
 def run(
     ctx: typer.Context,
@@ -39,10 +50,7 @@ def run(
     *,
     overrides: Overrides,
 ) -> None:
-    """Ask a model one question.
-
-    For example: git diff | mlm run qwen3-8b "write a commit message"
-    """
+    """Ask a model one question."""
     from contextlib import closing
 
     from mlm.cli._screen import open_screen

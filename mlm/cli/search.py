@@ -28,6 +28,14 @@ class _Found:
     installed: frozenset[str]  # names of the catalog, and repositories
 
 
+EXAMPLES = {
+    "mlm search qwen3 coder": "Models that have both words in what is known of them",
+    "mlm search qwen3 coder --hub": (
+        "Also repositories of the hub that nobody has put into the catalog"
+    ),
+}
+
+
 def search(
     ctx: typer.Context,
     text: Annotated[
@@ -39,8 +47,7 @@ def search(
 ) -> None:
     """Search models by name, family, use or licence.
 
-    Looks into the catalog; nothing leaves this machine without --hub. For example: mlm search
-    qwen3 coder
+    Looks into the catalog; nothing leaves this machine without --hub.
     """
     from mlm.catalog.load import load_catalog
 

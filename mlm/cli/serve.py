@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mlm.cli._model_names import complete_installed
 from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import session
+from mlm.completion.names import complete_installed
 from mlm.errors import UsageError
 from mlm.planning.types import Overrides
 from mlm.units import parse_age
@@ -27,7 +27,9 @@ RefsArg = Annotated[
         autocompletion=complete_installed,
     ),
 ]
-PortOpt = Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0 takes a free one.")]
+PortOpt = Annotated[
+    int, typer.Option(min=0, max=65535, metavar="N", help="Where to listen; 0 takes a free one.")
+]
 ConfigOpt = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Runtime config of the one model named.")
 ]
@@ -43,13 +45,13 @@ MaxConnectionsOpt = Annotated[
     int, typer.Option(min=1, metavar="N", help="Clients that may be connected at a time.")
 ]
 PerAddressOpt = Annotated[
-    int, typer.Option(min=1, metavar="N", help="The same of one address elsewhere.")
+    int, typer.Option(min=1, metavar="N", help="The same, from one address on the network.")
 ]
 MaxWaitOpt = Annotated[
     str, typer.Option(metavar="TIME", help="How long a request waits for its model or a slot.")
 ]
 TtlOpt = Annotated[
-    str, typer.Option(metavar="TIME", help="Unload a model that nobody has used for so long.")
+    str, typer.Option(metavar="TIME", help="Unload a model that nobody has used for so long: 30m.")
 ]
 PinOpt = Annotated[
     list[str] | None,
@@ -62,7 +64,9 @@ PinOpt = Annotated[
 ]
 AllowHostOpt = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="A further name of this server.", show_default=False),
+    typer.Option(
+        metavar="NAME", help="Another name of this server: ai.example.org.", show_default=False
+    ),
 ]
 DetachOpt = Annotated[
     bool, typer.Option("--detach", help="Serve in the background; return when it is ready.")
@@ -71,6 +75,16 @@ JsonLinesOpt = Annotated[bool, typer.Option("--json", help="Print what happens a
 LogFormatOpt = Annotated[
     Literal["text", "json"], typer.Option(help="How the log on stderr is written.")
 ]
+
+
+EXAMPLES = {
+    "mlm serve": "Serve every installed model; each is loaded when it is asked for",
+    "mlm serve qwen3-8b --port 8080": "Load one at once, on another port",
+    "mlm serve qwen3-8b --detach": "In the background; mlm stop ends it",
+    "mlm serve qwen3-8b --host 0.0.0.0 --parallel 8 --ctx 8192": (
+        "For eight people on the network; they need a key: mlm keys add"
+    ),
+}
 
 
 @takes_overrides
@@ -96,10 +110,7 @@ def serve(
     *,
     overrides: Overrides,
 ) -> None:
-    """Serve models to OpenAI clients until Ctrl-C.
-
-    For example: mlm serve qwen3-8b --port 8080
-    """
+    """Serve models to OpenAI clients until Ctrl-C."""
     from mlm.engine import require_engine
 
     require_engine()

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from mlm.manifest.types import Lock, Manifest
 
 
+EXAMPLES = {
+    "mlm setup mlm.yaml": "Set up what a file describes",
+    "mlm setup https://example.org/mlm.lock --sha256 HEX": (
+        "A file from the web, if it has this checksum"
+    ),
+}
+
+
 def setup(
     ctx: typer.Context,
     source: Annotated[
@@ -35,8 +43,7 @@ def setup(
 ) -> None:
     """Set this machine up: hardware, engine, models, configs, and a question to each model.
 
-    It can be interrupted anywhere and run again; what is right already is left alone. For example:
-    mlm setup https://example.org/mlm.lock --sha256 HEX
+    It can be interrupted anywhere and run again; what is right already is left alone.
     """
     from mlm.cli._locking import current_lock, frozen_lock
     from mlm.cli._machine import planned_machine

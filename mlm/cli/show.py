@@ -28,11 +28,14 @@ class _Shown:
     config: Path | None  # None: it is planned when the model runs
 
 
-def show(ctx: typer.Context, ref: InstalledRefArg, as_json: JsonOpt = False) -> None:
-    """Show where a model is and came from, what belongs to it, and if it was touched since.
+EXAMPLES = {
+    "mlm show qwen3-8b": "Where it is, and where it came from",
+    "mlm show qwen3-8b --json": "The same for a script",
+}
 
-    For example: mlm show qwen3-8b
-    """
+
+def show(ctx: typer.Context, ref: InstalledRefArg, as_json: JsonOpt = False) -> None:
+    """Show where a model is and came from, what belongs to it, and if it was touched since."""
     from mlm.cli.list_ import model_row
 
     run = session(ctx)

@@ -21,13 +21,16 @@ SinceOpt = Annotated[
 ByOpt = Annotated[Literal["model", "key", "day"], typer.Option(help="What the rows are.")]
 
 
+EXAMPLES = {
+    "mlm stats": "All requests so far, by model",
+    "mlm stats --since 7d --by day": "The last week, day by day",
+}
+
+
 def stats(
     ctx: typer.Context, since: SinceOpt = None, by: ByOpt = "model", as_json: JsonOpt = False
 ) -> None:
-    """Sum up the requests so far: latencies, throughput, loads, cache hits.
-
-    For example: mlm stats --since 7d --by day
-    """
+    """Sum up the requests so far: latencies, throughput, loads, cache hits."""
     from mlm.server.cache_file import read_cache
     from mlm.stats.review import review_history
 

@@ -25,6 +25,13 @@ AllOpt = Annotated[bool, typer.Option("--all", help="Every server, private ones 
 NowOpt = Annotated[bool, typer.Option("--now", help="Do not wait for answers on their way.")]
 
 
+EXAMPLES = {
+    "mlm stop": "The only server there is",
+    "mlm stop 4711": "One of several, as mlm ps shows them",
+    "mlm stop --all --now": "All of them, without waiting for answers",
+}
+
+
 def stop(
     ctx: typer.Context,
     pids: PidsArg = None,
@@ -32,10 +39,7 @@ def stop(
     now: NowOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Stop a running server, once its answers are complete.
-
-    For example: mlm stop 4711
-    """
+    """Stop a running server, once its answers are complete."""
     from mlm.server.registry import Registry
 
     running = Registry(session(ctx).settings.home.run).servers()

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from mlm.manifest.types import Lock, Manifest
 
 
+EXAMPLES = {
+    "mlm sync": "Fetch what is missing",
+    "mlm sync --dry-run": "Only say what that would be",
+    "mlm sync --frozen": "In a script: exactly what mlm.lock says, or exit with 11",
+}
+
+
 def sync(
     ctx: typer.Context,
     file: ManifestOpt = Path("mlm.yaml"),
@@ -28,7 +35,7 @@ def sync(
     """Make this machine have the models and configs of mlm.yaml, as mlm.lock has them.
 
     Where mlm.yaml has changed, the lock is brought up to date first; what is right already is not
-    touched. For example: mlm sync --frozen
+    touched.
     """
     from mlm.cli._locking import current_lock, frozen_lock
     from mlm.cli._syncing import sync_models

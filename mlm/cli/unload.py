@@ -6,6 +6,11 @@ from mlm.cli._options import InstalledRefArg, JsonOpt
 from mlm.cli._resident import PidOpt, administer
 from mlm.cli._session import session
 
+EXAMPLES = {
+    "mlm unload qwen3-8b": "Give its memory back",
+    "mlm unload qwen3-8b --pid 4711": "In one of several servers, as mlm ps shows them",
+}
+
 
 def unload(
     ctx: typer.Context,
@@ -13,10 +18,7 @@ def unload(
     pid: PidOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Unload a model of a running server; not while it is busy or pinned.
-
-    For example: mlm unload qwen3-8b
-    """
+    """Unload a model of a running server; not while it is busy or pinned."""
     server, model = administer(session(ctx), "unload", ref, pid)
     session(ctx).emit(
         "unload",

@@ -6,6 +6,11 @@ from mlm.cli._options import InstalledRefArg, JsonOpt
 from mlm.cli._resident import PidOpt, administer
 from mlm.cli._session import session
 
+EXAMPLES = {
+    "mlm unpin qwen3-8b": "Let it make room again",
+    "mlm unpin qwen3-8b --pid 4711": "In one of several servers, as mlm ps shows them",
+}
+
 
 def unpin(
     ctx: typer.Context,
@@ -13,10 +18,7 @@ def unpin(
     pid: PidOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Let a pinned model make room for others again.
-
-    For example: mlm unpin qwen3-8b
-    """
+    """Let a pinned model make room for others again."""
     server, model = administer(session(ctx), "unpin", ref, pid)
     session(ctx).emit(
         "unpin",

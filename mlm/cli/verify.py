@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlm.cli._failures import Failure, exit_with
-from mlm.cli._model_names import complete_installed
 from mlm.cli._options import JsonOpt
 from mlm.cli._progress import ProgressOpt, show_progress
 from mlm.cli._session import Session, session
+from mlm.completion.names import complete_installed
 from mlm.errors import ExitCode, MlmError
 
 if TYPE_CHECKING:
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from mlm.store.listener import Listener
     from mlm.store.store import Store
     from mlm.store.types import Verified
+
+
+EXAMPLES = {
+    "mlm verify": "Read all models and compare their checksums",
+    "mlm verify --quick": "Only those whose files were touched",
+    "mlm verify qwen3-8b --repair": "One, and fetch what is broken of it",
+}
 
 
 def verify(
@@ -38,10 +45,7 @@ def verify(
     progress: ProgressOpt = "auto",
     as_json: JsonOpt = False,
 ) -> None:
-    """Check that model files are still what was promised, byte for byte.
-
-    For example: mlm verify qwen3-8b --repair
-    """
+    """Check that model files are still what was promised, byte for byte."""
     from mlm.store import check
     from mlm.store.store import Store
 

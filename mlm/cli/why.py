@@ -17,10 +17,16 @@ if TYPE_CHECKING:
 _INDENT = " " * 6
 
 
+EXAMPLES = {
+    "mlm why qwen3-8b": "What limits its speed, and what would help",
+    "mlm why qwen3-8b:Q8_0 --json": "Another quantization, for a script",
+}
+
+
 def why(ctx: typer.Context, ref: RefArg, as_json: JsonOpt = False) -> None:
     """Say why a model is as fast as it is, what would make it faster, and why this quantization.
 
-    A running server that has the model is asked for its figures. For example: mlm why qwen3-8b
+    A running server that has the model is asked for its figures.
     """
     from mlm.catalog.load import load_catalog
     from mlm.cli._machine import planned_machine

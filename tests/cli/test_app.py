@@ -40,7 +40,7 @@ def test_an_unknown_command_is_a_usage_error_with_a_way_on(mlm):
     assert result.exit_code == ExitCode.USAGE
     assert result.stdout == ""
     assert "dowload" in result.stderr
-    assert "hint: mlm --help" in result.stderr
+    assert "hint: mlm download --help" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def stats(ctx: typer.Context, as_json: JsonOpt = False) -> None:
-    """Show how many answers are kept, and how often they helped.
+EXAMPLES = {
+    "mlm cache stats": "How much is kept, and how often it helped",
+    "mlm cache stats --json": "The same for a script",
+}
 
-    For example: mlm cache stats
-    """
+
+def stats(ctx: typer.Context, as_json: JsonOpt = False) -> None:
+    """Show how many answers are kept, and how often they helped."""
     from mlm.server.cache_file import read_cache
     from mlm.stats.review import review_history
     from mlm.stats.summary import summarise_cache

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from mlm.catalog.types import CatalogEntry, UseCase
 
 
+EXAMPLES = {
+    "mlm catalog add bartowski/Qwen_Qwen3-8B-GGUF": "Add a model of the hub",
+    "mlm catalog add bartowski/Qwen_Qwen3-8B-GGUF --id my-qwen --use chat": (
+        "The same under a name of your own, to be recommended for chat"
+    ),
+}
+
+
 def add(
     ctx: typer.Context,
     repo: Annotated[
@@ -36,7 +44,6 @@ def add(
     """Add a model of the hub to your own layer of the catalog.
 
     Reads the listing and the header of its smallest file, some megabytes; nothing is downloaded.
-    For example: mlm catalog add bartowski/Qwen_Qwen3-8B-GGUF --id my-qwen
     """
     from dataclasses import asdict
 

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from mlm.catalog.types import CatalogEntry
 
 
+EXAMPLES = {
+    "mlm catalog list": "All known models",
+    "mlm catalog list --use code": "Only models that write code",
+}
+
+
 def list_(
     ctx: typer.Context,
     use: Annotated[
@@ -21,10 +27,7 @@ def list_(
     ] = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """List the known models.
-
-    For example: mlm catalog list --use code
-    """
+    """List the known models."""
     from mlm.catalog.load import load_catalog
 
     home = session(ctx).settings.home

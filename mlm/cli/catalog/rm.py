@@ -4,24 +4,33 @@ from typing import Annotated
 
 import typer
 
-from mlm.cli._model_names import complete_known
 from mlm.cli._options import JsonOpt
 from mlm.cli._session import print_document, print_text, session
+from mlm.completion.names import complete_known
 from mlm.errors import NotFoundError, UsageError
+
+EXAMPLES = {
+    "mlm catalog rm my-qwen": "Take out a model that you added",
+    "mlm catalog rm qwen3-8b": "Go back to what came with mlm, after an update",
+}
 
 
 def rm(
     ctx: typer.Context,
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", show_default=False, autocompletion=complete_known),
+        typer.Argument(
+            metavar="MODEL",
+            help="As mlm catalog list shows it.",
+            show_default=False,
+            autocompletion=complete_known,
+        ),
     ],
     as_json: JsonOpt = False,
 ) -> None:
     """Take out what `catalog add` or `catalog update` wrote of a model.
 
-    A shipped model of the name is there again; files that were downloaded stay. For example:
-    mlm catalog rm qwen3-8b
+    A shipped model of the name is there again; files that were downloaded stay.
     """
     from mlm.catalog.load import find_own
     from mlm.catalog.write import is_written_by_us

@@ -5,15 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlm.cli._model_names import complete_known
 from mlm.cli._options import JsonOpt
 from mlm.cli._session import session
+from mlm.completion.names import complete_known
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
     from mlm.catalog.types import CatalogEntry, Quant, SideFile
+
+
+EXAMPLES = {
+    "mlm catalog show qwen3-8b": "A model: its quantizations, sizes, scores and licence",
+    "mlm catalog show qwen3-8b:Q4_K_M": "One quantization of it",
+}
 
 
 def show(
@@ -29,10 +35,7 @@ def show(
     ],
     as_json: JsonOpt = False,
 ) -> None:
-    """Show what is known of a model.
-
-    For example: mlm catalog show qwen3-8b
-    """
+    """Show what is known of a model."""
     from dataclasses import replace
 
     from mlm.catalog.load import load_catalog

@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlm.cli._model_names import complete_known
 from mlm.cli._options import DryRunOpt, JsonOpt, YesOpt
 from mlm.cli._session import Session, print_document, print_text, session
 from mlm.cli.catalog._differences import Update, describe_updates, update_row
+from mlm.completion.names import complete_known
 from mlm.errors import AuthError, MlmError, NetworkError, UsageError
 
 if TYPE_CHECKING:
     from mlm.catalog.types import CatalogEntry
     from mlm.store.types import RepoFiles
+
+
+EXAMPLES = {
+    "mlm catalog update --dry-run": "What the hub has that the catalog has not",
+    "mlm catalog update qwen3-8b --yes": "Take over what is new of one model",
+}
 
 
 def update(
@@ -30,8 +36,7 @@ def update(
 ) -> None:
     """Ask the hub for sizes and checksums, and write what is new to MLM_HOME/catalog.
 
-    Shows the differences first; the shipped files stay as they are. For example: mlm catalog update
-    qwen3-8b
+    Shows the differences first; the shipped files stay as they are.
     """
     from mlm.catalog.load import find_own, load_catalog
 

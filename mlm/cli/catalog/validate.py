@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from mlm.catalog.validate import Problem
 
 
+EXAMPLES = {
+    "mlm catalog validate": "Check all catalog files",
+    "mlm catalog validate my.yaml": "Check a file before it goes to MLM_HOME/catalog",
+}
+
+
 def validate(
     ctx: typer.Context,
     files: Annotated[
@@ -25,7 +31,7 @@ def validate(
 ) -> None:
     """Check that catalog files are in order.
 
-    Says where and what is wrong; then the exit code is 2. For example: mlm catalog validate my.yaml
+    Says where and what is wrong; then the exit code is 2.
     """
     from mlm.catalog.files import catalog_files, shipped_dir
     from mlm.catalog.validate import check_files

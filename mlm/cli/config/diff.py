@@ -24,6 +24,13 @@ ExitCodeOpt = Annotated[
 _Sides = tuple["RuntimeConfig", "RuntimeConfig", tuple[str, str]]
 
 
+EXAMPLES = {
+    "mlm config diff qwen3-8b": "What differs from what mlm would choose now",
+    "mlm config diff qwen3-8b --previous": "What the last change was",
+    "mlm config diff qwen3-8b --exit-code": "Let a script know: 11 if anything differs",
+}
+
+
 @takes_overrides
 def diff(
     ctx: typer.Context,
@@ -39,8 +46,7 @@ def diff(
     """Show how a model's config differs from what would be generated now, with the reasons.
 
     What was asked for when it was made is asked for again; options add to that. So what is shown
-    was edited by hand, or follows from a machine or an mlm that has changed. For example:
-    mlm config diff qwen3-8b --exit-code
+    was edited by hand, or follows from a machine or an mlm that has changed.
     """
     from mlm.cli.config._kept import find_kept
 

@@ -20,13 +20,19 @@ DiscardOpt = Annotated[
 ]
 
 
+EXAMPLES = {
+    "mlm config edit qwen3-8b": "Change it in your editor",
+    "mlm config edit qwen3-8b --discard": "Begin anew, without what was left unfinished",
+}
+
+
 def edit(
     ctx: typer.Context, ref: RefArg, discard: DiscardOpt = False, as_json: JsonOpt = False
 ) -> None:
     """Change the config of a model in your editor ($VISUAL, $EDITOR or vi).
 
     It is checked when you save: what is wrong can be corrected at once or later, and is never
-    lost. Then mlm says whether the model fits with it. For example: mlm config edit qwen3-8b
+    lost. Then mlm says whether the model fits with it.
     """
     from mlm.cli._machine import planned_machine
     from mlm.cli._model import find_subject

@@ -31,6 +31,16 @@ _NEXT = {
 }
 
 
+EXAMPLES = {
+    "mlm config export qwen3-8b --to llama-server": (
+        "The command line that does the same with llama-server"
+    ),
+    "mlm config export qwen3-8b --to systemd -o qwen3-8b.service": (
+        "A service that starts with this machine"
+    ),
+}
+
+
 def export(
     ctx: typer.Context,
     ref: InstalledRefArg,
@@ -40,8 +50,7 @@ def export(
 ) -> None:
     """Write the config of a model for another program.
 
-    What that program has no setting for is named in a comment. For example:
-    mlm config export qwen3-8b --to systemd -o qwen3-8b.service
+    What that program has no setting for is named in a comment.
     """
     from mlm.cli._machine import planned_machine
     from mlm.cli._model import known_entry

@@ -8,6 +8,14 @@ from mlm.cli._session import print_document, print_text, session
 from mlm.cli.config._wishes import ProfileOpt, UsersOpt
 from mlm.planning.types import Overrides
 
+EXAMPLES = {
+    "mlm config generate qwen3-8b": "Choose what suits this machine",
+    "mlm config generate qwen3-8b --profile production --users 8": "For a server with eight users",
+    "mlm config generate qwen3-8b --ctx 32768 --type-k q8_0 --type-v q8_0": (
+        "For long requests, with less memory for each token"
+    ),
+}
+
 
 @takes_overrides
 def generate(
@@ -22,8 +30,7 @@ def generate(
     """Write the runtime config of a model, with the reason for each value.
 
     What of a profile does not fit this machine is said, and what fits is taken. The config that
-    was there before is kept: see mlm config rollback. For example:
-    mlm config generate qwen3-8b --profile production --users 8
+    was there before is kept: see mlm config rollback.
     """
     from mlm.cli._machine import planned_machine
     from mlm.cli._model import find_subject

@@ -19,6 +19,13 @@ ToOpt = Annotated[
 ]
 
 
+EXAMPLES = {
+    "mlm config rollback qwen3-8b": "Undo the last change",
+    "mlm config rollback qwen3-8b --list": "The versions that are kept",
+    "mlm config rollback qwen3-8b --to 3": "Go back to one of them",
+}
+
+
 def rollback(
     ctx: typer.Context,
     ref: RefArg,
@@ -28,7 +35,7 @@ def rollback(
 ) -> None:
     """Go back to the config that a model had before; doing it again undoes it.
 
-    The last ten versions are kept. For example: mlm config rollback qwen3-8b
+    The last ten versions are kept.
     """
     from mlm.cli.config._document import config_document
     from mlm.cli.config._kept import find_kept

@@ -5,12 +5,16 @@ import typer
 from mlm.cli._options import JsonOpt, RefArg
 from mlm.cli._session import print_document, session
 
+EXAMPLES = {
+    "mlm config show qwen3-8b": "Each value with its reason",
+    "mlm config show qwen3-8b --json": "The same for a script",
+}
+
 
 def show(ctx: typer.Context, ref: RefArg, as_json: JsonOpt = False) -> None:
     """Show the runtime config of a model.
 
-    Without a file of its own, it is what mlm would choose now. For example:
-    mlm config show qwen3-8b
+    Without a file of its own, it is what mlm would choose now.
     """
     from mlm.cli._machine import planned_machine
     from mlm.cli._model import find_subject

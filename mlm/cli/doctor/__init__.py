@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from mlm.cli.doctor._finding import Check, Finding
 
 
+EXAMPLES = {
+    "mlm doctor": "Check everything",
+    "mlm doctor --predictions": "How well memory and speed were predicted here",
+    "mlm doctor --rebuild": "When mlm list shows what is not there, or misses what is",
+}
+
+
 def doctor(
     ctx: typer.Context,
     rebuild: Annotated[
@@ -31,7 +38,7 @@ def doctor(
     """Check the installation; say how to fix what fails.
 
     Looked at are engine, GPUs, folders, disks, databases, models, catalog, configs, predictions,
-    servers, hub. With --rebuild only the index is looked at. For example: mlm doctor --predictions
+    servers, hub. With --rebuild only the index is looked at.
     """
     from mlm.cli.doctor._disk import check_databases, check_folders, check_store
     from mlm.cli.doctor._engine import check_engine

@@ -16,10 +16,16 @@ if TYPE_CHECKING:
     from mlm.settings import Settings
 
 
+EXAMPLES = {
+    "mlm engine check": "Whether it works, on the CPU and on each GPU",
+    "mlm engine check --json": "The same for a script",
+}
+
+
 def check(ctx: typer.Context, as_json: JsonOpt = False) -> None:
     """Let the engine run a tiny model, on the CPU and on each GPU, and look at the answers.
 
-    Exit code 9 means that it does not work, and says what to do. For example: mlm engine check
+    Exit code 9 means that it does not work, and says what to do.
     """
     from mlm.cli.engine._document import build_fields
     from mlm.engine.build import describe_build

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 _Backend = Literal["auto", "cpu", "cuda", "metal", "vulkan", "rocm"]
 
 
+EXAMPLES = {
+    "mlm engine install": "Build it for what this machine has",
+    "mlm engine install --backend cuda --yes": "For NVIDIA GPUs, without asking",
+    "mlm engine install --print": "Only see the command, to run it yourself",
+}
+
+
 def install(
     ctx: typer.Context,
     backend: Annotated[
@@ -32,7 +39,7 @@ def install(
     """Build llama.cpp for this machine's CPU or GPU, try the build, and install it.
 
     It is compiled here, which takes minutes. What is installed stays until the new build has
-    proved itself. For example: mlm engine install --backend cuda
+    proved itself.
     """
     from mlm.engine.installer import Installer
     from mlm.engine.recipe import choose_recipe

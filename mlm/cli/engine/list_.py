@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from mlm.engine.recipe import Recipe
 
 
-def list_(ctx: typer.Context, as_json: JsonOpt = False) -> None:
-    """Show the installed engine, and which ones could be built for this machine.
+EXAMPLES = {
+    "mlm engine list": "What is installed, and what could be built here",
+    "mlm engine list --json": "The same for a script",
+}
 
-    For example: mlm engine list
-    """
+
+def list_(ctx: typer.Context, as_json: JsonOpt = False) -> None:
+    """Show the installed engine, and which ones could be built for this machine."""
     from mlm.cli.engine._document import build_fields, recipe_fields
     from mlm.engine.build import describe_build
     from mlm.engine.recipe import all_recipes

@@ -20,7 +20,7 @@ PerMinuteOpt = Annotated[
         min=1,
         max=100_000,
         metavar="N",
-        help="At most so many in any minute.",
+        help="At most so many requests in any minute.",
         show_default=False,
     ),
 ]
@@ -31,10 +31,17 @@ ConcurrentOpt = Annotated[
         min=1,
         max=1024,
         metavar="N",
-        help="At most so many at once.",
+        help="At most so many requests at once.",
         show_default=False,
     ),
 ]
+
+
+EXAMPLES = {
+    "mlm keys add alice": "A key that asks models, and nothing else",
+    "mlm keys add robot --requests-per-minute 60 --concurrent 2": "One with limits",
+    "mlm keys add boss --admin": "One that also loads models and sees the dashboard",
+}
 
 
 def add(
@@ -47,7 +54,7 @@ def add(
 ) -> None:
     """Make an API key and show it, this once.
 
-    From then on, servers answer nobody without a key. For example: mlm keys add alice
+    From then on, servers answer nobody without a key.
     """
     from mlm.engine import require_engine
 

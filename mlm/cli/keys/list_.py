@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from mlm.server.keys_file import Key
 
 
-def list_(ctx: typer.Context, as_json: JsonOpt = False) -> None:
-    """List the API keys: how each begins, what it allows.
+EXAMPLES = {
+    "mlm keys list": "Whose keys there are, and what they allow",
+    "mlm keys list --json": "The same for a script",
+}
 
-    For example: mlm keys list
-    """
+
+def list_(ctx: typer.Context, as_json: JsonOpt = False) -> None:
+    """List the API keys: how each begins, what it allows."""
     from mlm.engine import require_engine
 
     require_engine()

@@ -1,26 +1,12 @@
 """``mlm keys revoke``: make a key worthless."""
 
-from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from mlm.cli._options import JsonOpt
 from mlm.cli._session import session
-from mlm.errors import MlmError
-
-
-def complete_key(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the names of keys that begin with ``incomplete``."""
-    from mlm.server.keys_file import read_keys
-    from mlm.settings import Settings
-
-    with suppress(MlmError, ImportError):
-        settings = Settings.from_environment(home=ctx.find_root().params.get("home"))
-        keys = read_keys(settings.home.keys) or ()
-        return [key.name for key in keys if key.name.startswith(incomplete)]
-    return []
-
+from mlm.completion.names import complete_key
 
 NameArg = Annotated[
     str,
@@ -33,10 +19,16 @@ NameArg = Annotated[
 ]
 
 
+EXAMPLES = {
+    "mlm keys revoke alice": "Shut alice out",
+    "mlm keys revoke alice --json": "The same for a script",
+}
+
+
 def revoke(ctx: typer.Context, name: NameArg, as_json: JsonOpt = False) -> None:
     """Revoke an API key; running servers refuse it from their next request on.
 
-    What it has been asked already is answered to the end. For example: mlm keys revoke alice
+    What it has been asked already is answered to the end.
     """
     from mlm.engine import require_engine
 

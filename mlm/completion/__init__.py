@@ -1,0 +1,1 @@
+"""What a shell is offered on a Tab. It imports next to nothing: somebody waits with a finger up."""
