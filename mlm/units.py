@@ -4,6 +4,8 @@ Inside mlm every size is an integer number of bytes.
 """
 
 import re
+import time
+from contextlib import suppress
 
 from mlm.errors import UsageError
 
@@ -47,6 +49,27 @@ def parse_age(text: str) -> float:
     if match is None:
         raise UsageError(f"'{text}' is not a time", remedy="write it like 30m, 12h, 7d or 2w")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def parse_since(text: str, now: float) -> float:
+    """Return the moment (Unix time) that ``text`` means: so long ago, or a local date and time.
+
+    ``24h``, ``7d``, ``2026-11-01``, ``2026-11-01T08:30``. ``now`` is Unix time, too.
+
+    Raises:
+        UsageError: the text is neither, or has not come yet.
+    """
+    remedy = "write it like 24h, 7d, 2026-11-01 or 2026-11-01T08:30"
+    for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"):
+        with suppress(ValueError, OverflowError):
+            moment = time.mktime(time.strptime(text.strip(), form))
+            if moment > now:
+                raise UsageError(f"{text} has not come yet", remedy=remedy)
+            return moment
+    try:
+        return now - parse_age(text)
+    except UsageError as error:
+        raise UsageError(error.message, remedy=remedy) from error
 
 
 def format_age(seconds: float) -> str:

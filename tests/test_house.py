@@ -15,7 +15,7 @@ FLOORS = {
     "hardware": 1, "gguf": 1, "catalog": 1, "stats": 1,
     "planning": 2, "store": 2,
     "engine": 3, "client": 3, "manifest": 3,
-    "server": 4, "repl": 4, "bench": 4, "demo": 4,
+    "server": 4, "repl": 4, "bench": 4, "demo": 4, "monitor": 4,
     "completion": 5, "cli": 6, "__main__": 7,
 }  # fmt: skip
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 500, 60, 6

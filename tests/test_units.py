@@ -1,9 +1,18 @@
 """Sizes and times, as people type and read them."""
 
+import time
+
 import pytest
 
 from mlm.errors import UsageError
-from mlm.units import format_duration, format_params, format_size, format_tokens, parse_size
+from mlm.units import (
+    format_duration,
+    format_params,
+    format_size,
+    format_tokens,
+    parse_since,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -72,3 +81,20 @@ def test_a_number_of_weights_is_written_as_models_are_named(count: int, text: st
 )
 def test_a_number_of_tokens_is_written_as_contexts_are_named(count: int, text: str):
     assert format_tokens(count) == text
+
+
+def test_since_is_a_time_ago_or_a_local_date():
+    now = time.mktime((2026, 11, 27, 12, 0, 0, 0, 0, -1))
+    assert parse_since("24h", now) == now - 86400
+    assert parse_since("2026-11-27", now) == now - 12 * 3600
+    assert parse_since(" 2026-11-27T11:30", now) == now - 1800
+    assert parse_since("2026-11-27 11:30", now) == now - 1800
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-11-28", "2026-13-01", "2026-11", "27.11.2026", "yesterday", "", "9999-01-01"]
+)
+def test_what_is_no_moment_of_the_past_says_how_to_write_one(text: str):
+    with pytest.raises(UsageError) as caught:
+        parse_since(text, time.mktime((2026, 11, 27, 12, 0, 0, 0, 0, -1)))
+    assert "2026-11-01" in str(caught.value.remedy)

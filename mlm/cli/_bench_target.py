@@ -54,7 +54,7 @@ def _open_url(
     """Yield a client of the server at ``url``, and the id of its ``model``, or of its first one."""
     from mlm.client import Client
 
-    with Client(url, _read_key(key_file)) as client:
+    with Client(url, read_key(key_file)) as client:
         offered = client.models()
         if not offered or (model and model not in offered):
             names = ", ".join(offered[:10]) or "nothing"
@@ -64,7 +64,12 @@ def _open_url(
         yield client, model or offered[0]
 
 
-def _read_key(file: Path | None) -> str | None:
+def read_key(file: Path | None) -> str | None:
+    """Return the API key that ``file`` holds; None without a file.
+
+    Raises:
+        NotFoundError: it cannot be read.
+    """
     if file is None:
         return None
     try:

@@ -13,8 +13,9 @@ from typing import IO, Any
 
 import typer
 
-from mlm.cli._serving import failure_in, parse_event, waiting_line
+from mlm.cli._serving import failure_in, parse_event
 from mlm.cli._session import Session, session
+from mlm.cli._waiting import waiting_for
 from mlm.errors import DiskSpaceError, EngineError, UsageError
 
 _POLL_S = 0.02
@@ -95,7 +96,7 @@ def _start(started: Session, words: list[str]) -> tuple[subprocess.Popen[bytes],
 def _follow(started: Session, process: subprocess.Popen[bytes], log: Path) -> tuple[str, list[str]]:
     """Read what the server prints until it is ready; return its address and what it has loaded."""
     url, rest = "", list[str]()
-    with log.open("rb") as lines, waiting_line(started, "loading") as show:
+    with log.open("rb") as lines, waiting_for(started, "loading") as show:
         for line in _lines_of(lines, process):
             event: dict[str, Any] | None = parse_event(line)
             if event is None:

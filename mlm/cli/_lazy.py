@@ -90,9 +90,8 @@ def lazy_app(
         add_completion=False,
         rich_markup_mode=None,  # help without rich: start-up is a third of what it would be
         pretty_exceptions_enable=False,
-        no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
-        **options,
+        **{"no_args_is_help": True} | options,
     )
     app.callback()(lambda: None)  # without callback or command Typer makes no group
     return app

@@ -93,12 +93,14 @@ def current_lock(
 def _resolve(run: "Session", wanted: WantedModel, listener: "Listener") -> LockedModel:
     from mlm.cli._hub import open_hub
     from mlm.cli._orders import make_order
+    from mlm.cli._waiting import waiting_for
     from mlm.store.order import look_up
 
     try:
         order = make_order(run, wanted.name, revision=wanted.revision)
         _refuse_alias(wanted, order)
-        with open_hub(run, order.ref.repo_id) as hub:
+        asking = f"asking the hub about {order.ref.repo_id}"
+        with open_hub(run, order.ref.repo_id) as hub, waiting_for(run, asking):
             shipment = look_up(hub, order, listener)
         _refuse_unverifiable(wanted, [f.filename for f in shipment.files if f.sha256 is None])
     except MlmError as error:

@@ -20,7 +20,10 @@ def planned_machine(
         NotFoundError, UsageError: there is no such machine, or it is not a size.
     """
     if hardware is None:
-        machine = this_machine(session.settings)
+        from mlm.cli._waiting import waiting_for
+
+        with waiting_for(session, "measuring this machine"):
+            machine = this_machine(session.settings)
     else:
         from mlm.hardware.preset import find_preset
 

@@ -59,9 +59,9 @@ def find_subject(session: "Session", text: str, hardware: "Hardware") -> Subject
         if isinstance(ref, LocalRef):
             store.find(text)  # says that there is no such file
             raise AssertionError(f"{text} appeared a moment ago")
-    from mlm.catalog.load import load_catalog
+    from mlm.cli._catalog import open_catalog
 
-    catalog = load_catalog(settings.home.catalog, settings.home.cache)
+    catalog = open_catalog(session)
     if isinstance(ref, HubRef):
         return _from_hub(session, catalog, ref)
     return _from_catalog(session, catalog, ref, hardware)
@@ -86,7 +86,7 @@ def find_place(session: "Session", text: str) -> Place:
     Raises:
         NotFoundError, UsageError: as `find_subject`.
     """
-    from mlm.catalog.load import load_catalog
+    from mlm.cli._catalog import open_catalog
     from mlm.cli._machine import planned_machine
     from mlm.planning.recommend import choose_quant
     from mlm.store.ref import HubRef, LocalRef, parse_ref
@@ -102,7 +102,7 @@ def find_place(session: "Session", text: str) -> Place:
         return Place(installed[0].ref, installed[0].path, installed[0])
     if isinstance(ref, HubRef):
         return Place(str(ref), hub=ref)
-    catalog = load_catalog(settings.home.catalog, settings.home.cache)
+    catalog = open_catalog(session)
     entry = catalog.find(ref.name)
     if ref.quant:
         quant = catalog.find_quant(entry, ref.quant)

@@ -22,7 +22,8 @@ def make_order(
         UsageError: it is a local file, cannot be a name, or names two quantizations.
         NotFoundError: the catalog knows no such model or quantization.
     """
-    from mlm.catalog.load import load_catalog, mentions_repo
+    from mlm.catalog.load import mentions_repo
+    from mlm.cli._catalog import open_catalog
     from mlm.store.ref import HubRef, LocalRef, parse_ref
 
     ref = parse_ref(text)
@@ -30,10 +31,10 @@ def make_order(
         raise UsageError(f"{text} is a local file already", remedy=f"mlm import {text}")
     if quant is not None:
         ref = _with_quant(ref, quant)
-    home = session.settings.home
-    if isinstance(ref, HubRef) and not mentions_repo(home.catalog, ref.repo_id):
+    own = session.settings.home.catalog
+    if isinstance(ref, HubRef) and not mentions_repo(own, ref.repo_id):
         return _order_from_hub(None, ref, revision)  # a new home would first parse all files
-    catalog = load_catalog(home.catalog, home.cache)
+    catalog = open_catalog(session)
     if isinstance(ref, HubRef):
         return _order_from_hub(catalog, ref, revision)
     return _order_from_catalog(session, catalog, ref, revision)

@@ -36,7 +36,7 @@ def show_progress(session: "Session", mode: ProgressMode = "auto") -> Iterator[L
         yield JsonLines()
     elif session.quiet or mode == "none":
         yield Notes(session)
-    elif _can_redraw():
+    elif can_redraw():
         from mlm.cli._progress_block import TerminalBlock
 
         with TerminalBlock(session) as block:
@@ -45,7 +45,7 @@ def show_progress(session: "Session", mode: ProgressMode = "auto") -> Iterator[L
         yield Lines(session)
 
 
-def _can_redraw() -> bool:
+def can_redraw() -> bool:
     """Return whether stderr is a terminal that understands how to move the cursor."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return False

@@ -36,11 +36,13 @@ def read_remote_headers(
         GGUFError: it is not a sound model.
     """
     from mlm.cli._hub import open_hub
+    from mlm.cli._waiting import waiting_for
     from mlm.store.headers import HeaderCache
     from mlm.store.variant import choose_variant
 
     cache = HeaderCache(session.settings.home.cache / "headers")
-    with open_hub(session, ref.repo_id) as hub:
+    reading = f"reading the header of {ref}"
+    with open_hub(session, ref.repo_id) as hub, waiting_for(session, reading):
         repo = hub.resolve(ref.repo_id, revision)
         variant = choose_variant(repo, ref)
         reader = _Reader(hub, repo, cache, frozenset(keep))

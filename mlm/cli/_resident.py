@@ -32,6 +32,7 @@ def administer(
         DoesNotFitError: there is no room for it.
     """
     from mlm.cli._serving import find_path, match
+    from mlm.cli._waiting import waiting_for
     from mlm.client import Client
     from mlm.server.registry import Registry
 
@@ -40,8 +41,12 @@ def administer(
     public = [server for server in registry.servers() if not server.private]
     offers = [(server, match(server, ref, path)) for server in public]
     server, model_id = _choose(offers, pid, f"mlm {action} {ref}")
-    with Client(server.url, registry.key_of(server.pid), silence_s=_PATIENCE_S) as client:
-        return server, client.administer(action, model_id or ref)
+    name = model_id or ref
+    with (
+        Client(server.url, registry.key_of(server.pid), silence_s=_PATIENCE_S) as client,
+        waiting_for(session, f"waiting for {server.url} to {action} {name}"),
+    ):
+        return server, client.administer(action, name)
 
 
 def _choose(

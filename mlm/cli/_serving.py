@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mlm.cli._overrides import to_flags
+from mlm.cli._waiting import waiting_for
 from mlm.client import Client
 from mlm.errors import EngineError, ExitCode, MlmError
 from mlm.planning.types import Overrides
@@ -143,7 +144,7 @@ class _PrivateServer:
         from mlm.server.registry import Registry
 
         rest: list[str] = []
-        with waiting_line(self._session, f"loading {self._ref}") as show:
+        with waiting_for(self._session, f"loading {self._ref}") as show:
             while (line := self._lines.get()) is not None:
                 event = parse_event(line)
                 if event is None:
@@ -210,23 +211,3 @@ def failure_in(lines: list[str]) -> MlmError | None:
             continue
         return failure
     return None
-
-
-@contextmanager
-def waiting_line(session: "Session", text: str) -> Iterator[Any]:
-    """Yield what shows how far a wait is, on a line of stderr that vanishes at the end."""
-    from mlm.terminal import printable
-
-    if session.quiet or not sys.stderr.isatty():
-        yield lambda progress: None
-        return
-
-    def show(progress: float | None) -> None:
-        percent = f" {progress:.0%}" if progress is not None else ""
-        print(f"\r\x1b[2K{printable(text)}{percent}", end="", file=sys.stderr, flush=True)
-
-    try:
-        show(None)
-        yield show
-    finally:
-        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)

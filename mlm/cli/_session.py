@@ -45,7 +45,13 @@ class Session:
     def note(self, text: str) -> None:
         """Say something about the data, on stderr; ``--quiet`` silences it."""
         if not self.quiet:
-            print(printable(text), file=sys.stderr)
+            print(f"{_clear_line()}{printable(text)}", file=sys.stderr)
+
+
+def _clear_line() -> str:
+    """Return what takes away the line of a wait that a note is printed over; see `_waiting`."""
+    can_redraw = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return "\x1b[K" if can_redraw and sys.platform != "win32" else ""
 
 
 def session(ctx: typer.Context) -> Session:

@@ -7,15 +7,19 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from mlm.cli._charts import bar, sparkline
-from mlm.stats.review import MINUTE_S, By, Review, count_over_time
+from mlm.monitor.charts import bar, sparkline
+from mlm.monitor.types import Percentiles
+from mlm.monitor.words import spread
+from mlm.stats.review import MINUTE_S, SPANS, By, Review, count_over_time, fill_gaps
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _CHART_WIDTH, _NAME_WIDTH, _MOST_ROWS = 48, 24, 8
-_BAR_WIDTH = 16
+_BAR_WIDTH = 9
+_MOST_FILLED = 100  # rows up to which days and hours without a request are shown, too
 _NO_KEY = "(no key)"
+_DURATIONS = ("ttft_ms", "itl_ms", "e2e_ms")
 
 
 def show_review(
@@ -23,13 +27,13 @@ def show_review(
 ) -> "RenderableType":
     """Return what a person sees; ``since`` is where the charts begin."""
     if not payload["models"]:
-        return Text("no requests yet")
+        return Text("no requests yet" if since is None else f"no requests since {_moment(since)}")
     parts: list[RenderableType] = []
-    if by == "day":
-        parts.append(_table_of_days(payload["days"]))
+    rows = [(row[by] or _NO_KEY, row) for row in payload[f"{by}s"]]
+    if by in SPANS:
+        parts += [_table_of_spans(by, dict(rows)), Text("")]
     else:
-        rows = [(row[by] or _NO_KEY, row) for row in payload[f"{by}s"]]
-        parts += [_table(by, rows), *_chart(review, since)]
+        parts += [_table(by, rows), Text(""), _percentiles(by, rows), *_chart(review, since)]
     cache = payload["response_cache"]
     line = f"response cache: {cache['entries']} answers, {cache['hits']} hits, "
     line += f"{cache['shared']} shared, {cache['misses']} misses, hit rate "
@@ -37,13 +41,13 @@ def show_review(
 
 
 def _table(by: By, rows: list[tuple[str, dict[str, Any]]]) -> Table:
-    table = _new_table(by.upper(), ("REQUESTS", "OK", "TTFT p50", "p95", "ITL p50", "p95", "TOK/S"))
+    table = _new_table(by.upper(), ("REQUESTS", "OK", "IN", "REUSED", "OUT", "TOK/S"))
     if by == "model":
         table.add_column("LOAD", justify="right", overflow="fold")
     for name, row in rows:
-        ttft, itl = row["ttft_ms"], row["itl_ms"]
-        cells = [str(row["requests"]), _percent(row["success_rate"])]
-        cells += [_ms(value) for value in (ttft["p50"], ttft["p95"], itl["p50"], itl["p95"])]
+        prompts, cached = row["prompt_tokens"], row["cached_tokens"]
+        cells = [str(row["requests"]), _percent(row["success_rate"]), _count(prompts)]
+        cells += [_percent(cached / prompts if prompts else None), _count(row["completion_tokens"])]
         cells.append(_number(row["decode_tps"]))
         if by == "model":
             cells.append(_ms(row["load_ms"]["p50"]))
@@ -51,16 +55,41 @@ def _table(by: By, rows: list[tuple[str, dict[str, Any]]]) -> Table:
     return table
 
 
-def _table_of_days(days: list[dict[str, Any]]) -> Table:
-    table = _new_table("DAY", ("REQUESTS", "OK", "TOKENS", "TTFT p50", "p95"))
-    table.add_column("", no_wrap=True)
-    most = max((day["requests"] for day in days), default=0)
-    for day in days:
-        tokens = day["prompt_tokens"] + day["completion_tokens"]
-        cells = [str(day["requests"]), _percent(day["success_rate"]), str(tokens)]
-        cells += [_ms(day["ttft_ms"][name]) for name in ("p50", "p95")]
-        table.add_row(day["day"], *cells, bar(day["requests"], most, _BAR_WIDTH))
+def _percentiles(by: By, rows: list[tuple[str, dict[str, Any]]]) -> Table:
+    """Return how long it took: half, 95 % and 99 % of all took no longer."""
+    table = _new_table("ms p50/p95/p99", ("TTFT", "ITL", "E2E"))
+    for name, row in rows:
+        spreads = [Percentiles(*(row[of][p] for p in ("p50", "p95", "p99"))) for of in _DURATIONS]
+        table.add_row(Text(name), *(spread(durations) or "-" for durations in spreads))
     return table
+
+
+def _table_of_spans(by: By, spans: dict[str, dict[str, Any]]) -> Table:
+    """Return days or hours, with bars of how many requests and tokens there were in each."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(by.upper(), no_wrap=True)
+    for name in ("REQUESTS", "TOKENS"):
+        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True, min_width=_BAR_WIDTH)
+    for name in ("OK", "TTFT p50", "p95"):
+        table.add_column(name, justify="right", overflow="fold")
+    most_requests = max(row["requests"] for row in spans.values())
+    most_tokens = max(_tokens(row) for row in spans.values())
+    filled = fill_gaps(list(spans), by)
+    for name in filled if len(filled) <= _MOST_FILLED else spans:
+        if (row := spans.get(name)) is None:
+            table.add_row(name, "0")
+            continue
+        requests, tokens = row["requests"], _tokens(row)
+        cells = [str(requests), bar(requests, most_requests, _BAR_WIDTH)]
+        cells += [_count(tokens), bar(tokens, most_tokens, _BAR_WIDTH)]
+        cells += [_percent(row["success_rate"])]
+        table.add_row(name, *cells, *(_ms(row["ttft_ms"][p]) for p in ("p50", "p95")))
+    return table
+
+
+def _tokens(row: dict[str, Any]) -> int:
+    return int(row["prompt_tokens"] + row["completion_tokens"])
 
 
 def _new_table(first: str, others: tuple[str, ...]) -> Table:
@@ -81,8 +110,7 @@ def _chart(review: Review, since: float | None) -> list[Text]:
         first = min(first, int(since // MINUTE_S))
     last = max(first, int(time.time() // MINUTE_S), *(max(counts) for counts in minutes.values()))
     busiest = sorted(minutes, key=lambda name: (-minutes[name].total(), name))[:_MOST_ROWS]
-    begin = time.strftime("%Y-%m-%d %H:%M", time.localtime(first * MINUTE_S))
-    lines = [Text(""), Text(f"requests from {begin} until now")]
+    lines = [Text(""), Text(f"requests from {_moment(first * MINUTE_S)} until now")]
     for name in busiest:
         counts = count_over_time(minutes[name], first, last, _CHART_WIDTH)
         shown = name or _NO_KEY
@@ -90,6 +118,18 @@ def _chart(review: Review, since: float | None) -> list[Text]:
             shown = f"{shown[: _NAME_WIDTH - 1]}…"
         lines.append(Text(f"{shown:<{_NAME_WIDTH}} {sparkline(counts)}", no_wrap=True))
     return [*lines, Text("")]
+
+
+def _moment(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+
+
+def _count(n: int) -> str:
+    """Return a number in at most five characters: ``950``, ``12.3k``, ``4.56M``."""
+    for factor, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if n >= factor:
+            return _number(n / factor) + letter
+    return str(n)
 
 
 def _ms(value: float | None) -> str:

@@ -11,6 +11,7 @@ import typer
 from mlm.cli._options import DryRunOpt, JsonOpt, YesOpt
 from mlm.cli._progress import show_progress
 from mlm.cli._session import Session, session, stdout
+from mlm.cli._waiting import waiting_for
 from mlm.errors import ExitCode, NotFoundError
 from mlm.store.neighbours.types import Neighbour
 
@@ -63,17 +64,19 @@ def adopt(
     from mlm.store.store import Store
 
     run = session(ctx)
-    findings = _look(run, neighbour, path)
+    with waiting_for(run, "looking into the folders of other programs"):
+        findings = _look(run, neighbour, path)
+    pins = _pins(run)
     with (
         Store(run.settings.home, run.settings.hub_cache) as store,
         show_progress(run) as listener,
     ):
-        plan = plan_adoption(store, findings, _pins(run), listener, hash_all=yes and not dry_run)
+        plan = plan_adoption(store, findings, pins, listener, hash_all=yes and not dry_run)
         outcomes, skipped = [_Outcome(adoption) for adoption in plan.adoptions], [*plan.skipped]
         acts = not dry_run and (yes or _agreed(plan.adoptions, as_json=as_json))
         if acts:
             if not yes:  # what is new has to be hashed before it is trusted
-                plan = plan_adoption(store, findings, _pins(run), listener, hash_all=True)
+                plan = plan_adoption(store, findings, pins, listener, hash_all=True)
             outcomes, bad = _act(run, store, plan.adoptions, listener, link=link)
             skipped = [*plan.skipped, *bad]
     payload = {
@@ -107,9 +110,9 @@ def _look(run: Session, neighbour: Neighbour | None, path: Path | None) -> "Find
 
 def _pins(run: Session) -> "Pins":
     """Return the catalog's promises by checksum."""
-    from mlm.catalog.load import load_catalog
+    from mlm.cli._catalog import open_catalog
 
-    catalog = load_catalog(run.settings.home.catalog, run.settings.home.cache)
+    catalog = open_catalog(run)
     return {
         quant.sha256: (entry.model_id, quant)
         for entry in catalog.entries

@@ -68,6 +68,7 @@ app = lazy_app(
     "mlm.cli",
     COMMANDS,
     examples=EXAMPLES,
+    no_args_is_help=False,  # `mlm` alone greets
     help="Look after a local language model for its whole life.",
 )
 
@@ -78,7 +79,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
     ctx: typer.Context,
     quiet: Annotated[
@@ -105,6 +106,10 @@ def _root(
 ) -> None:
     settings = Settings.from_environment(home=home, offline=offline)
     ctx.obj = Session(settings=settings, quiet=quiet)
+    if ctx.invoked_subcommand is None:
+        from mlm.cli._welcome import welcome
+
+        welcome(ctx.obj)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -128,13 +128,13 @@ def bench(
     from mlm.bench.report import read_runs
     from mlm.bench.scenarios import find_scenarios
     from mlm.cli._bench_tables import tables
-    from mlm.cli._machine import this_machine
+    from mlm.cli._machine import planned_machine
 
     _check(ctx.params)
     scenarios = find_scenarios(scenario or ())
     before = read_runs(compare) if compare else ()
     # Before the model is loaded: its predictions rest on what is measured here.
-    machine = this_machine(session(ctx).settings)
+    machine = planned_machine(session(ctx))
     with (
         # The other one first: whether it is there is known at once.
         open_other(against, against_model, against_api_key_file) as other,

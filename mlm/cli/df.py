@@ -36,11 +36,15 @@ EXAMPLES = {
 
 def df(ctx: typer.Context, as_json: JsonOpt = False) -> None:
     """Show what takes the space, by model and by kind, and what is free on each disk."""
+    from mlm.cli._waiting import waiting_for
     from mlm.store.store import Store
     from mlm.store.usage import measure_usage
 
     run = session(ctx)
-    with Store(run.settings.home, run.settings.hub_cache) as store:
+    with (
+        Store(run.settings.home, run.settings.hub_cache) as store,
+        waiting_for(run, "looking through the folders"),
+    ):
         usage = measure_usage(store)
     run.emit("df", _payload(usage), as_json=as_json, human=lambda: _tables(usage))
     if usage.categories["partial"] or usage.categories["orphan"]:

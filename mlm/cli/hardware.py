@@ -42,10 +42,12 @@ def _find(ctx: typer.Context, machine: str | None) -> "Hardware":
         from mlm.hardware.preset import find_preset
 
         return find_preset(machine)
+    from mlm.cli._waiting import waiting_for
     from mlm.hardware.cached import cached_hardware
 
     settings = session(ctx).settings
-    return cached_hardware(settings.home.cache, (settings.home.root, settings.hub_cache))
+    with waiting_for(session(ctx), "measuring this machine"):
+        return cached_hardware(settings.home.cache, (settings.home.root, settings.hub_cache))
 
 
 def _lines(label: str, value: str, source: str) -> list[str]:

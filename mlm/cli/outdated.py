@@ -96,9 +96,10 @@ def _compare(run: Session, models: "Sequence[LockedModel]") -> "list[Compared]":
 def _ask(run: Session, repo_id: str, revision: str) -> "RepoFiles | str":
     """Return what the repository holds, or in words why the hub does not show it any more."""
     from mlm.cli._hub import open_hub
+    from mlm.cli._waiting import waiting_for
 
     try:
-        with open_hub(run, repo_id) as hub:
+        with open_hub(run, repo_id) as hub, waiting_for(run, f"asking the hub about {repo_id}"):
             return hub.resolve(repo_id, revision)
     except (NotFoundError, AuthError) as error:
         return error.message

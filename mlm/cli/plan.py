@@ -47,6 +47,7 @@ def plan(
     from mlm.cli._model import find_subject
     from mlm.cli._rehearsed import plan_subject
     from mlm.cli._runtime_config import choose_config
+    from mlm.cli._waiting import waiting_for
     from mlm.errors import DoesNotFitError
     from mlm.planning.config_file import config_path
     from mlm.planning.speed import predict_speed
@@ -57,7 +58,8 @@ def plan(
     config = choose_config(path, subject.shape, machine, overrides)
     if path.exists():
         session(ctx).note(f"as {path} has it")
-    planned = plan_subject(subject, config, machine)
+    with waiting_for(session(ctx), "asking llama.cpp what it would take"):
+        planned = plan_subject(subject, config, machine)
     known = read_calibration(session(ctx), machine)
     speeds = predict_speed(
         subject.shape, config, machine, calibration=known, model=subject.model_id
@@ -77,12 +79,11 @@ def plan(
 
 
 def _find_projector(session: "Session", subject: "Subject") -> "SideFile | None":
-    from mlm.catalog.load import load_catalog
+    from mlm.cli._catalog import open_catalog
 
     if subject.repo_id is None:
         return None
-    home = session.settings.home
-    return load_catalog(home.catalog, home.cache).find_projector(subject.repo_id)
+    return open_catalog(session).find_projector(subject.repo_id)
 
 
 def _about(projector: "SideFile") -> str:

@@ -78,13 +78,15 @@ def prune(
 
 
 def _choose(run: Session, store: "Store", wish: "Wish") -> "list[Prunable]":
-    from mlm.catalog.load import load_catalog
+    from mlm.cli._catalog import open_catalog
     from mlm.cli._served import served_files
+    from mlm.cli._waiting import waiting_for
     from mlm.store.prune import choose_prunable, gather
 
-    catalog = load_catalog(run.settings.home.catalog, run.settings.home.cache)
+    catalog = open_catalog(run)
     pinned = {(quant.repo_id, quant.revision) for e in catalog.entries for quant in e.quants}
-    facts = gather(store, served_files(run, store), pinned)
+    with waiting_for(run, "looking through the folders"):
+        facts = gather(store, served_files(run, store), pinned)
     return choose_prunable(facts, wish, time.time())
 
 

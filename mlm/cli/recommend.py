@@ -93,15 +93,14 @@ def recommend(
     as_json: JsonOpt = False,
 ) -> None:
     """Recommend models for this machine."""
-    from mlm.catalog.load import load_catalog
+    from mlm.cli._catalog import open_catalog
     from mlm.cli._experience import read_calibration
     from mlm.cli._machine import planned_machine
     from mlm.planning.recommend import recommend as rank
     from mlm.planning.recommendation import Wish
 
-    home = session(ctx).settings.home
     machine = planned_machine(session(ctx), hardware, memory)
-    catalog = load_catalog(home.catalog, home.cache)
+    catalog = open_catalog(session(ctx))
     wish = Wish(use, n_ctx, users, min_tps, license)
     known = read_calibration(session(ctx), machine)
     if explain is not None:

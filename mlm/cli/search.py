@@ -49,12 +49,11 @@ def search(
 
     Looks into the catalog; nothing leaves this machine without --hub.
     """
-    from mlm.catalog.load import load_catalog
+    from mlm.cli._catalog import open_catalog
 
     run = session(ctx)
     query = _check(" ".join(text))
-    home = run.settings.home
-    catalog = load_catalog(home.catalog, home.cache)
+    catalog = open_catalog(run)
     found = _find(run, catalog, query, hub=hub)
     if not found.models and not found.repos:
         raise found.hub_error or _nothing(catalog, query, hub=hub)
@@ -92,8 +91,9 @@ def _find(run: Session, catalog: "Catalog", query: str, *, hub: bool) -> _Found:
 
 def _ask(run: Session, query: str) -> "Sequence[RepoSummary]":
     from mlm.cli._hub import open_hub
+    from mlm.cli._waiting import waiting_for
 
-    with open_hub(run, "") as hub:
+    with open_hub(run, "") as hub, waiting_for(run, "asking the hub"):
         return hub.search(query, _MAX_REPOS)
 
 

@@ -8,6 +8,7 @@ from mlm.cli._failures import Failure, exit_with
 from mlm.cli._options import JsonOpt
 from mlm.cli._progress import ProgressOpt, show_progress
 from mlm.cli._session import Session, print_document, print_text, session
+from mlm.cli._waiting import waiting_for
 from mlm.errors import DoesNotFitError, EngineError, MlmError, NetworkError
 from mlm.manifest.compare import machine_memory
 
@@ -53,7 +54,9 @@ def setup(
     from mlm.manifest.manifest_file import read_manifest
 
     run = session(ctx)
-    manifest = read_manifest(find_manifest(run, source, sha256))
+    with waiting_for(run, f"reading {source}"):
+        path = find_manifest(run, source, sha256)
+    manifest = read_manifest(path)
     hardware = planned_machine(run)
     _require_hardware(manifest, hardware)
     old = read_lock(lock_path(manifest.path))
@@ -114,7 +117,8 @@ def _require_engine(
     version = exact_version(wanted or "")
     if not run.settings.offline:
         workshop = Workshop(run.settings.home, DEMO_QUESTION, run.note, version)
-        installed = ensure_engine(hardware, workshop).version
+        with waiting_for(run, "making sure that the engine works"):
+            installed = ensure_engine(hardware, workshop).version
     drift = list(find_engine_drift(manifest, lock, installed_version()))
     if drift:
         raise EngineError(

@@ -40,13 +40,15 @@ def stop(
     as_json: JsonOpt = False,
 ) -> None:
     """Stop a running server, once its answers are complete."""
+    from mlm.cli._waiting import waiting_for
     from mlm.server.registry import Registry
 
     running = Registry(session(ctx).settings.home.run).servers()
     servers = running if everything else _choose(running, pids or [])
     for server in servers:
         _signal(server.pid, now=now)
-    stopped = [server.pid for server in servers if _wait(server)]
+    with waiting_for(session(ctx), "waiting for answers on their way"):
+        stopped = [server.pid for server in servers if _wait(server)]
     session(ctx).emit(
         "stop",
         {"stopped": stopped},

@@ -28,19 +28,18 @@ def why(ctx: typer.Context, ref: RefArg, as_json: JsonOpt = False) -> None:
 
     A running server that has the model is asked for its figures.
     """
-    from mlm.catalog.load import load_catalog
+    from mlm.cli._catalog import open_catalog
     from mlm.cli._machine import planned_machine
     from mlm.cli._model import find_subject
     from mlm.cli._why_evidence import find_resident, gather, without
     from mlm.cli._why_quant import find_choice
     from mlm.planning.why import explain
 
-    home = session(ctx).settings.home
     machine = planned_machine(session(ctx))
     subject = find_subject(session(ctx), ref, machine)
     resident = find_resident(session(ctx), subject)
     machine = without(machine, resident)
-    choice = find_choice(load_catalog(home.catalog, home.cache), subject, machine)
+    choice = find_choice(open_catalog(session(ctx)), subject, machine)
     evidence = gather(session(ctx), subject, machine, resident, choice)
     findings = explain(evidence)
     if as_json:

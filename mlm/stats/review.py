@@ -1,7 +1,8 @@
-"""A look back on the history: summed up by model, by key and by day."""
+"""A look back on the history: summed up by model, by key, by day and by hour."""
 
 import time
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,12 +10,13 @@ from mlm.stats.history import read_loads, read_requests
 from mlm.stats.tally import Tally
 from mlm.stats.types import RequestStats
 
-By = Literal["model", "key", "day"]
-MINUTE_S = 60
+By = Literal["model", "key", "day", "hour"]
+SPANS = {"day": "%Y-%m-%d", "hour": "%Y-%m-%d %H:00"}  # of local time, by which they sort
+MINUTE_S, HOUR_S = 60, 3600
 
 
 class Review:
-    """What a history comes to. ``groups`` are its parts by model, key (its name) or day."""
+    """What a history comes to. ``groups`` are its parts by model, key (its name), day or hour."""
 
     def __init__(self) -> None:
         self.models: dict[str, Tally] = defaultdict(Tally)
@@ -58,7 +60,17 @@ def count_over_time(minutes: Counter[int], first: int, last: int, n: int) -> lis
     return counts
 
 
+def fill_gaps(names: Sequence[str], by: By) -> list[str]:
+    """Return all days or hours from the first to the last of ``names``, which are some of them."""
+    moments = [time.mktime(time.strptime(name, SPANS[by])) for name in names]
+    if not moments:
+        return []
+    hours = range(int(min(moments)), int(max(moments)) + 1, HOUR_S)
+    found = {time.strftime(SPANS[by], time.localtime(moment)) for moment in hours}
+    return sorted(found | set(names))
+
+
 def _group_of(request: RequestStats, by: By) -> str:
-    if by == "day":
-        return time.strftime("%Y-%m-%d", time.localtime(request.finished_at))
+    if by in SPANS:
+        return time.strftime(SPANS[by], time.localtime(request.finished_at))
     return request.tenant if by == "key" else request.model

@@ -62,19 +62,32 @@ class Delivery:
         Raises:
             MlmError: see `mlm.store.order.look_up`.
         """
-        shipment = look_up(self.hub, order, self.listener)
+        return list(self.forecast(look_up(self.hub, order, self.listener)).files)
+
+    def forecast(self, shipment: Shipment) -> "Forecast":
+        """Return what `bring` would do; nothing is asked or written."""
         books = Books(self.store, shipment)
         download = self._prepare(books)
-        results = []
+        results, missing = [], 0
         for file in shipment.files:
             status: DownloadStatus = "present" if download.find_trusted(file) else "planned"
-            results.append(_report(order, books.describe(file), status))
-        return results
+            results.append(_report(shipment.order, books.describe(file), status))
+            if status == "planned":
+                missing += download.missing_bytes(file)
+        return Forecast(tuple(results), missing)
 
     def _prepare(self, books: "Books") -> Download:
         shipment = books.shipment
         place = Place(books.cache, shipment.order.revision, shipment.commit)
         return Download(self.hub, place, self.terms, self.listener, books)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a shipment would bring: its files, and the bytes that would be written for them."""
+
+    files: tuple[Downloaded, ...]
+    missing_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

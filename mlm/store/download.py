@@ -151,15 +151,18 @@ class Download:
         Raises:
             DiskSpaceError: they do not.
         """
-        missing = sum(self._missing_bytes(file) for file in files)
+        missing = sum(self.missing_bytes(file) for file in files)
         if missing:
             folder = self._cache.root
             while not folder.exists():
                 folder = folder.parent
             check_space(folder, missing)
 
-    def _missing_bytes(self, file: RemoteFile) -> int:
+    def missing_bytes(self, file: RemoteFile) -> int:
+        """Return the bytes that still have to be written for ``file``."""
         name = self._name(file)
+        if self._terms.force:
+            return file.size_bytes
         for path in (self._cache.blob(name), self._cache.partial(name)):
             with contextlib.suppress(OSError):
                 return max(0, file.size_bytes - occupied(path))

@@ -158,7 +158,7 @@ def test_by_day_each_day_has_a_row_and_a_bar(mlm, busy_week):
     assert days == sorted(days)
     assert [row["requests"] for row in document["days"]] == [4, 2, 2]
     lines = mlm("stats", "--by", "day").stdout.splitlines()[1:4]
-    assert [line.count("█") for line in lines] == [16, 8, 8]
+    assert [line.count("█") for line in lines] == [18, 8, 8]  # of requests and of tokens
 
 
 def test_a_chart_shows_each_model_over_time(mlm, busy_week):
@@ -170,7 +170,7 @@ def test_a_chart_shows_each_model_over_time(mlm, busy_week):
     assert small.startswith("small ") and small.rstrip()[-1] == "█"
 
 
-@pytest.mark.parametrize("by", ["model", "key", "day"])
+@pytest.mark.parametrize("by", ["model", "key", "day", "hour"])
 def test_every_view_fits_80_columns(mlm, home: Path, by: str):
     recorder = Recorder(home / "stats.sqlite")
     for i in range(12):
@@ -185,7 +185,7 @@ def test_without_unicode_the_charts_are_plain(busy_week, tmp_path: Path, home: P
     command = [sys.executable, "-m", "mlm", "--home", str(home), "stats", "--by", "day"]
     environ = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(command, capture_output=True, env=environ, check=True)
-    assert b"################" in done.stdout
+    assert b"#########" in done.stdout
 
 
 def test_a_history_that_cannot_be_read_is_a_conflict(mlm, home: Path):
@@ -206,3 +206,44 @@ def test_an_empty_chart_is_no_chart(mlm, home: Path):
     recorder.close()
     table = mlm("stats").stdout
     assert "tiny" in table and "requests from" not in table
+
+
+def test_by_hour_the_quiet_hours_are_shown_too(mlm, home: Path):
+    noon = time.mktime((*time.localtime(time.time() - 86400)[:3], 12, 30, 0, 0, 0, -1))
+    recorder = Recorder(home / "stats.sqlite")
+    for hours, n in ((0, 1), (3, 4)):
+        for _ in range(n):
+            recorder.note(request(finished_at=noon + hours * 3600))
+    recorder.close()
+    document = mlm("stats", "--by", "hour", "--json").json
+    assert [(row["hour"][11:], row["requests"]) for row in document["hours"]] == [
+        ("12:00", 1),
+        ("15:00", 4),
+    ]
+    lines = mlm("stats", "--by", "hour").stdout.splitlines()[1:5]
+    assert [line[11:16] for line in lines] == ["12:00", "13:00", "14:00", "15:00"]
+    assert ["█" in line for line in lines] == [True, False, False, True]
+
+
+def test_since_may_be_a_date(mlm, history):
+    today = time.strftime("%Y-%m-%d", time.localtime(time.time() - 86400))
+    document = mlm("stats", "--since", today, "--json").json
+    assert [model["model"] for model in document["models"]] == ["tiny"]
+    assert document["since"] == time.mktime(time.strptime(today, "%Y-%m-%d"))
+    assert mlm("stats", "--since", f"{today}T00:30", "--json").json["since"] % 3600 == 1800
+    tomorrow = time.strftime("%Y-%m-%d", time.localtime(time.time() + 2 * 86400))
+    assert "has not come yet" in mlm("stats", "--since", tomorrow).stderr
+
+
+def test_the_percentiles_have_a_table(mlm, history):
+    lines = mlm("stats").stdout.splitlines()
+    (head,) = [n for n, line in enumerate(lines) if line.startswith("ms p50/p95/p99")]
+    assert lines[head].split()[-3:] == ["TTFT", "ITL", "E2E"]
+    assert [cell.count("/") for cell in lines[head + 1].split()] == [0, 2, 2, 2]
+
+
+def test_an_empty_history_says_what_to_do(mlm, history, tmp_path: Path):
+    assert "hint: mlm serve REF" in mlm("--home", tmp_path / "new", "stats").stderr
+    nothing = mlm("stats", "--since", "0s")
+    assert nothing.stdout.startswith("no requests since ")
+    assert "hint: all that there is: mlm stats" in nothing.stderr

@@ -98,12 +98,13 @@ def _check_free(entries: "tuple[CatalogEntry, ...]", model_id: str) -> None:
 
 def _make(run: Session, repo_id: str, model_id: str, uses: "Sequence[UseCase]") -> "CatalogEntry":
     from mlm.cli._hub import open_hub
+    from mlm.cli._waiting import waiting_for
     from mlm.cli.catalog._entry import choose_variants, make_entry
     from mlm.gguf.header import read_header
     from mlm.gguf.metadata import describe_model
     from mlm.gguf.reader import add_shards
 
-    with open_hub(run, repo_id) as hub:
+    with open_hub(run, repo_id) as hub, waiting_for(run, f"asking the hub about {repo_id}"):
         repo = hub.resolve(repo_id)
         variants = choose_variants(repo)
         names = [file.filename for file in variants[0].files]

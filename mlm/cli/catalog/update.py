@@ -79,6 +79,7 @@ def _asks(as_json: bool) -> bool:
 def _compare(run: Session, entries: "Sequence[CatalogEntry]", own: dict[str, Path]) -> list[Update]:
     from mlm.catalog.write import is_written_by_us, own_path
     from mlm.cli._hub import open_hub
+    from mlm.cli._waiting import waiting_for
     from mlm.cli.catalog._asking import ask_about
     from mlm.store.refresh import refresh_entry
 
@@ -87,7 +88,8 @@ def _compare(run: Session, entries: "Sequence[CatalogEntry]", own: dict[str, Pat
         if hub.offline and repo_ids:
             hub.resolve(repo_ids[0])  # says so, once
         run.note(f"asking the hub about {len(repo_ids)} repositories")
-        answers = ask_about(hub, repo_ids)
+        with waiting_for(run, "waiting for its answers"):
+            answers = ask_about(hub, repo_ids)
     listings = {name: a for name, a in answers.items() if not isinstance(a, MlmError)}
     failures = {name: a for name, a in answers.items() if isinstance(a, MlmError)}
     _check_reachable(listings, failures)

@@ -40,9 +40,10 @@ def doctor(
     Looked at are engine, GPUs, folders, disks, databases, models, catalog, configs, predictions,
     servers, hub. With --rebuild only the index is looked at.
     """
+    from mlm.cli._waiting import waiting_for
     from mlm.cli.doctor._disk import check_databases, check_folders, check_store
     from mlm.cli.doctor._engine import check_engine
-    from mlm.cli.doctor._finding import examine
+    from mlm.cli.doctor._finding import examine, subject_of
     from mlm.cli.doctor._knowledge import check_catalog, check_configs
     from mlm.cli.doctor._network import check_hub, check_servers
     from mlm.cli.doctor._predictions import check_predictions
@@ -66,9 +67,11 @@ def doctor(
     if rebuild:
         checks = (rebuild_index, check_databases, check_store)
     for check in checks:
-        for finding in examine(check, session(ctx).settings):
-            findings.append(finding)
-            if not as_json:  # each as it comes: some take seconds
+        with waiting_for(session(ctx), f"checking {subject_of(check)}"):
+            found = list(examine(check, session(ctx).settings))
+        findings += found
+        if not as_json:  # each as it comes: some take seconds
+            for finding in found:
                 stdout().print(_line(finding))
     code = next((f.exit_code for f in findings if f.status == "fail"), ExitCode.OK)
     if as_json:

@@ -34,4 +34,9 @@ def examine(check: Check, settings: Settings) -> Iterator[Finding]:
     try:
         yield from check(settings)
     except MlmError as error:
-        yield failed(check.__name__.removeprefix("check_"), error)
+        yield failed(subject_of(check), error)
+
+
+def subject_of(check: Check) -> str:
+    """Return in a word what ``check`` looks at."""
+    return check.__name__.removeprefix("check_").removeprefix("rebuild_")

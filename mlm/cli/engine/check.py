@@ -27,12 +27,18 @@ def check(ctx: typer.Context, as_json: JsonOpt = False) -> None:
 
     Exit code 9 means that it does not work, and says what to do.
     """
+    from mlm.cli._waiting import waiting_for
     from mlm.cli.engine._document import build_fields
     from mlm.engine.build import describe_build
 
     build = describe_build()
     done = []
-    for result in _checks(build, session(ctx).settings):
+    checks = _checks(build, session(ctx).settings)
+    while True:
+        with waiting_for(session(ctx), "letting the engine run a tiny model"):
+            result = next(checks, None)
+        if result is None:
+            break
         done.append(result)
         if not as_json:  # each as it comes: some take seconds
             print_text(_line(result))

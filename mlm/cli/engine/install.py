@@ -61,6 +61,7 @@ def install(
 
 
 def _install(run: Session, recipe: "Recipe", installer: "Installer", *, yes: bool) -> "EngineBuild":
+    from mlm.cli._waiting import waiting_for
     from mlm.demo.question import DEMO_QUESTION
     from mlm.engine.install import CannotBuild, Workshop, install_engine
 
@@ -78,7 +79,9 @@ def _install(run: Session, recipe: "Recipe", installer: "Installer", *, yes: boo
                 remedy="repeat with --yes, or look first with --print",
             )
         typer.confirm(f"Compile and install the engine for {recipe.backend}?", abort=True, err=True)
-    return install_engine(recipe, installer, Workshop(run.settings.home, DEMO_QUESTION, run.note))
+    workshop = Workshop(run.settings.home, DEMO_QUESTION, run.note)
+    with waiting_for(run, f"making an engine for {recipe.backend}, which takes minutes"):
+        return install_engine(recipe, installer, workshop)
 
 
 def _report(

@@ -1,0 +1,1 @@
+"""Watching a running server from the terminal."""
