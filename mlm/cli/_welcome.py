@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlm.server.registry import RunningServer
     from mlm.store.types import ModelFile
 
-_WIDEST, _LABEL, _LEAST_BESIDE = 80, 14, 24
+_WIDEST, _LABEL = 80, 14
 _GREETING = "mlm runs language models on this machine: it finds, fetches and serves them."
 _MORE = "Choose yourself: mlm recommend. A tour: mlm demo. All commands: mlm --help"
 
@@ -88,7 +88,7 @@ def choose_steps(found: Found) -> list[Step]:
     if found.installed is None:
         steps.append((f"mlm download {model}", "fetch it, every byte checked"))
     steps.append((f"mlm chat {model}", "talk with it"))
-    steps.append((f"mlm serve {model}", "offer it to your programs, as OpenAI's API"))
+    steps.append((f"mlm serve {model}", "offer OpenAI's API to your programs"))
     if found.best not in (None, found.installed, model):
         steps.append((f"mlm download {found.best}", "fetch the one that suits best"))
     return steps[:3]
@@ -203,7 +203,7 @@ class _Page:
     def steps(self, steps: Sequence[Step]) -> None:
         """Print commands with what they do: beside them, or below where that is too narrow."""
         longest = max(len(one_line(typed)) for typed, _ in steps)
-        beside = self._width - longest - 4 >= _LEAST_BESIDE
+        beside = longest + max(len(does) for _, does in steps) + 4 <= self._width
         for typed, does in steps:
             command = one_line(typed)
             bold = f"{self._bold}{command}{self._normal}"
