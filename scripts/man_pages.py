@@ -16,7 +16,7 @@ _ROW = re.compile(r"^\| (.+?) \| (.+) \|$", re.MULTILINE)
 _FIXED = {
     ExitCode.OK: "It worked.",
     ExitCode.BUG: "A bug in mlm: please report it.",
-    ExitCode.INTERRUPTED: "It was interrupted with Ctrl-C.",
+    ExitCode.INTERRUPTED: "It was interrupted with Ctrl-C, or the answer to a question was no.",
 }
 
 
