@@ -103,7 +103,8 @@ class EmbeddingDesk(Desk[Embed, EmbedRequest]):
         if n_tokens > available:
             raise Refusal(
                 "context_length_exceeded",
-                f"'{place}' has {n_tokens} tokens, but the model takes {available} at most",
+                f"'{place}' has {n_tokens} tokens, which exceeds the available context size of "
+                f"{available} tokens",
                 needed=n_tokens,
                 available=available,
                 param=place,

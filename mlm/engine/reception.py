@@ -131,8 +131,9 @@ class Reception(Desk[Generate, Request]):
     def _refuse_length(self, n_tokens: int, field: str) -> None:
         raise Refusal(
             "context_length_exceeded",
-            f"the prompt has {n_tokens} tokens or more, "
-            f"but prompt and answer together may have {self._n_ctx_slot}",
+            # In llama-server's words, by which clients such as litellm know what it is about.
+            f"the prompt has {n_tokens} tokens or more, which exceeds the available context size "
+            f"of {self._n_ctx_slot} tokens for prompt and answer together",
             needed=n_tokens + 1,
             available=self._n_ctx_slot,
             param=field,

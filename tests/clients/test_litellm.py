@@ -8,16 +8,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
 from fakes.mlm_serve import MlmServe
-
-pytestmark = [
-    pytest.mark.skipif(find_spec("litellm") is None, reason="the package litellm is not installed"),
-    pytest.mark.slow,
-]
 
 STORY = """
 import asyncio, json, sys

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from fakes.mlm_serve import MlmServe
 
-pytest.importorskip("llm", reason="the package llm is not installed")
-
 Llm = Callable[..., subprocess.CompletedProcess[str]]
 MODELS = """
 - model_id: demo
