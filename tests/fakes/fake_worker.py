@@ -78,7 +78,7 @@ class Wish:
     fail_at_seed: int = -1  # fail, but only with this seed …
     hush_at_seed: int = -1  # … or stop sending
     fail: str = ""  # Failed with this code
-    die: str = ""  # name of the signal to die by …
+    die: str = ""  # name of the signal to die by, or "exit" …
     at: int = -1  # … at this token; -1 = before the request is accepted
     hush: bool = False  # stop sending, stay alive
 
@@ -159,7 +159,7 @@ class FakeWorker:
         self._note(f"request {request.tenant}")
         try:
             if wish.die and wish.at < 0:
-                os.kill(os.getpid(), getattr(signal, wish.die))
+                _die(wish.die)
             await asyncio.sleep(wish.think)
             if wish.fail or request.sampling.seed == wish.fail_at_seed:
                 code = wish.fail or "engine_error"
@@ -175,7 +175,7 @@ class FakeWorker:
                 for sent, text in enumerate(pieces_of(wish, request)):
                     if wish.die and sent == wish.at:
                         await self._writer.drain()
-                        os.kill(os.getpid(), getattr(signal, wish.die))
+                        _die(wish.die)
                     if wish.hush or request.sampling.seed == wish.hush_at_seed:
                         await asyncio.sleep(3600)
                     told = logprobs_of(request, text, n_chars)
@@ -218,6 +218,12 @@ def read_wish(request: Generate) -> Wish:
     kinds = {field.name: type(field.default) for field in fields(Wish)}
     words = dict(word.split("=", 1) for word in text.split() if "=" in word)
     return Wish(**{name: kinds[name](value) for name, value in words.items() if name in kinds})
+
+
+def _die(how: str) -> None:
+    if how == "exit":
+        os._exit(0)
+    os.kill(os.getpid(), getattr(signal, how))
 
 
 def pieces_of(wish: Wish, request: Generate) -> list[str]:

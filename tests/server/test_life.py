@@ -60,6 +60,18 @@ def test_a_stream_whose_worker_dies_ends_with_an_error_and_no_done(tmp_path: Pat
         assert server.chat("n=1").status == 200
 
 
+def test_a_worker_that_leaves_as_if_all_were_well_has_died_all_the_same(tmp_path: Path):
+    with serving(tmp_path, {"alpha": {}}) as server:
+        server.wait_for("Loaded")
+        stream = server.open_stream("die=exit at=2 n=9")
+        reply = stream.rest()
+        assert reply.events[-1]["error"]["code"] == "worker_crashed"
+        assert "exit code 0" in reply.events[-1]["error"]["message"]
+        assert not reply.done
+        assert server.chat("n=1").status == 200
+        assert server.resident()["crashes"] == 1
+
+
 def test_a_worker_that_keeps_dying_is_left_alone_and_the_others_live_on(tmp_path: Path):
     with serving(tmp_path, {"alpha": {}, "beta": {}}) as server:
         server.wait_for("Loaded")
