@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
 import typer
 
 from mlm.cli._serving import failure_in, parse_event
@@ -20,6 +21,7 @@ from mlm.errors import DiskSpaceError, EngineError, UsageError
 
 _POLL_S = 0.02
 _LEFT_OUT = ("detach", "as_json")
+_KEPT_LOGS = 20  # of servers that have ended
 
 
 def serve_in_background(ctx: typer.Context, *, as_json: bool) -> None:
@@ -75,6 +77,7 @@ def _start(started: Session, words: list[str]) -> tuple[subprocess.Popen[bytes],
     nameless = folder / f"serve-by-{os.getpid()}.log"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_old_logs(folder)
         with nameless.open("wb") as log:
             process = subprocess.Popen(
                 [*command, "serve", "--json", *words],
@@ -91,6 +94,18 @@ def _start(started: Session, words: list[str]) -> tuple[subprocess.Popen[bytes],
             f"cannot write a log in {folder}: {error.strerror}", remedy="mlm --home DIR serve"
         ) from error
     return process, path
+
+
+def remove_old_logs(folder: Path) -> None:
+    """Delete the logs of all but the newest servers that have ended."""
+    ended = [path for path in folder.glob("serve-*.log") if not _is_running(path)]
+    for path in sorted(ended, key=lambda path: path.stat().st_mtime)[:-_KEPT_LOGS]:
+        path.unlink(missing_ok=True)
+
+
+def _is_running(log: Path) -> bool:
+    number = log.stem.rpartition("-")[2]
+    return number.isdecimal() and psutil.pid_exists(int(number))
 
 
 def _follow(started: Session, process: subprocess.Popen[bytes], log: Path) -> tuple[str, list[str]]:
