@@ -77,7 +77,7 @@ def _start(name: str, environ: dict[str, str]) -> "pexpect.spawn[str]":
     )
     terminal.delaybeforesend = None
     terminal.send(f"{manners}source {script}; printf 'so%s\\n' far\n")
-    terminal.expect("\nsofar")
+    terminal.expect("sofar")
     terminal.expect("ready> ")
     return terminal
 
@@ -103,8 +103,7 @@ def _tasks(
             terminal.send("\t")
             terminal.expect_exact(rest)
             took = time.perf_counter() - started
-            terminal.send("\x03")
-            terminal.expect("ready> ")
+            terminal.send("\x15")  # the line goes; what is drawn then, the next one reads
             return took
 
         return once
