@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from platformdirs import user_data_path
 
 from mlm.errors import UsageError
 from mlm.paths import default_home, default_hub_cache
@@ -61,3 +62,12 @@ def test_the_cache_is_where_the_hugging_face_tools_look():
 def test_home_is_the_platforms_data_folder_unless_told_otherwise():
     assert default_home({"MLM_HOME": "/x"}) == Path("/x")
     assert default_home({}).name == "mlm"
+
+
+@pytest.mark.parametrize("data", [None, "", " ", "/some/where"])
+def test_without_mlm_home_it_is_the_platforms_folder_for_data(monkeypatch, data: str | None):
+    monkeypatch.delenv("MLM_HOME")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    if data is not None:
+        monkeypatch.setenv("XDG_DATA_HOME", data)
+    assert default_home() == user_data_path("mlm", appauthor=False)
