@@ -44,13 +44,14 @@ class Param:
 
 
 _HELP = {
-    "temperature": "0 always takes the likeliest token; more is more varied",
-    "top_p": "only the likeliest tokens that together have this probability",
-    "top_k": "only so many of the likeliest tokens; 0: all",
-    "min_p": "only tokens at least this likely, compared with the likeliest",
-    "repeat_penalty": "over 1 makes what was said just now less likely",
-    "presence_penalty": "makes every token that occurred less likely",
-    "frequency_penalty": "the same, the more often it occurred the more",
+    "temperature": "0 takes the likeliest token; more varies more",
+    "top_p": "the likeliest tokens of this probability together",
+    "top_k": "so many of the likeliest tokens; 0: all",
+    "min_p": "tokens at least this likely, beside the likeliest",
+    "repeat_penalty": "over 1: what was said just now is less likely",
+    "max_tokens": "longest answer",
+    "seed": "same seed, same answer",
+    "stop": 'ends the answer; several: ["a", "b"]',
 }
 
 
@@ -62,17 +63,16 @@ def _known() -> dict[str, Param]:
         for name, (low, high) in ranges.items()
     ]
     rest = [
-        Param("max_tokens", "a whole number", 1, MAX_TOKENS, "no limit", "longest answer"),
-        Param("seed", "a whole number", *SEED_RANGE, "random", "same seed, same answer"),
-        Param("stop", "text", default="none", help='ends the answer; several: ["a", "b"]'),
+        Param("max_tokens", "a whole number", 1, MAX_TOKENS, "no limit", _HELP["max_tokens"]),
+        Param("seed", "a whole number", *SEED_RANGE, "random", _HELP["seed"]),
+        Param("stop", "text", default="none", help=_HELP["stop"]),
         Param("deterministic", "on or off", default="off", help="same text beside other requests"),
         Param("ignore_eos", "on or off", default="off", help="goes on where the model would end"),
         Param("cache_prompt", "on or off", default="on", help="reuses what was computed before"),
         Param("chat_template_kwargs", "JSON", default="none", help='{"enable_thinking": false}'),
     ]
     found = {param.name: param for param in [*numbers, *rest]}
-    first = [*_HELP, "max_tokens", "seed", "stop"]
-    return {name: found[name] for name in [*first, *(n for n in found if n not in first)]}
+    return {name: found[name] for name in [*_HELP, *(n for n in found if n not in _HELP)]}
 
 
 _RANGES: tuple[tuple[Kind, Mapping[str, tuple[float, float]]], ...] = (
@@ -80,6 +80,7 @@ _RANGES: tuple[tuple[Kind, Mapping[str, tuple[float, float]]], ...] = (
     ("a whole number", INTEGERS),
 )
 PARAMS = _known()
+COMMON = tuple(_HELP)
 
 
 def find_param(name: str) -> Param:

@@ -107,11 +107,13 @@ def test_help_tells_more_of_one_command(chat):
 def test_set_changes_what_is_sent_until_it_is_unset(openai_server, chat):
     assert run_command(chat, "/set temperature") == (
         "temperature is 0.8 by default: a number from 0 to 2;"
-        " 0 always takes the likeliest token; more is more varied"
+        " 0 takes the likeliest token; more varies more"
     )
     run_command(chat, "/set temperature 0.2")
     run_command(chat, '/set stop ["END"]')
-    assert "0.2 (set)" in run_command(chat, "/set")
+    shown = run_command(chat, "/set")
+    assert "0.2 (set)" in shown and "typical_p" in shown
+    assert max(map(len, shown.splitlines())) <= 80
     say(chat, "Hi")
     body = openai_server.asked[-1].body
     assert (body["temperature"], body["stop"]) == (0.2, ["END"])
@@ -210,7 +212,7 @@ def test_a_file_that_cannot_be_attached_leaves_those_that_are(chat, tmp_path):
     (tmp_path / "a.txt").write_text("a")
     run_command(chat, f"/attach {tmp_path}/a.txt")
     with pytest.raises(NotFoundError):
-        run_command(chat, f"/attach {tmp_path}/b.txt")
+        run_command(chat, f"/attach {tmp_path}/a.txt {tmp_path}/b.txt")
     with pytest.raises(UsageError, match="quote"):
         run_command(chat, "/attach 'a")
     assert len(chat.attached) == 1

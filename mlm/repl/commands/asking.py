@@ -1,12 +1,13 @@
 """Who is asked, and how: the model, the system prompt, parameters, and how fast answers came."""
 
 from difflib import get_close_matches
+from textwrap import fill
 
 from mlm.errors import NotFoundError
 from mlm.repl.chat import Chat
 from mlm.repl.commands.command import Command
 from mlm.repl.figures import summarise
-from mlm.repl.params import PARAMS, Param, find_param, parse_param
+from mlm.repl.params import COMMON, PARAMS, Param, find_param, parse_param
 
 
 def _model(chat: Chat, name: str) -> str:
@@ -52,12 +53,14 @@ def _set(chat: Chat, argument: str) -> str:
 
 def _list_params(chat: Chat) -> str:
     given = {name: value for name, value in chat.params.items() if value is not None}
-    width = max(map(len, PARAMS))
+    shown = [name for name in PARAMS if name in given or name in COMMON]
+    width = max(map(len, shown))
     rows = []
-    for name, param in PARAMS.items():
-        now = f"{_show(given[name])} (set)" if name in given else param.default
-        rows.append(f"{name:<{width}}  {now:<14} {param.help}".rstrip())
-    return "\n".join([*rows, "", "/set NAME VALUE sets one, /set NAME - unsets it."])
+    for name in shown:
+        now = f"{_show(given[name])} (set)" if name in given else PARAMS[name].default
+        rows.append(f"{name:<{width}}  {now:<12} {PARAMS[name].help}".rstrip())
+    others = fill("also: " + ", ".join(name for name in PARAMS if name not in shown), 80)
+    return "\n".join([*rows, "", others, "", "/set NAME VALUE sets one, /set NAME - unsets it."])
 
 
 def _describe(chat: Chat, param: Param) -> str:

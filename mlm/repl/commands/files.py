@@ -43,8 +43,8 @@ def _attach(chat: Chat, argument: str) -> str:
     if not argument:
         names = [file.name for file in chat.attached]
         return "\n".join(names) or "Nothing is attached; /attach FILE... adds to the next question."
-    for name in _split(argument):
-        chat.attached = (*chat.attached, *chat.attach(name))
+    new = {file.name: file for name in _split(argument) for file in chat.attach(name)}
+    chat.attached = (*(file for file in chat.attached if file.name not in new), *new.values())
     return "It goes with the next question; /attach - takes it off."
 
 
