@@ -1,5 +1,6 @@
 """``mlm chat``: talk with a model in the terminal."""
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,26 +52,34 @@ def chat(
     From a pipe, each line is one question of the same conversation, and only the answers are
     printed.
     """
+    from mlm.cli._editing import wants_vi
     from mlm.cli._screen import open_screen
     from mlm.cli._serving import connect
     from mlm.cli._stdin import is_piped, read_lines
     from mlm.engine import require_engine
     from mlm.repl.chat import Chat
     from mlm.repl.conversation import Conversation
-    from mlm.repl.loop import talk, talk_in_pipe
+    from mlm.repl.loop import PlainKeyboard, talk, talk_in_pipe
 
     require_engine()
+    is_vi = wants_vi()
     settings = session(ctx).settings
     params = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
     with connect(session(ctx), ref or _find_latest(settings), overrides) as (client, model):
         state = Chat(client, model, Conversation(system), params)
         if is_piped() or not sys.stdout.isatty():
             talk_in_pipe(state, read_lines(), open_screen())
+        elif os.environ.get("TERM") == "dumb" or os.name != "posix":
+            talk(state, PlainKeyboard(), open_screen())
         else:
-            from mlm.repl.keyboard import PromptKeyboard
+            from mlm.repl.terminal_chat import chat_in_terminal
 
-            keyboard = PromptKeyboard(settings.home.chat_history, client.models)
-            talk(state, keyboard, open_screen())
+            chat_in_terminal(
+                state,
+                settings.home,
+                is_vi=is_vi,
+                has_colour=not os.environ.get("NO_COLOR"),
+            )
 
 
 def _find_latest(settings: "Settings") -> str:

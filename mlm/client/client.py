@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from socket import SHUT_RDWR, socket
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -48,6 +50,7 @@ class Client:
         self._api_key = api_key
         self._silence_s = silence_s
         self._connection, self._prefix = _open_address(self.base_url)
+        self._socket: socket | None = None  # of the latest request
         self._agent = agent
         self._headers = {"User-Agent": agent}
         if api_key is not None:
@@ -65,12 +68,18 @@ class Client:
         """Hang up; that cancels an answer which is still coming. Further calls connect again."""
         self._connection.close()
 
-    def another(self, agent: str | None = None) -> "Client":
+    def hang_up(self) -> None:
+        """End, from another thread, what a call of this client waits for: it fails at once."""
+        if (waiting := self._socket) is not None:
+            with suppress(OSError):  # it has ended by itself
+                waiting.shutdown(SHUT_RDWR)
+
+    def another(self, agent: str | None = None, silence_s: float | None = None) -> "Client":
         """Return a second client of the same server: for another thread, or under a new name."""
         return Client(
             self.base_url,
             self._api_key,
-            silence_s=self._silence_s,
+            silence_s=silence_s or self._silence_s,
             agent=agent or self._agent,
         )
 
@@ -218,6 +227,7 @@ class Client:
         connection = self._connection
         if connection.sock is None:
             connection.connect()
+        self._socket = connection.sock
         connection.sock.settimeout(self._silence_s)
         connection.request(method, self._prefix + path, content, headers)
         return connection.getresponse()

@@ -21,6 +21,7 @@ class Recording:
         self._ended: float | None = None
         self._arrivals: list[float] = []
         self._texts: list[str] = []
+        self._thoughts: list[str] = []
         self.finished: Finished | None = None  # None: still going, or given up half way
 
     def __iter__(self) -> Iterator[Delta]:
@@ -31,8 +32,7 @@ class Recording:
                 self.finished, self._ended = event, now
                 continue
             self._arrivals.append(now)
-            if not event.thinking:
-                self._texts.append(event.text)
+            (self._thoughts if event.thinking else self._texts).append(event.text)
             yield event
 
     def wait(self) -> None:
@@ -44,6 +44,11 @@ class Recording:
     def text(self) -> str:
         """The answer so far, without the thinking."""
         return "".join(self._texts)
+
+    @property
+    def thinking(self) -> str:
+        """What was thought before the answer, so far."""
+        return "".join(self._thoughts)
 
     @property
     def completion_tokens(self) -> int:

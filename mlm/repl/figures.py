@@ -10,19 +10,31 @@ def status_line(answer: Recording) -> str:
     """Return one answer's figures: ``42 tokens · 23.1 tok/s · first after 0.21 s · 80 cached``."""
     usage = answer.finished.usage if answer.finished else None
     parts = [f"{answer.completion_tokens} tokens"]
-    if answer.finished and answer.finished.cache == "hit":
-        parts.append("from the response cache")
     if answer.decode_tps is not None:
         parts.append(f"{answer.decode_tps:.1f} tok/s")
     if answer.ttft_s is not None:
         parts.append(f"first after {answer.ttft_s:.2f} s")
     if usage and usage.cached_tokens:
         parts.append(f"{usage.cached_tokens} of {usage.prompt_tokens} prompt tokens cached")
-    if answer.finished and answer.finished.reason == "length":
-        parts.append("cut off: no more tokens allowed")
+    return " · ".join([*parts, *_oddities(answer)])
+
+
+def remarkable(answer: Recording) -> str:
+    """Return what is out of the ordinary with an answer; nothing of most."""
+    return " · ".join(_oddities(answer))
+
+
+def _oddities(answer: Recording) -> list[str]:
     if answer.finished is None:
-        parts.append("stopped")
-    return " · ".join(parts)
+        return ["stopped"]
+    found = []
+    if answer.finished.cache == "hit":
+        found.append("from the response cache")
+    if answer.finished.reason == "length":
+        found.append("cut off: no more tokens allowed")
+    if not answer.text:
+        found.append("the model said nothing")
+    return found
 
 
 def summarise(model: str, answers: Sequence[Recording]) -> str:

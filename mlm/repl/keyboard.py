@@ -1,89 +1,68 @@
-"""Typing a question: history, editing, several lines, completion."""
+"""Typing a question: what was typed before, and what could be meant."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-from mlm.errors import MlmError
 from mlm.repl.commands import COMMANDS
 
 PROMPT, CONTINUATION = ">>> ", "... "
+Names = Callable[[], Sequence[tuple[str, str]]]  # models, each with what is known of it
+
+_FILES_AFTER = ("attach", "save", "export")
 
 
-class PromptKeyboard:
-    """A person's keyboard. Enter sends, Alt-Enter starts a line, a pasted text keeps its lines."""
+class ChatCompleter(Completer):
+    """Completes ``/commands``, the model or the file after one, and the file after an ``@``."""
 
-    def __init__(self, history_file: Path, list_models: Callable[[], Sequence[str]]) -> None:
-        self._prompt: PromptSession[str] = PromptSession(
-            PROMPT,
-            multiline=True,
-            prompt_continuation=CONTINUATION,
-            key_bindings=_key_bindings(),
-            history=_open_history(history_file),
-            completer=SlashCompleter(list_models),
-            complete_while_typing=Condition(lambda: get_app().current_buffer.text.startswith("/")),
-            enable_open_in_editor=True,
-        )
-
-    def read(self, draft: str = "") -> str:
-        """Return what was typed; KeyboardInterrupt for Ctrl-C, EOFError for Ctrl-D."""
-        return self._prompt.prompt(default=draft)
-
-
-class SlashCompleter(Completer):
-    """Completes ``/commands``, the model after ``/model`` and the file after ``/save``."""
-
-    def __init__(self, list_models: Callable[[], Sequence[str]]) -> None:
-        self._list_models = list_models
+    def __init__(self, list_names: Names) -> None:
+        self._list_names = list_names
         self._paths = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, event: CompleteEvent) -> Iterator[Completion]:
         """Yield what could stand at the cursor."""
-        name, space, argument = document.text_before_cursor.partition(" ")
-        if not name.startswith("/"):
-            return
-        if not space:
-            for command in COMMANDS:
-                if command.name.startswith(name[1:]):
-                    yield Completion(
-                        f"/{command.name}", start_position=-len(name), display_meta=command.help
-                    )
+        text = document.text_before_cursor
+        name, space, argument = text.partition(" ")
+        if text.startswith("/") and not space:
+            yield from _commands(name)
         elif name == "/model":
-            for model in self._offered():
-                if model.startswith(argument):
-                    yield Completion(model, start_position=-len(argument))
-        elif name == "/save":
+            yield from self._models(argument)
+        elif name in [f"/{command}" for command in _FILES_AFTER]:
             yield from self._paths.get_completions(Document(argument), event)
+        elif is_naming_file(text):
+            path = text.split()[-1][1:]
+            yield from self._paths.get_completions(Document(path), event)
 
-    def _offered(self) -> Sequence[str]:
-        try:
-            return self._list_models()
-        except MlmError:
-            return ()  # a server that is gone shows with the next question
-
-
-def _key_bindings() -> KeyBindings:
-    bindings = KeyBindings()
-
-    @bindings.add("enter")
-    def _send(event: KeyPressEvent) -> None:
-        event.current_buffer.validate_and_handle()
-
-    @bindings.add("escape", "enter")
-    def _start_line(event: KeyPressEvent) -> None:
-        event.current_buffer.insert_text("\n")
-
-    return bindings
+    def _models(self, begun: str) -> Iterator[Completion]:
+        for name, meta in self._list_names():
+            if name.startswith(begun) and name.isprintable():
+                yield Completion(name, start_position=-len(begun), display_meta=meta)
 
 
-def _open_history(file: Path) -> History:
+def _commands(begun: str) -> Iterator[Completion]:
+    for command in COMMANDS:
+        name = f"/{command.name}"
+        if name.startswith(begun):
+            yield Completion(name, start_position=-len(begun), display_meta=command.help)
+
+
+def is_completing(document: Document) -> bool:
+    """Tell whether completions are shown without being asked for."""
+    text = document.text_before_cursor
+    return (text.startswith("/") and "\n" not in text) or is_naming_file(text)
+
+
+def is_naming_file(text: str) -> bool:
+    """Tell whether ``text`` ends in an ``@`` and what may become the name of a file."""
+    last = text.rsplit(None, 1)[-1] if text.strip() and not text[-1].isspace() else ""
+    return last.startswith("@")
+
+
+def open_history(file: Path) -> History:
     """Return the history in ``file``, for its owner's eyes only; in memory if it cannot be."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -91,4 +70,13 @@ def _open_history(file: Path) -> History:
         file.open("ab").close()
     except OSError:
         return InMemoryHistory()
-    return FileHistory(str(file))
+    return _ForgivingHistory(str(file))
+
+
+class _ForgivingHistory(FileHistory):
+    """A history whose file may become impossible to write: the chat goes on."""
+
+    def store_string(self, string: str) -> None:
+        """Keep a line."""
+        with suppress(OSError):
+            super().store_string(string)

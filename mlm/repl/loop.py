@@ -4,17 +4,17 @@ from collections.abc import Iterable
 from contextlib import closing
 from typing import Protocol
 
-from mlm.client import ContextLengthError
+from mlm.client import ContextLengthError, Delta, Recording
 from mlm.errors import MlmError
 from mlm.repl.chat import Chat
 from mlm.repl.commands import Goodbye, run_command
-from mlm.repl.figures import status_line
 from mlm.repl.question import Question
-from mlm.repl.screen import Screen
+
+PROMPT = ">>> "
 
 
 class Keyboard(Protocol):
-    """Where questions come from; `mlm.repl.keyboard` is the real one."""
+    """Where questions come from; `mlm.repl.application` is the real one."""
 
     def read(self, draft: str = "") -> str:
         """Return what was typed, or made of ``draft``, which stands in the input to begin with.
@@ -25,7 +25,34 @@ class Keyboard(Protocol):
         """
 
 
-def talk(chat: Chat, keyboard: Keyboard, screen: Screen) -> None:
+class ChatScreen(Protocol):
+    """Where a chat is written: `mlm.repl.screen` or `mlm.repl.live_screen`."""
+
+    def stream(self, deltas: Iterable[Delta]) -> None:
+        """Write an answer piece by piece."""
+
+    def conclude(self, answer: Recording) -> None:
+        """Write what is to be said of an answer that is complete."""
+
+    def show(self, text: str) -> None:
+        """Write what a command found."""
+
+    def remark(self, text: str) -> None:
+        """Write something about the chat."""
+
+    def fail(self, error: MlmError) -> None:
+        """Write what went wrong and what to do about it."""
+
+
+class PlainKeyboard:
+    """The keyboard of a terminal that cannot move its cursor: a line at a time."""
+
+    def read(self, draft: str = "") -> str:
+        """Return what was typed; there is no way to change a draft."""
+        return input(PROMPT)
+
+
+def talk(chat: Chat, keyboard: Keyboard, screen: ChatScreen) -> None:
     """Chat until the person leaves. No failure ends it, and Ctrl-C only stops an answer."""
     chat.say, chat.reads_files = screen.remark, True
     screen.remark(f"{chat.model} listens. /help lists the commands, Ctrl-D leaves.")
@@ -38,11 +65,14 @@ def talk(chat: Chat, keyboard: Keyboard, screen: Screen) -> None:
             continue
         except EOFError:
             return
+        answers = len(chat.answers)
         try:
             respond(chat, line, screen)
         except KeyboardInterrupt:
             screen.remark("stopped")
         except MlmError as error:
+            if len(chat.answers) > answers:  # what came of it was kept
+                error.remedy = "/retry asks again; what came of the answer is kept"
             screen.fail(error)
             if isinstance(error, ContextLengthError) and chat.conversation.turns:
                 screen.remark("hint: /clear forgets what was said and makes room")
@@ -50,7 +80,7 @@ def talk(chat: Chat, keyboard: Keyboard, screen: Screen) -> None:
             return
 
 
-def talk_in_pipe(chat: Chat, lines: Iterable[str], screen: Screen) -> None:
+def talk_in_pipe(chat: Chat, lines: Iterable[str], screen: ChatScreen) -> None:
     """Answer line after line of one conversation; the first failure ends it."""
     for line in lines:
         try:
@@ -59,7 +89,7 @@ def talk_in_pipe(chat: Chat, lines: Iterable[str], screen: Screen) -> None:
             return
 
 
-def respond(chat: Chat, line: str, screen: Screen) -> None:
+def respond(chat: Chat, line: str, screen: ChatScreen) -> None:
     """Do what a line asks: a command after a slash, nothing if it is empty, else a question."""
     question = _read(chat, line)
     if isinstance(question, str):
@@ -67,7 +97,7 @@ def respond(chat: Chat, line: str, screen: Screen) -> None:
         return
     with closing(chat.ask(question)) as deltas:
         screen.stream(deltas)
-    screen.remark(status_line(chat.answers[-1]))
+    screen.conclude(chat.answers[-1])
 
 
 def _read(chat: Chat, line: str) -> str | Question:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import TextIO
 
-from mlm.client import Delta
+from mlm.client import Delta, Recording
 from mlm.errors import MlmError
+from mlm.repl.figures import status_line
 from mlm.terminal import TerminalFilter, printable
 
 _DIM, _RED, _PLAIN = "\x1b[2m", "\x1b[31m", "\x1b[0m"
@@ -28,15 +29,20 @@ class Screen:
         """Write an answer piece by piece; whatever happens, a line that was begun is ended."""
         text, thoughts = TerminalFilter(), TerminalFilter()
         last = ""
+        has_thought = False
         is_begun = self._is_interactive  # the terminal itself writes there: ^C
         try:
             for delta in deltas:
                 if not delta.thinking:
+                    if has_thought and not last.endswith("\n"):
+                        self._write("\n")
+                    has_thought = False
                     shown = delta.text if self._is_raw else text.feed(delta.text)
                     self._write(shown)
                 elif self._is_interactive:
                     shown = thoughts.feed(delta.text)
                     self._write(self._painted(shown, _DIM))
+                    has_thought = True
                 else:
                     continue
                 last = shown or last
@@ -44,6 +50,10 @@ class Screen:
         finally:
             if (last or is_begun) and not last.endswith("\n") and not self._is_raw:
                 self._write("\n")
+
+    def conclude(self, answer: Recording) -> None:
+        """Write the figures of an answer."""
+        self.remark(status_line(answer))
 
     def show(self, text: str) -> None:
         """Write what a command found."""

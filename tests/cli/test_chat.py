@@ -46,7 +46,7 @@ def leave(terminal: "pexpect.spawn[str]") -> None:
 def test_a_chat_asks_answers_saves_and_leaves(server, terminal, tmp_path: Path, home: Path):
     terminal.send("Hi\r")
     terminal.expect("Hello there")
-    terminal.expect("2 tokens")
+    terminal.expect("tok/s")
     terminal.expect(">>>")
     terminal.send("/stats\r")
     terminal.expect("answer tokens +2")

@@ -1,0 +1,71 @@
+"""The screen of a terminal that can move its cursor: Markdown as it comes, above the input."""
+
+from collections.abc import Callable, Iterable
+
+from mlm.client import Delta, Recording
+from mlm.errors import MlmError
+from mlm.repl.application import ChatApplication
+from mlm.repl.figures import remarkable
+from mlm.repl.rendering import Line, wrap_words
+from mlm.repl.view import DIM, AnswerView
+from mlm.terminal import printable
+
+
+class LiveScreen:
+    """Writes through the application, which knows where the input is. Speeds are in its status."""
+
+    def __init__(self, application: ChatApplication, ask_why: Callable[[], str]) -> None:
+        self._application = application
+        self._ask_why = ask_why  # the first token is not there yet
+
+    def stream(self, deltas: Iterable[Delta]) -> None:
+        """Draw an answer piece by piece.
+
+        Raises:
+            KeyboardInterrupt: the person has stopped it.
+        """
+        view = AnswerView()
+        with self._application.showing(view, self._ask_why):
+            try:
+                for delta in deltas:
+                    view.feed(delta)
+                    if self._application.is_stopped:
+                        raise KeyboardInterrupt
+            except MlmError as error:
+                if self._application.is_stopped:  # and so the connection is cut
+                    raise KeyboardInterrupt from error
+                raise
+
+    def conclude(self, answer: Recording) -> None:
+        """Say what is out of the ordinary with an answer, and make room for the next question."""
+        if remark := remarkable(answer):
+            self.remark(remark)
+        else:
+            self._application.print([[]])
+
+    def show(self, text: str) -> None:
+        """Write what a command found."""
+        if text:
+            self._print(text, "")
+
+    def remark(self, text: str) -> None:
+        """Write something about the chat."""
+        self._print(text, DIM)
+
+    def fail(self, error: MlmError) -> None:
+        """Write what went wrong and what to do about it."""
+        lines = self._wrap("error: ", "ansired", error.message, "")
+        if error.remedy:
+            lines += self._wrap("hint: ", DIM, error.remedy, DIM)
+        self._application.print([*lines, []])
+
+    def _print(self, text: str, style: str) -> None:
+        self._application.print([*self._wrap("", "", text, style), []])
+
+    def _wrap(self, head: str, head_style: str, text: str, style: str) -> list[Line]:
+        """Return ``text`` after ``head`` as lines that fit the terminal."""
+        first, *more = wrap_words(head + printable(text), self._application.width)
+        return [
+            [(head_style, first[: len(head)]), (style, first[len(head) :])],
+            *([(style, line)] for line in more),
+        ]
