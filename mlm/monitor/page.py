@@ -3,6 +3,8 @@
 import textwrap
 import time
 
+from rich.cells import cell_len
+
 from mlm.monitor.table import (
     ORDERS,
     PLAIN,
@@ -106,7 +108,7 @@ def _head(sight: Sight, columns: int, *, pretty: bool) -> Line:
     if reading is not None:
         up = f"up {format_duration(reading.uptime_s)}" if reading.uptime_s is not None else ""
         parts += [up, f"mlm {reading.version}" if reading.version else ""]
-    text = f" {joined(parts)}"
+    text = f" {joined(parts, columns - 7)}"
     style = "class:changing" if sight.paused else "class:good"
     return [(style, f"{sign} {word}"), ("class:title", fit(text, max(columns - 6, 0)))]
 
@@ -130,17 +132,23 @@ def _ended(request: Ended, columns: int, *, pretty: bool) -> Line:
     well, ill = ("✓", "✕") if pretty else ("+", "!")
     if request.error:
         status = "" if request.status is None else f"{request.status} "
-        what = f"{status}{request.error}"
+        parts = [f"{status}{request.error}"]
     else:
-        what = f"{short_ms(request.e2e_ms)} ms".replace("s ms", " s")
+        parts = [_duration(request.e2e_ms)]
         if request.ttft_ms is not None:
-            what += f", first after {short_ms(request.ttft_ms)} ms".replace("s ms", " s")
+            parts.append(f"first after {_duration(request.ttft_ms)}")
     tokens = f"{request.prompt_tokens}+{request.completion_tokens} tokens"
     reused = f"{request.cached_tokens} reused" if request.cached_tokens else ""
     cache = f"cache {request.cache}" if request.cache in ("hit", "shared") else ""
     key = f"key {request.key}" if request.key else ""
     name = request.model or request.endpoint
     width = max(10, min(32, columns // 4))
-    text = f"{at} {ill if request.error else well} {fit(name, width)} "
-    text += joined([what, tokens, reused, cache, request.endpoint, key])
+    begin = f"{at} {ill if request.error else well} {fit(name, width)} "
+    parts += [tokens, reused, cache, request.endpoint, key]
+    text = begin + joined(parts, columns - cell_len(begin))
     return [("class:bad" if request.error else "", fit(text, columns))]
+
+
+def _duration(ms: float | None) -> str:
+    text = short_ms(ms)
+    return text.replace("s", " s") if text.endswith("s") else f"{text} ms"

@@ -20,7 +20,7 @@ class Tile:
 
     key: str  # of its trace
     label: str
-    text: str
+    parts: tuple[str, ...]  # the most wanted first
     top: float | None = None  # what the tallest character stands for
 
 
@@ -45,47 +45,46 @@ def describe_tiles(reading: Reading, pace: Pace) -> Iterator[Tile]:
     yield from _machine_tiles(machine)
     models = sum(m.memory or 0 for m in reading.models if m.state != "stopped")
     used = with_word(_size(machine.memory_used), f"of {_size(machine.memory_total) or '?'}")
-    text = joined([used, with_word(_size(models or None), "for models")])
-    yield Tile("memory", "Memory", text, machine.memory_total)
+    parts = (used, with_word(_size(models or None), "for models"))
+    yield Tile("memory", "Memory", parts, machine.memory_total)
     for index, gpu in enumerate(machine.gpus):
         top = gpu.memory_total if gpu.busy_percent is None else 100.0
         yield Tile(f"gpu {index}", f"GPU {index}", _describe_gpu(gpu), top)
     prompts = f"prompts {rate(pace.prefill)}" if pace.speeds else ""
     tokens = with_word(rate(pace.decode), "tok/s")
-    yield Tile("tokens", "Answers", joined([tokens, prompts]))
+    yield Tile("tokens", "Answers", (tokens, prompts))
     active = sum(model.active for model in reading.models)
     waiting = sum(model.waiting for model in reading.models)
     flow = with_word(rate(pace.requests_per_s), "requests/s")
-    yield Tile("requests", "Queue", joined([f"{active} running, {waiting} waiting", flow]))
+    yield Tile("requests", "Queue", (f"{active} running", f"{waiting} waiting", flow))
     hits = with_word(share(cache.hit_rate), "hits")
     counted = f"{cache.answered} of {cache.asked}" if cache.asked else "not asked yet"
-    yield Tile("cache", "Cache", joined([hits, counted, _size(cache.size)]), 100.0)
+    yield Tile("cache", "Cache", (hits, counted, _size(cache.size)), 100.0)
 
 
 def _machine_tiles(machine: Machine) -> Iterator[Tile]:
     cores = f"of {machine.cores} cores" if machine.cores else ""
     server = joined([percent(machine.server_cpu_percent), _size(machine.server_memory)])
     busy = with_word(percent(machine.cpu_percent), cores)
-    text = joined([busy, f"server {server}" if server else ""])
-    yield Tile("cpu", "CPU", text, 100.0)
+    yield Tile("cpu", "CPU", (busy, f"server {server}" if server else ""), 100.0)
 
 
-def _describe_gpu(gpu: Gpu) -> str:
+def _describe_gpu(gpu: Gpu) -> tuple[str, ...]:
     memory = with_word(_size(gpu.memory_used), f"of {_size(gpu.memory_total) or '?'}")
     power, heat = with_word(_whole(gpu.power_w), "W"), with_word(_whole(gpu.temperature_c), "C")
-    return joined([percent(gpu.busy_percent), memory, power, heat, gpu.name])
+    return percent(gpu.busy_percent), memory, power, heat, gpu.name
 
 
 def _draw(tile: Tile, pace: Pace, columns: int) -> Line:
     width = max(_SHORTEST_CHART, min(_LONGEST_CHART, columns // 4))
     chart = trace(pace.traces.get(tile.key, ()), pace.at, width, tile.top)
-    room = columns - _LABEL - width - 2
+    room = max(columns - _LABEL - width - 2, 0)
     return [
         ("class:label", fit(tile.label, _LABEL)),
         ("", " "),
         ("class:chart", chart),
         ("", " "),
-        ("", fit(tile.text or "-", max(room, 0))),
+        ("", fit(joined(tile.parts, room) or "-", room)),
     ]
 
 

@@ -48,9 +48,15 @@ def spread(durations: Percentiles) -> str:
     return "/".join(short_ms(ms) for ms in (durations.p50, durations.p95, durations.p99))
 
 
-def joined(parts: Iterable[str]) -> str:
-    """Return what there is of ``parts``, with commas between."""
-    return ", ".join(part for part in parts if part)
+def joined(parts: Iterable[str], width: int | None = None) -> str:
+    """Return what there is of ``parts``, with commas between: the first, and those that fit."""
+    text = ""
+    for part in filter(None, parts):
+        longer = f"{text}, {part}" if text else part
+        if text and width is not None and cell_len(longer) > width:
+            break
+        text = longer
+    return text
 
 
 def with_word(text: str, words: str) -> str:

@@ -64,6 +64,8 @@ def test_at_40_columns_the_chosen_model_tells_what_its_row_cannot():
     lines = draw(sight_of(), columns=40)
     text = " ".join(lines)
     assert "● ready" in text and "42/180/950" in text
+    assert "16.0 GiB of 64.0 GiB" in text, "figures are whole or not there"
+    assert [line for line in lines if line.endswith("…") and "org/" not in line] == []
     assert "? help" in lines[-1] and "q quit" in lines[-1]
 
 
