@@ -10,12 +10,13 @@ MlmError
 ├── DiskSpaceError     8    the disk is too full
 ├── EngineError        9    the engine is not installed, or failed
 ├── ConflictError      10   port, lock or file is in use by somebody else
-└── GateFailedError    11   a comparison that was asked to pass did not
+└── GateFailedError    11   a check that was asked to pass did not: a comparison, a schema
 
 Every error says what happened and why (``message``), and what to type next (``remedy``). Rooms
 subclass the family that gives the right exit code. Only ``mlm/cli/app.py`` turns one into output.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 
@@ -47,6 +48,7 @@ class MlmError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.details: Mapping[str, object] = {}  # more fields of the ``mlm.error/1`` document
 
 
 class UsageError(MlmError):
@@ -113,7 +115,7 @@ class ConflictError(MlmError):
 
 
 class GateFailedError(MlmError):
-    """A comparison that was asked to pass did not."""
+    """A check that was asked to pass did not: a comparison, an answer by a schema."""
 
     exit_code = ExitCode.GATE_FAILED
     code = "gate_failed"

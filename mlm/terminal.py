@@ -20,6 +20,8 @@ _OPENERS: dict[str, State] = {
     "\x9e": "string",  # PM
     "\x9f": "string",  # APC
 }
+_TERMINATORS = "\x07\x9c"  # of strings: BEL, ST
+_ABORTERS = "\x18\x1a"  # of any sequence: CAN, SUB
 _AFTER_ESCAPE: dict[str, State] = {
     "[": "csi",
     "P": "string",
@@ -61,12 +63,17 @@ class TerminalFilter:
         if char in _OPENERS:
             self._state = _OPENERS[char]
             return True
+        if char == "\n":
+            self._state = "text"
+            return False
+        if char in _ABORTERS:
+            self._state = "text"
+            return True
         if self._state == "string":
-            if char == "\n":
+            if char in _TERMINATORS:
                 self._state = "text"
-                return False
-            if char in "\x07\x18\x1a\x9c":  # BEL and ST end it, CAN and SUB abort it
-                self._state = "text"
+            return True
+        if char < " " or char == "\x7f":  # obeyed inside a sequence, which goes on after it
             return True
         if self._state == "escape" and char in _AFTER_ESCAPE:
             self._state = _AFTER_ESCAPE[char]

@@ -2,48 +2,44 @@
 
 import json
 
-import pytest
+from fakes.hostile_text import SEQUENCES, controls_in
 
 from mlm.terminal import TerminalFilter, printable, printable_json
 
-SEQUENCES = {
-    "colour": "\x1b[31;1m",
-    "clear screen": "\x1b[2J",
-    "cursor style, with an intermediate": "\x1b[2 q",
-    "private mode": "\x1b[?1049h",
-    "window title": "\x1b]0;pwned\x07",
-    "window title ended by ST": "\x1b]0;pwned\x1b\\",
-    "clipboard": "\x1b]52;c;cm0gLXJmIC8=\x07",
-    "hyperlink": "\x1b]8;;https://example.org\x1b\\",
-    "device control string": "\x1bP+q544e\x1b\\",
-    "application program command": "\x1b_Gf=24;AAAA\x1b\\",
-    "privacy message": "\x1b^secret\x1b\\",
-    "start of string": "\x1bXsecret\x1b\\",
-    "full reset": "\x1bc",
-    "character set": "\x1b(0",
-    "screen alignment": "\x1b#8",
-    "8-bit CSI": "\x9b31m",
-    "8-bit OSC": "\x9d0;pwned\x9c",
-    "8-bit DCS": "\x90+q544e\x9c",
-    "other C1": "\x84\x85\x8d\x9a",
-    "aborted CSI": "\x1b[31\x18",
-    "aborted string": "\x1b]0;pwned\x1a",
-    "escape inside a sequence": "\x1b[31\x1b[0m",
-    "bell and backspace": "\x07\x08\x08",
-    "carriage return": "\r",
-    "delete": "\x7f",
-    "null": "\x00",
-    "bidirectional override": "\u202e",
-    "bidirectional isolate": "\u2066\u2069",
-}
+
+def test_a_hostile_sequence_vanishes_wherever_the_stream_is_cut():
+    left = {}
+    for name, sequence in SEQUENCES.items():
+        text = f"before {sequence}after"
+        for cut in range(len(text) + 1):
+            stream = TerminalFilter()
+            shown = stream.feed(text[:cut]) + stream.feed(text[cut:])
+            if shown != "before after":
+                left[name, cut] = shown
+    assert left == {}
 
 
-@pytest.mark.parametrize("sequence", SEQUENCES.values(), ids=SEQUENCES.keys())
-def test_a_hostile_sequence_vanishes_wherever_the_stream_is_cut(sequence: str):
-    text = f"before {sequence}after"
-    for cut in range(len(text) + 1):
-        stream = TerminalFilter()
-        assert stream.feed(text[:cut]) + stream.feed(text[cut:]) == "before after"
+def test_there_are_enough_of_them():
+    assert len(SEQUENCES) >= 300
+
+
+def test_a_hostile_stream_may_come_one_character_at_a_time():
+    stream = TerminalFilter()
+    text = "".join(f"{sequence}." for sequence in SEQUENCES.values())
+    assert "".join(map(stream.feed, text)) == "." * len(SEQUENCES)
+
+
+def test_no_two_sequences_make_a_third():
+    for first in SEQUENCES.values():
+        together = "".join(f"{first}{second}." for second in SEQUENCES.values())
+        assert printable(together) == "." * len(SEQUENCES)
+
+
+def test_what_is_left_of_a_broken_sequence_cannot_command_either():
+    for sequence in SEQUENCES.values():
+        for end in range(len(sequence)):
+            for start in range(end):
+                assert controls_in(printable(f"{sequence[start:end]}text\n")) == set()
 
 
 def test_honest_text_passes_untouched():
@@ -62,12 +58,21 @@ def test_text_after_a_broken_sequence_is_kept():
     assert printable("\x1b é") == "é"
 
 
+def test_a_link_shows_its_text_and_leads_nowhere():
+    assert printable("\x1b]8;;https://evil.example\x07click\x1b]8;;\x07 me") == "click me"
+
+
+def test_nothing_that_was_written_can_be_taken_back():
+    assert printable("rm -rf /\r\x1b[2Kls") == "rm -rf /ls"
+    assert printable("evil\b\b\b\bgood") == "evilgood"
+
+
 def test_a_lone_surrogate_cannot_break_printing():
     assert printable("a\ud800b").encode() == b"ab"
 
 
 def test_json_keeps_its_meaning_but_not_its_controls():
-    document = {"text": "a\x9b31m\x7f\u202e\ud800\n"}
+    document = {"text": "\n".join(SEQUENCES.values())}
     safe = printable_json(json.dumps(document, indent=1, ensure_ascii=False))
     assert json.loads(safe) == document
     assert safe == printable(safe)

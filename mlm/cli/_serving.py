@@ -55,9 +55,8 @@ def _find_running(session: "Session", ref: str) -> tuple[str, str | None, str] |
 
     registry = Registry(session.settings.home.run)
     usable = [server for server in registry.servers() if not server.private]
-    if not usable:
-        return None
-    path = find_path(session, ref)
+    is_id = all(ref in server.models for server in usable)
+    path = None if is_id else find_path(session, ref)  # slow, beside a server that just answers
     for server in usable:
         model_id = match(server, ref, path)
         key = registry.key_of(server.pid)

@@ -81,7 +81,9 @@ def print_error(error: MlmError, *, as_json: bool) -> None:
             "remedy": error.remedy,
             "exit_code": int(error.exit_code),
         }
-        print_document("error", {"error": payload}, indent=None)  # it may end JSON lines
+        print_document(
+            "error", {"error": payload, **error.details}, indent=None
+        )  # it may end JSON lines
         return
     print(f"error: {printable(_shorten(error.message))}", file=sys.stderr)
     if error.remedy:

@@ -68,7 +68,7 @@ def chat(
     with connect(session(ctx), ref or _find_latest(settings), overrides) as (client, model):
         state = Chat(client, model, Conversation(system), params)
         if is_piped() or not sys.stdout.isatty():
-            talk_in_pipe(state, read_lines(), open_screen())
+            talk_in_pipe(state, read_lines(session(ctx).note), open_screen())
         elif os.environ.get("TERM") == "dumb" or os.name != "posix":
             talk(state, PlainKeyboard(), open_screen())
         else:

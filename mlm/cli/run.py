@@ -1,5 +1,6 @@
 """``mlm run``: one question, one answer."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,17 +14,86 @@ from mlm.cli._options import (
     TemperatureOpt,
 )
 from mlm.cli._overrides import takes_overrides
-from mlm.cli._session import print_document, session
+from mlm.cli._session import session
 from mlm.planning.types import Overrides
 
 if TYPE_CHECKING:
-    from mlm.client import Recording
+    from mlm.cli._question import Question
+
+PromptArg = Annotated[
+    str | None,
+    typer.Argument(metavar="PROMPT", help="Comes after what stdin holds.", show_default=False),
+]
+AttachOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attach",
+        "-a",
+        metavar="FILE",
+        help="Put its text first; also a folder, or '*.py'.",
+        show_default=False,
+    ),
+]
+TemplateOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--template",
+        "-t",
+        metavar="FILE",
+        help="Ask what FILE says; {{input}} is the question.",
+        show_default=False,
+    ),
+]
+VarOpt = Annotated[
+    list[str] | None,
+    typer.Option("--var", metavar="NAME=VALUE", help="For {{NAME}} in it.", show_default=False),
+]
+SchemaOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--schema",
+        metavar="SCHEMA|FILE",
+        help="Answer with JSON that is valid by it: 'name, age int', a JSON schema, or a file.",
+        show_default=False,
+    ),
+]
+ThinkOpt = Annotated[
+    bool | None,
+    typer.Option(
+        "--think/--no-think",
+        help="Have the model think and show it (into a pipe: on stderr), or neither.",
+        show_default=False,
+    ),
+]
+StreamOpt = Annotated[
+    bool, typer.Option("--stream/--no-stream", help="Print the answer as it comes, or at its end.")
+]
+OutputOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write it there when it is whole.",
+        show_default=False,
+    ),
+]
+ForceOpt = Annotated[bool, typer.Option("--force", help="Write over FILE.")]
+RawOpt = Annotated[
+    bool, typer.Option("--raw", help="Into a pipe or file, pass control characters on.")
+]
 
 
 EXAMPLES = {
     'mlm run qwen3-8b "What is a quantization?"': "Ask one question",
     'git diff | mlm run qwen3-8b "Write a commit message for this."': (
         "Ask about what another command prints"
+    ),
+    "mlm run qwen3-8b --schema 'name, age int' \"Invent a person.\"": (
+        "An answer that is JSON by a schema, or exit code 11"
+    ),
+    "git diff | mlm run qwen3-8b -t review.txt --var language=Polish -o review.md": (
+        "Ask what a template says, and keep the answer"
     ),
     'mlm run qwen3-8b "Name three rivers." --json --seed 1': (
         "For a script: the same answer each time, with figures"
@@ -35,17 +105,20 @@ EXAMPLES = {
 def run(
     ctx: typer.Context,
     ref: InstalledRefArg,
-    prompt: Annotated[
-        str | None,
-        typer.Argument(metavar="PROMPT", help="Comes after what stdin holds.", show_default=False),
-    ] = None,
+    prompt: PromptArg = None,
     system: SystemOpt = None,
+    attach: AttachOpt = None,
+    template: TemplateOpt = None,
+    var: VarOpt = None,
+    schema: SchemaOpt = None,
     max_tokens: MaxTokensOpt = None,
     temperature: TemperatureOpt = None,
     seed: SeedOpt = None,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Into a pipe, pass control characters on.")
-    ] = False,
+    think: ThinkOpt = None,
+    stream: StreamOpt = True,
+    output: OutputOpt = None,
+    force: ForceOpt = False,
+    raw: RawOpt = False,
     as_json: JsonOpt = False,
     *,
     overrides: Overrides,
@@ -53,52 +126,49 @@ def run(
     """Ask a model one question."""
     from contextlib import closing
 
-    from mlm.cli._screen import open_screen
+    from mlm.cli._answer import Manner, print_answer
+    from mlm.cli._output_file import output_file
+    from mlm.cli._question import Sources, read_question
     from mlm.cli._serving import connect
     from mlm.client import Recording
     from mlm.engine import require_engine
-    from mlm.repl.conversation import Conversation
 
-    question = _read_question(prompt)
+    asking = session(ctx)
+    question = read_question(
+        asking, ref, Sources(prompt, system, attach or (), template, var or ())
+    )
+    form = _read_schema(schema, question)
+    options = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+    given = {name: value for name, value in options.items() if value is not None}
+    params = {**question.params, **given, **_demands(form, think)}
     require_engine()
-    params = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
-    with connect(session(ctx), ref, overrides) as (client, model):
-        messages = Conversation(system).messages(question)
-        with closing(client.chat(messages, model=model, **params)) as events:
-            answer = Recording(events)
-            if as_json:
-                answer.wait()
-                print_document("run", _to_fields(model, answer))
-            else:
-                open_screen(raw=raw).stream(answer)
+    with (
+        output_file(output, force=force, note=asking.note),
+        connect(asking, ref, overrides) as (client, model),
+        closing(client.chat(question.messages(form), model=model, **params)) as events,
+    ):
+        answer = Recording(events)
+        print_answer(asking, model, answer, Manner(stream, as_json, raw, think, form))
     if answer.finished and answer.finished.reason == "length":
-        session(ctx).note("hint: the answer was cut off; --max-tokens or --ctx allow more")
+        asking.note("hint: the answer was cut off; --max-tokens or --ctx allow more")
 
 
-def _read_question(prompt: str | None) -> str:
-    """Return what stdin holds and then ``prompt``: first the text, then what to do with it."""
-    from mlm.cli._stdin import is_piped, read_text
-    from mlm.errors import UsageError
+def _read_schema(option: str | None, question: "Question") -> dict[str, Any] | None:
+    """Return the schema that was asked for, by an option or else by the template."""
+    from mlm.cli._answer_schema import check_schema, read_schema
 
-    parts = [read_text().strip()] if is_piped() else []
-    question = "\n\n".join(part for part in [*parts, prompt] if part)
-    if not question:
-        raise UsageError("there is no question", remedy='mlm run REF "your question"')
-    return question
+    wanted = question.schema if option is None else option
+    if isinstance(wanted, str):
+        return read_schema(wanted)
+    return None if wanted is None else check_schema(wanted)
 
 
-def _to_fields(model: str, answer: "Recording") -> dict[str, Any]:
-    """Return the fields of ``mlm.run/1``."""
-    from dataclasses import asdict
-
-    finished = answer.finished
-    return {
-        "model": model,
-        "answer": answer.text,
-        "finish_reason": finished.reason if finished else None,
-        "usage": asdict(finished.usage) if finished and finished.usage else None,
-        "cache": finished.cache if finished else None,
-        "ttft_s": answer.ttft_s,
-        "e2e_s": answer.e2e_s,
-        "decode_tps": answer.decode_tps,
-    }
+def _demands(schema: dict[str, Any] | None, think: bool | None) -> dict[str, Any]:
+    """Return the parameters of the chat API that ask for a form of the answer."""
+    demands: dict[str, Any] = {}
+    if schema is not None:
+        described = {"name": "answer", "schema": schema}
+        demands["response_format"] = {"type": "json_schema", "json_schema": described}
+    if think is not None:
+        demands["chat_template_kwargs"] = {"enable_thinking": think}
+    return demands

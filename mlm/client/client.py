@@ -240,7 +240,7 @@ def _streamed(body: Mapping[str, object]) -> dict[str, object]:
 
 
 def _encode(body: object) -> bytes:
-    return json.dumps(body).encode()
+    return json.dumps(body, ensure_ascii=False).encode(errors="replace")  # of lone surrogates
 
 
 def _open_address(base_url: str) -> tuple[HTTPConnection, str]:

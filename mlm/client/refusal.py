@@ -138,18 +138,23 @@ def _read_body(body: bytes) -> _Complaint:
     try:
         return _read_complaint(json.loads(body))
     except (ValueError, RecursionError):
-        return _Complaint(body.decode("utf-8", errors="replace").strip()[:MAX_MESSAGE_CHARS])
+        return _Complaint(_one_line(body.decode("utf-8", errors="replace")))
 
 
 def _read_complaint(document: object) -> _Complaint:
     """Return what ``{"error": {"message", "code", "remedy"}}`` says, or something like it."""
     error = document.get("error", document) if isinstance(document, dict) else document
     if not isinstance(error, dict):
-        return _Complaint(str(error)[:MAX_MESSAGE_CHARS])
+        return _Complaint(_one_line(str(error)))
     message = error.get("message") or error.get("detail") or json.dumps(error)
     code, remedy = (_text(error.get(key)) for key in ("code", "remedy"))
-    return _Complaint(str(message)[:MAX_MESSAGE_CHARS], code, remedy)
+    return _Complaint(_one_line(str(message)), code, remedy)
 
 
 def _text(value: object) -> str | None:
-    return value[:MAX_MESSAGE_CHARS] if isinstance(value, str) and value else None
+    return _one_line(value) if isinstance(value, str) and value else None
+
+
+def _one_line(words: str) -> str:
+    """Return somebody else's words so that they cannot look like lines of ours."""
+    return " ".join(words.split())[:MAX_MESSAGE_CHARS]

@@ -4,8 +4,10 @@ A fresh home makes every command parse the catalog and measure memory and arithm
 is tested where it belongs; elsewhere it would be half of the time of all tests.
 """
 
+import io
 import json
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +44,12 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pa
         return folder / "mlm.lock"
 
     return put
+
+
+@pytest.fixture
+def no_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put nothing on stdin."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
 
 
 @pytest.fixture

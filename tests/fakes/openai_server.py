@@ -56,6 +56,12 @@ class OpenAIServer:
             *_answer(texts, reason, truth, self._prompt_tokens)
         )
 
+    def thinks(self, *thoughts: str, then: str) -> None:
+        """Answer with these pieces of thinking, and after them with a text."""
+        deltas = [{"reasoning_content": thought} for thought in thoughts] + [{"content": then}]
+        chunks = [_chunk({"choices": [{"delta": delta}]}) for delta in deltas]
+        self._reply = lambda connection: connection.stream(*chunks, *_answer((), "stop", {}))
+
     def sends(self, *pieces: bytes) -> None:
         """Answer with a stream of exactly these bytes, one write per piece."""
         self._reply = lambda connection: connection.stream(*pieces)
