@@ -33,6 +33,10 @@ class ChatCompleter(Completer):
             yield from self._models(argument)
         elif name in [f"/{command}" for command in _FILES_AFTER]:
             yield from self._paths.get_completions(Document(argument), event)
+        elif choices := _choices(name):
+            for choice in choices:
+                if choice.startswith(argument):
+                    yield Completion(choice, start_position=-len(argument))
         elif is_naming_file(text):
             path = text.split()[-1][1:]
             yield from self._paths.get_completions(Document(path), event)
@@ -48,6 +52,13 @@ def _commands(begun: str) -> Iterator[Completion]:
         name = f"/{command.name}"
         if name.startswith(begun):
             yield Completion(name, start_position=-len(begun), display_meta=command.help)
+
+
+def _choices(name: str) -> Sequence[str]:
+    """Return the words that may come after a command."""
+    if name == "/help":
+        return [command.name for command in COMMANDS]
+    return next((c.choices for c in COMMANDS if f"/{c.name}" == name), ())
 
 
 def is_completing(document: Document) -> bool:

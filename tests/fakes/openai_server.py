@@ -40,6 +40,7 @@ class OpenAIServer:
     is_healthy: bool = True
     n_ctx_bytes: int = 1_000_000  # longer questions do not fit the context
     n_ctx_slot: int | None = None  # so many tokens, as it tells and counts them: words; None = not
+    tokenized: int = 0  # so often it was asked to count
     _reply: Reply | None = None
 
     @property
@@ -192,6 +193,7 @@ class _Connection(BaseHTTPRequestHandler):
         self.server.script.reply(self)
 
     def _tokenize(self, body: Any) -> None:
+        self.server.script.tokenized += 1
         if self.server.script.n_ctx_slot is None:
             self.document({"error": {"message": "no such route"}}, 404)
         else:

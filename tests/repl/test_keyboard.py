@@ -63,3 +63,10 @@ def test_a_history_that_becomes_a_folder_does_not_end_the_chat(tmp_path: Path):
     (tmp_path / "chat_history").unlink()
     (tmp_path / "chat_history").mkdir()
     history.append_string("Hi")
+
+
+def test_what_may_come_after_a_command_is_offered():
+    assert complete("/set temp") == ["temperature"]
+    assert complete("/context s") == ["summarise"]
+    assert "undo" in complete("/help ")
+    assert complete("/set temperature 0") == []

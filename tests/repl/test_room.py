@@ -4,6 +4,7 @@ import pytest
 from fakes.openai_server import count_tokens
 
 from mlm.client import ContextLengthError
+from mlm.errors import EngineError
 from mlm.repl.chat import Chat
 from mlm.repl.commands import run_command
 from mlm.repl.conversation import Conversation, Turn
@@ -99,6 +100,16 @@ def test_a_summary_that_fails_costs_only_the_summary(openai_server, full, said):
     assert "out of ideas" in said[1] and "No longer sent" in said[2]
 
 
+def test_a_summary_is_kept_when_the_next_one_fails(openai_server, full, said):
+    run_command(full, "/context summarise")
+    openai_server.says("They", " said", " a lot.")
+    ask(full)
+    openai_server.refuses(500, {"error": {"message": "out of ideas"}})
+    with pytest.raises(EngineError):
+        ask(full, f"{WORDS} " * 8)
+    assert full.conversation.summary == "They said a lot."
+
+
 def test_nothing_is_left_out_where_that_is_not_wanted(openai_server, full, said):
     run_command(full, "/context off")
     with pytest.raises(ContextLengthError) as caught:
@@ -135,6 +146,29 @@ def test_a_server_that_does_not_say_how_much_it_takes_gets_everything(openai_ser
     assert len(questions_sent(openai_server)) == 7 and said == []
 
 
+def test_a_model_is_not_loaded_only_to_count_for_it(openai_server, chat, said, tmp_path):
+    (tmp_path / "notes.md").write_text("one two three")
+    run_command(chat, f"/attach {tmp_path}/notes.md")
+    run_command(chat, "/context")
+    assert "about" in said[0] and openai_server.tokenized == 0
+    openai_server.n_ctx_slot = 300
+    run_command(chat, f"/attach {tmp_path}/notes.md")
+    assert said[1].endswith("notes.md: 6 tokens")
+
+
+def test_after_a_failure_the_context_may_be_another_one(openai_server, full, said):
+    openai_server.n_ctx_slot = 1000
+    ask(full)
+    openai_server.n_ctx_slot = 300  # it was started again
+    openai_server.refuses(503, {"error": {"message": "not now"}})
+    with pytest.raises(EngineError):
+        ask(full)
+    assert full.context.limit == 1000  # as far as anybody knows
+    openai_server.says("Well")
+    ask(full)
+    assert full.context.limit == 300 and "No longer sent" in said[0]
+
+
 def test_context_shows_what_is_sent_what_it_costs_and_what_is_not(openai_server, full, said):
     ask(full)
     run_command(full, "/pin 1")
@@ -153,5 +187,8 @@ def test_the_context_in_use_is_that_of_the_last_answer(openai_server, full, said
     ask(full)
     body = openai_server.asked[-1].body
     assert (full.context.used, full.context.limit) == (count_tokens(body) + 2, 300)
+    full.model = "other"
+    assert full.context.used is None  # it counts differently
+    full.model = "tiny"
     run_command(full, "/undo")
     assert full.context.used is None  # until the next answer

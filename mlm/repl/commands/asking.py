@@ -88,6 +88,7 @@ ASKING = (
         _set,
         "/set temperature 0.2\n/set max_tokens 300\n"
         '/set stop ["END", "\\n\\n"]\n/set temperature -     as if it had never been set',
+        tuple(PARAMS),
     ),
     Command("stats", "", "show tokens and speed so far", _stats),
 )

@@ -20,3 +20,4 @@ class Command:
     help: str
     act: Callable[[Chat, str], str | Question]
     details: str = ""  # what ``/help NAME`` tells beside that
+    choices: tuple[str, ...] = ()  # words that may come first after it, for a Tab

@@ -112,5 +112,6 @@ CONTEXT = (
         "drop        older turns are left out; pinned ones stay (/pin)\n"
         "summarise   the model sums them up first, which takes as long as an answer\n"
         "off         a question that does not fit is refused",
+        tuple(_MODES),
     ),
 )

@@ -102,5 +102,6 @@ FILES = (
         _copy,
         "/copy        the last answer\n/copy 2      the answer of turn 2\n"
         "/copy code   the last code block of the last answer",
+        ("code",),
     ),
 )

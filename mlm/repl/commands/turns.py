@@ -5,7 +5,7 @@ from dataclasses import replace
 from mlm.errors import NotFoundError, UsageError
 from mlm.repl.chat import Chat
 from mlm.repl.commands.command import Command
-from mlm.repl.params import find_param, parse_param
+from mlm.repl.params import PARAMS, find_param, parse_param
 from mlm.repl.question import Question
 
 
@@ -103,6 +103,7 @@ TURNS = (
         "ask the last question again",
         _retry,
         "/retry temperature 1.2     for this once",
+        tuple(PARAMS),
     ),
     Command("edit", "[TEXT]", "change the last question and ask it again", _edit),
     Command("undo", "[N]", "take back the last turn, or the last N", _undo),
