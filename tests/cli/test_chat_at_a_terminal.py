@@ -1,0 +1,158 @@
+"""What a person can do while an answer comes, seen through a screen emulator."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes.openai_server import OpenAIServer
+from fakes.spectator import Spectator, at_terminal
+
+pytestmark = pytest.mark.usefixtures("warm_home")
+
+
+@pytest.fixture
+def server(openai_server: OpenAIServer, home: Path) -> OpenAIServer:
+    openai_server.announce(home)
+    return openai_server
+
+
+@pytest.fixture
+def terminal(server: OpenAIServer, tmp_path: Path) -> Iterator[Spectator]:
+    with at_terminal("chat", "tiny", cwd=tmp_path, HOME=str(tmp_path)) as terminal:
+        terminal.sees(">>>")
+        yield terminal
+
+
+def begins(server: OpenAIServer, *texts: str) -> threading.Event:
+    """Have the server begin an answer so, and end it when the event is set."""
+    goes_on = threading.Event()
+
+    def reply(connection) -> None:
+        for text in texts:
+            piece = b'{"choices": [{"delta": {"content": "%b"}}]}' % text.encode()
+            connection.wfile.write(b"data: " + piece + b"\n\n")
+        goes_on.wait(30)
+        connection.wfile.write(b"data: [DONE]\n\n")
+
+    def stream(connection) -> None:
+        connection.send_response(200)
+        connection.end_headers()
+        connection.close_connection = True
+        reply(connection)
+
+    server.does(stream)
+    return goes_on
+
+
+def last_question(server: OpenAIServer) -> str:
+    return server.asked[-1].body["messages"][-1]["content"]
+
+
+def test_the_next_question_can_be_typed_and_sent_while_an_answer_comes(server, terminal):
+    goes_on = begins(server, "Once upon a time")
+    terminal.types("Tell me a story\r")
+    terminal.sees("Once upon a time")
+    terminal.types("And another\r")
+    terminal.sees("next: And another")
+    server.says("The end.")
+    goes_on.set()
+    terminal.sees("The end.")
+    assert last_question(server) == "And another"
+    assert "next:" not in terminal.text
+    assert terminal.leaves() == 0
+    told = terminal.everything
+    assert told.index("Once upon") < told.index(">>> And another") < told.index("The end.")
+    assert told.count("Once upon a time") == 1
+
+
+def test_ctrl_c_stops_the_answer_and_keeps_what_was_typed(server, terminal):
+    begins(server, "Once upon a time")
+    terminal.types("Tell me a story\r")
+    terminal.sees("Once upon a time")
+    terminal.types("half a quest")
+    terminal.sees("half a quest")
+    terminal.types("\x03")
+    terminal.sees("stopped")
+    server.says("Fine.")
+    terminal.types("ion\r")
+    terminal.sees("Fine.")
+    assert last_question(server) == "half a question"
+    assert [m["content"] for m in server.asked[-1].body["messages"]][1] == "Once upon a time"
+
+
+def test_ctrl_c_stops_an_answer_that_has_not_begun(server, terminal):
+    begins(server)
+    terminal.types("Tell me a story\r")
+    terminal.sees("waiting for the first token")
+    terminal.types("\x03")
+    terminal.sees("stopped")
+
+
+def test_an_answer_that_breaks_off_stays_and_can_be_had_again(server, terminal):
+    server.breaks_off_after("Half an ans")
+    terminal.types("Hi\r")
+    terminal.sees("/retry asks again")
+    assert "Half an ans" in terminal.everything
+    server.says("A whole answer.")
+    terminal.types("/retry\r")
+    terminal.sees("A whole answer.")
+
+
+def test_a_resize_while_an_answer_comes_garbles_nothing(server, terminal):
+    goes_on = begins(server, "A first paragraph.\\n\\n", "A second one that is still coming")
+    terminal.types("Hi\r")
+    terminal.sees("still coming")
+    terminal.resizes(24, 50)
+    terminal.types("x")
+    terminal.sees(">>> x")
+    goes_on.set()
+    terminal.waits(lambda: "still coming" in terminal.text, "the answer is gone")
+    terminal.types("\x7f/exit\r")
+    assert terminal.ends() == 0
+    assert terminal.everything.count("A first paragraph.") == 1
+    assert terminal.everything.count("still coming") == 1
+
+
+def test_code_taller_than_the_screen_is_complete_above_it(server, terminal):
+    lines = [f"line {number:03}" for number in range(100)]
+    goes_on = begins(server, "```\\n" + "\\n".join(lines) + "\\n```\\n", "Done.")
+    terminal.types("Hi\r")
+    terminal.sees("Done.")
+    goes_on.set()
+    assert terminal.leaves() == 0
+    shown = [line.strip() for line in terminal.everything.splitlines() if "line " in line]
+    assert shown == lines
+
+
+def test_a_paste_that_is_too_long_names_the_way_out(server, terminal):
+    terminal.types("\x1b[200~" + "x" * 300_000 + "\x1b[201~")
+    terminal.sees("/attach FILE")
+    terminal.types("Hi\r")
+    terminal.sees("Hello there")
+    assert last_question(server) == "Hi"
+
+
+def test_vi_keys_work_where_they_are_wanted(server, tmp_path: Path):
+    (tmp_path / ".inputrc").write_text("set editing-mode vi\n")
+    with at_terminal("chat", "tiny", cwd=tmp_path, HOME=str(tmp_path)) as terminal:
+        terminal.sees(">>>")
+        terminal.types("world")
+        terminal.sees(">>> world")
+        terminal.types("\x1b")
+        terminal.look(0.5)
+        terminal.types("0iHello \r")
+        terminal.sees("Hello there")
+        assert last_question(server) == "Hello world"
+
+
+def test_an_editing_mode_that_nobody_knows_is_refused(mlm, monkeypatch):
+    monkeypatch.setenv("MLM_EDITING_MODE", "nano")
+    result = mlm("chat", "tiny")
+    assert result.exit_code == 2
+    assert "export MLM_EDITING_MODE=vi" in result.stderr
+
+
+def test_a_half_typed_command_shows_what_it_may_become(terminal):
+    terminal.types("/thi")
+    terminal.sees("show what was thought")
