@@ -2,6 +2,8 @@
 
 import os
 import sys
+from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -65,11 +67,15 @@ def chat(
     is_vi = wants_vi()
     settings = session(ctx).settings
     params = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+    is_person = not is_piped() and sys.stdout.isatty()
+    can_draw = is_person and os.environ.get("TERM") != "dumb" and os.name == "posix"
+    if can_draw:  # imported while the model is looked for, or loaded
+        Thread(target=import_module, args=("mlm.repl.terminal_chat",), daemon=True).start()
     with connect(session(ctx), ref or _find_latest(settings), overrides) as (client, model):
         state = Chat(client, model, Conversation(system), params)
-        if is_piped() or not sys.stdout.isatty():
+        if not is_person:
             talk_in_pipe(state, read_lines(session(ctx).note), open_screen())
-        elif os.environ.get("TERM") == "dumb" or os.name != "posix":
+        elif not can_draw:
             talk(state, PlainKeyboard(), open_screen())
         else:
             from mlm.repl.terminal_chat import chat_in_terminal

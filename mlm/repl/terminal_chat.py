@@ -18,6 +18,7 @@ from mlm.repl.view import AnswerView
 from mlm.repl.waiting import explain
 from mlm.store.installed import installed_names
 
+_LOAD_AFTER_S = 0.3
 _PROBE_S = 2.0  # for a server to say something of itself
 
 
@@ -53,7 +54,9 @@ def chat_in_terminal(chat: Chat, home: Home, *, is_vi: bool, has_colour: bool) -
         hang_up=chat.client.hang_up,
     )
     screen = LiveScreen(application, ask_why)
-    threading.Thread(target=rendering.load, daemon=True).start()
+    loading = threading.Timer(_LOAD_AFTER_S, rendering.load)  # the prompt comes first
+    loading.daemon = True
+    loading.start()
     application.run(lambda: talk(chat, application, screen))
 
 
