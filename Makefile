@@ -43,6 +43,7 @@ bench: setup
 	$(BIN)/python scripts/bench_demo.py
 	$(BIN)/python scripts/bench_cache.py
 	$(BIN)/python scripts/bench_download.py
+	$(BIN)/python scripts/bench_gateway.py mlm/demo/mlm-demo.gguf
 	$(if $(LLAMA_SERVER),$(BIN)/python scripts/bench_engine.py $(LLAMA_SERVER))
 
 # What a server survives: crashes, overload, kill -9, an hour of everything. SUITES=kills picks one.
