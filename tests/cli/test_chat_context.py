@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pexpect
 import pytest
 from fakes.asked import ask as ask_server
 from fakes.mlm_serve import DEMO_MODEL, MlmServe, mlm_serve
+from fakes.spectator import at_terminal
 
 from mlm.client import Client
 from mlm.errors import ExitCode
@@ -93,17 +93,13 @@ def test_a_question_that_does_not_fit_ends_a_pipe_with_figures(server: MlmServe,
 
 
 def test_an_answer_is_copied_through_the_terminal(server: MlmServe):
-    environment = {**os.environ, "MLM_HOME": str(server.home), "TERM": "xterm-256color"}
-    environment |= {"PATH": "/nowhere", "PROMPT_TOOLKIT_NO_CPR": "1"}
-    words = ["-m", "mlm", "chat", "mlm-demo", "--temperature", "0"]
-    child = pexpect.spawn(sys.executable, words, env=environment, timeout=30)
-    child.expect(">>>")
-    child.send("How do I chat?\r")
-    child.expect("/exit leaves")
-    child.expect(">>>")
-    child.send("/copy\r")
-    child.expect(rb"\x1b\]52;c;([A-Za-z0-9+/=]+)\x07")
-    copied = base64.b64decode(child.match[1]).decode()
-    assert copied.startswith("Type `mlm chat`")
-    child.expect("is on the clipboard, through the terminal")
-    child.close(force=True)
+    words = ("chat", "mlm-demo", "--temperature", "0")
+    with at_terminal(*words, MLM_HOME=str(server.home), PATH="/nowhere") as person:
+        person.sees("mlm-demo listens")
+        person.types("How do I chat?\r")
+        person.sees("leaves.")
+        person.types("/copy\r")
+        person.sees("is on the clipboard, through the terminal")
+        encoded = re.search(rb"\x1b\]52;c;([A-Za-z0-9+/=]+)\x07", person.raw)
+        assert base64.b64decode(encoded[1]).startswith(b"Type `mlm chat`")
+        assert person.leaves() == ExitCode.OK
