@@ -73,7 +73,7 @@ class Screen:
             self._watcher.stop()
 
     def _begin(self) -> None:
-        with suppress(NotImplementedError):  # on Windows
+        with suppress(NotImplementedError, AttributeError):  # on Windows there is neither
             for number in (signal.SIGTERM, signal.SIGHUP):  # leave the terminal as it was
                 asyncio.get_running_loop().add_signal_handler(number, self._application.exit)
         self._watcher.start()
