@@ -90,6 +90,11 @@ class Home(NamedTuple):  # a dataclass would take 15 ms of every Tab
         return self.root / "responses.sqlite"
 
     @property
+    def sessions_db(self) -> Path:
+        """Saved conversations (SQLite)."""
+        return self.root / "sessions.sqlite"
+
+    @property
     def chat_history(self) -> Path:
         """Lines typed into ``mlm chat``."""
         return self.root / "chat_history"

@@ -22,6 +22,7 @@ class Settings:
     token: str | None = field(repr=False)
     offline: bool
     timeout_scale: float = 1.0  # of every wait for the network; tests use a small one
+    save_chats: bool | None = None  # None: those whose answers go to a terminal
 
     @classmethod
     def from_environment(
@@ -45,6 +46,9 @@ class Settings:
             or _read_flag(environ, "MLM_OFFLINE")
             or _read_flag(environ, "HF_HUB_OFFLINE"),
             timeout_scale=_read_factor(environ, "MLM_TIMEOUT_SCALE"),
+            save_chats=(
+                _read_flag(environ, "MLM_SAVE_CHATS") if environ.get("MLM_SAVE_CHATS") else None
+            ),
         )
 
 

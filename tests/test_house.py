@@ -13,7 +13,7 @@ FLOORS = {
     "errors": 0, "paths": 0, "units": 0, "settings": 0, "strictyaml": 0,
     "terminal": 0,
     "hardware": 1, "gguf": 1, "catalog": 1, "stats": 1,
-    "planning": 2, "store": 2,
+    "planning": 2, "store": 2, "sessions": 2,
     "engine": 3, "client": 3, "manifest": 3,
     "server": 4, "repl": 4, "bench": 4, "demo": 4, "monitor": 4,
     "completion": 5, "cli": 6, "__main__": 7,

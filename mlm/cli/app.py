@@ -46,6 +46,7 @@ COMMANDS = (
     "unpin",
     "chat",
     "run",
+    "sessions",
     "bench",
     "stats",
     "why",

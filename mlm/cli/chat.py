@@ -10,17 +10,46 @@ import typer
 
 from mlm.cli._options import MaxTokensOpt, SeedOpt, SystemOpt, TemperatureOpt
 from mlm.cli._overrides import takes_overrides
-from mlm.cli._session import session
-from mlm.completion.names import complete_installed
+from mlm.cli._saved import SaveOpt, is_saving, saved_sessions
+from mlm.cli._session import Session, session
+from mlm.completion.names import complete_installed, complete_session
 from mlm.planning.types import Overrides
 
 if TYPE_CHECKING:
+    from mlm.repl.chat import Chat
+    from mlm.sessions.store import Sessions
+    from mlm.sessions.types import Session as SavedSession
     from mlm.settings import Settings
+
+_WAIT_S = 1.0  # for another process that writes; the person waits as long
+
+OptionalRefArg = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[REF]",
+        help="As for run; by default the model used last.",
+        show_default=False,
+        autocompletion=complete_installed,
+    ),
+]
+ContinueOpt = Annotated[
+    bool, typer.Option("--continue", "-c", help="Go on with the last conversation and its model.")
+]
+SessionOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--session",
+        metavar="ID",
+        help="Go on with that one, as `mlm sessions list` shows it.",
+        show_default=False,
+        autocompletion=complete_session,
+    ),
+]
 
 
 EXAMPLES = {
     "mlm chat qwen3-8b": "Talk with a model",
-    "mlm chat": "The one that was used last",
+    "mlm chat -c": "Go on with the last conversation",
     'mlm chat qwen3-8b --system "Answer in one sentence." --temperature 0': (
         "Short answers, and the same ones each time"
     ),
@@ -33,26 +62,21 @@ EXAMPLES = {
 @takes_overrides
 def chat(
     ctx: typer.Context,
-    ref: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[REF]",
-            help="As for run; by default the model used last.",
-            show_default=False,
-            autocompletion=complete_installed,
-        ),
-    ] = None,
+    ref: OptionalRefArg = None,
     system: SystemOpt = None,
     max_tokens: MaxTokensOpt = None,
     temperature: TemperatureOpt = None,
     seed: SeedOpt = None,
+    go_on: ContinueOpt = False,
+    wanted: SessionOpt = None,
+    save: SaveOpt = None,
     *,
     overrides: Overrides,
 ) -> None:
     """Talk with a model. /help inside lists the commands; Ctrl-D leaves.
 
-    From a pipe, each line is one question of the same conversation, and only the answers are
-    printed.
+    What is said at a terminal is saved on this machine. From a pipe, each line is one question of
+    the same conversation, and only the answers are printed.
     """
     from mlm.cli._editing import wants_vi
     from mlm.cli._screen import open_screen
@@ -60,32 +84,63 @@ def chat(
     from mlm.cli._stdin import is_piped, read_lines
     from mlm.engine import require_engine
     from mlm.repl.chat import Chat
-    from mlm.repl.conversation import Conversation
+    from mlm.repl.keeper import Keeper
     from mlm.repl.loop import PlainKeyboard, talk, talk_in_pipe
+    from mlm.repl.recall import remind
+    from mlm.store.ref import definite
 
     require_engine()
     is_vi = wants_vi()
-    settings = session(ctx).settings
-    params = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+    run = session(ctx)
     is_person = not is_piped() and sys.stdout.isatty()
     can_draw = is_person and os.environ.get("TERM") != "dumb" and os.name == "posix"
     if can_draw:  # imported while the model is looked for, or loaded
         Thread(target=import_module, args=("mlm.repl.terminal_chat",), daemon=True).start()
-    with connect(session(ctx), ref or _find_latest(settings), overrides) as (client, model):
-        state = Chat(client, model, Conversation(system), params)
-        if not is_person:
-            talk_in_pipe(state, read_lines(session(ctx).note), open_screen())
-        elif not can_draw:
-            talk(state, PlainKeyboard(), open_screen())
-        else:
-            from mlm.repl.terminal_chat import chat_in_terminal
+    params = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+    with saved_sessions(run, wait_s=_WAIT_S) as sessions:
+        before = _find_session(run, sessions, wanted, go_on=go_on)
+        ref = ref or (before.summary.ref if before else _find_latest(run.settings))
+        with connect(run, ref, overrides) as (client, model):
+            screen = open_screen()
+            state = Chat(client, model, params=params)
+            is_kept = is_saving(run, save, is_asked=before is not None)
+            refs = {model: definite(ref)}
+            state.keeper = Keeper(sessions, lambda text: state.say(text), refs, is_saving=is_kept)
+            if before:
+                state.conversation = state.keeper.go_on(before)
+            if system:
+                state.conversation = state.conversation.with_system(system)
+            if not is_person:
+                talk_in_pipe(state, read_lines(run.note), screen)
+                return
+            if before:
+                screen.show(remind(before))
+            if not can_draw:
+                talk(state, PlainKeyboard(), screen)
+                return
+            _draw(run, state, is_vi=is_vi)
 
-            chat_in_terminal(
-                state,
-                settings.home,
-                is_vi=is_vi,
-                has_colour=not os.environ.get("NO_COLOR"),
-            )
+
+def _draw(run: Session, state: "Chat", *, is_vi: bool) -> None:
+    """Talk with a person whose terminal can be drawn on."""
+    from mlm.repl.terminal_chat import chat_in_terminal
+
+    has_colour = not os.environ.get("NO_COLOR")
+    chat_in_terminal(state, run.settings.home, is_vi=is_vi, has_colour=has_colour)
+
+
+def _find_session(
+    run: Session, sessions: "Sessions", wanted: str | None, *, go_on: bool
+) -> "SavedSession | None":
+    """Return the conversation to go on with; None for a new one."""
+    if wanted is not None:
+        return sessions.read(sessions.find(wanted))
+    if not go_on:
+        return None
+    if (latest := sessions.latest()) is None:
+        run.note("No conversation is saved yet; this is the first.")
+        return None
+    return sessions.read(latest)
 
 
 def _find_latest(settings: "Settings") -> str:

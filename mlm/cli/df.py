@@ -20,6 +20,7 @@ _WORDS = {
     "partial": "unfinished downloads",
     "orphan": "blobs that no model uses",
     "other_cache": "other files in the model cache",
+    "sessions": "saved conversations",
     "response_cache": "cached answers",
     "stats": "history",
     "index": "index and receipts",

@@ -1,4 +1,4 @@
-"""The names that a shell is offered: models, machines, keys.
+"""The names that a shell is offered: models, machines, keys, conversations.
 
 Each function gets what has been typed and returns what it may become. What an option or argument
 is completed with is said where it is declared: ``autocompletion=complete_installed``.
@@ -38,6 +38,18 @@ def complete_key(incomplete: str) -> list[str]:
     with suppress(MlmError):
         keys = read_keys(Home(default_home()).keys) or ()
         return [key.name for key in keys if key.name.startswith(incomplete)]
+    return []
+
+
+def complete_session(incomplete: str) -> list[str]:
+    """Return the ids of saved conversations, the last first."""
+    from mlm.errors import MlmError
+    from mlm.paths import Home, default_home
+    from mlm.sessions.store import Sessions
+
+    with suppress(MlmError), Sessions(Home(default_home()).sessions_db, wait_s=0.05) as sessions:
+        found = sessions.summaries(limit=1000)
+        return [known.id for known in found if known.id.startswith(incomplete.lower())]
     return []
 
 

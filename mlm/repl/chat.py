@@ -11,6 +11,7 @@ from mlm.errors import MlmError
 from mlm.repl.attachment import Attachment, read_attachments
 from mlm.repl.context import choose_reserve, plan_context
 from mlm.repl.conversation import Conversation, Turn
+from mlm.repl.keeper import Keeper
 from mlm.repl.measure import measure
 from mlm.repl.mention import find_mentions
 from mlm.repl.question import Question, fence
@@ -43,6 +44,7 @@ class Chat:
     params: Mapping[str, object] = field(default_factory=dict)  # temperature, max_tokens …
     answers: list[Recording] = field(default_factory=list)
     say: Callable[[str], None] = _say_aside  # remarks that belong to no answer
+    keeper: Keeper | None = None  # None: nothing is saved, and nothing saved is known
     when_full: WhenFull = "drop"  # what becomes of older turns when the context is full
     reads_files: bool = False  # that a question names with an @: for people, not for programs
     attached: tuple[Attachment, ...] = ()  # these go with the next question
@@ -120,6 +122,12 @@ class Chat:
                 self._remember(before, question, recording)
                 raise
             self._remember(before, question, recording)
+
+    def keep(self) -> None:
+        """Save what has changed, where chats are saved."""
+        if self.keeper is not None:
+            answer = self.answers[-1] if self.answers else None
+            self.keeper.keep(self.conversation, self.model, answer)
 
     def _make_room(self, before: Conversation, question: Question) -> Conversation:
         """Return ``before`` without the turns that do not fit any more; say which they are.

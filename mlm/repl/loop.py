@@ -91,6 +91,13 @@ def talk_in_pipe(chat: Chat, lines: Iterable[str], screen: ChatScreen) -> None:
 
 def respond(chat: Chat, line: str, screen: ChatScreen) -> None:
     """Do what a line asks: a command after a slash, nothing if it is empty, else a question."""
+    try:
+        _respond(chat, line, screen)
+    finally:
+        chat.keep()
+
+
+def _respond(chat: Chat, line: str, screen: ChatScreen) -> None:
     question = _read(chat, line)
     if isinstance(question, str):
         screen.show(question)

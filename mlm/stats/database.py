@@ -35,6 +35,15 @@ class Schema:
     upgrades: Mapping[int, Callable[[sqlite3.Connection], object]] = field(default_factory=dict)
 
 
+class OtherVersionError(sqlite3.DatabaseError):
+    """The file has tables of another version, and there is no way from them to ours."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"version {version} of the file is unknown")
+        self.version = version
+        self.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
 def open_database(path: Path, schema: Schema) -> sqlite3.Connection:
     """Return a connection to a sound database at ``path``, made if need be.
 
@@ -45,12 +54,12 @@ def open_database(path: Path, schema: Schema) -> sqlite3.Connection:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return _open_sound(path, schema)
+        return open_sound(path, schema)
     except sqlite3.DatabaseError as error:
         if not is_broken(error):
             raise
     put_aside(path)
-    return _open_sound(path, schema)
+    return open_sound(path, schema)
 
 
 def is_broken(error: sqlite3.Error) -> bool:
@@ -59,22 +68,34 @@ def is_broken(error: sqlite3.Error) -> bool:
     return isinstance(code, int) and code & 0xFF in _BROKEN_CODES
 
 
-def _open_sound(path: Path, schema: Schema) -> sqlite3.Connection:
+def open_sound(path: Path, schema: Schema, *, wait_s: float | None = None) -> sqlite3.Connection:
+    """Return a connection to the database at ``path``, made if need be.
+
+    ``wait_s`` is how long to wait for locks of others, here and later; None for `BUSY_TIMEOUT_S`.
+
+    Raises:
+        OtherVersionError: it is of another version.
+        sqlite3.DatabaseError: it is damaged; `is_broken` tells.
+        OSError, sqlite3.Error: it cannot be had at all.
+    """
+    wait_s = BUSY_TIMEOUT_S if wait_s is None else wait_s
     path.touch(mode=0o600)  # answers and habits are nobody else's business
     connection = sqlite3.connect(
-        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        path, timeout=wait_s, isolation_level=None, check_same_thread=False
     )
     try:
-        _use_wal(connection)
+        _use_wal(connection, wait_s)
         connection.execute("PRAGMA synchronous = NORMAL")
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         version = _read_version(connection)
         if version in schema.upgrades and verdict == "ok":
             version = _upgrade(connection, schema)
-        if verdict != "ok" or version not in (0, schema.version):
-            broken = sqlite3.DatabaseError(f"{path.name}: {verdict}, version {version}")
+        if verdict != "ok":
+            broken = sqlite3.DatabaseError(f"{path.name}: {verdict}")
             broken.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise broken
+        if version not in (0, schema.version):
+            raise OtherVersionError(version)
         connection.executescript(schema.script)
         if version == 0:  # else this would wait for a lock that somebody may hold for long
             connection.execute(f"PRAGMA user_version = {schema.version}")
@@ -105,9 +126,9 @@ def _upgrade(connection: sqlite3.Connection, schema: Schema) -> int:
     return _read_version(connection)
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
+def _use_wal(connection: sqlite3.Connection, wait_s: float) -> None:
     """Write ahead. Where two do this to a new file, SQLite refuses one of them without waiting."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    deadline = time.monotonic() + wait_s
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")

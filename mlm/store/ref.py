@@ -76,6 +76,16 @@ def parse_ref(text: str) -> Ref:
     return NameRef(name, quant or None)
 
 
+def definite(text: str) -> str:
+    """Return a ref that means the same in every folder.
+
+    Raises:
+        UsageError: it cannot be the name of a model.
+    """
+    ref = parse_ref(text)
+    return str(ref.path.absolute()) if isinstance(ref, LocalRef) else text
+
+
 def _parse_hub_ref(text: str) -> HubRef:
     parts = text.split("/", 2)
     if len(parts) == 3:

@@ -17,7 +17,7 @@ from mlm.store.types import ModelFile
 
 Category = Literal[
     "models", "in_place", "partial", "orphan", "other_cache",
-    "response_cache", "stats", "index", "logs", "other",
+    "sessions", "response_cache", "stats", "index", "logs", "other",
 ]  # fmt: skip
 CATEGORIES: tuple[Category, ...] = Category.__args__  # type: ignore[attr-defined]
 
@@ -138,6 +138,7 @@ class _Count:
 
 def _category(home: Home, path: Path) -> Category:
     databases: dict[Path, Category] = {
+        home.sessions_db: "sessions",
         home.response_cache_db: "response_cache",
         home.stats_db: "stats",
         home.ledger_db: "stats",

@@ -94,6 +94,7 @@ def _export(
     from mlm.planning.export_ollama import export_ollama
     from mlm.planning.export_systemd import Service, export_systemd
     from mlm.planning.memory import plan_memory
+    from mlm.store.ref import definite
 
     if to == "llama-server":
         return export_llama_server(subject)
@@ -108,21 +109,13 @@ def _export(
         )
     service = Service(
         mlm=(sys.executable, "-m", "mlm"),
-        ref=_definite(ref),
+        ref=definite(ref),
         config_file=config_file.absolute(),
         home=run.settings.home.root.absolute(),
         hub_cache=run.settings.hub_cache.absolute(),
         user=_owner(run.settings.home.root),
     )
     return export_systemd(subject, plan_memory(shape, subject.config, machine), service)
-
-
-def _definite(ref: str) -> str:
-    """Return ``ref`` so that it means the same in every folder."""
-    from mlm.store.ref import LocalRef, parse_ref
-
-    parsed = parse_ref(ref)
-    return str(parsed.path.absolute()) if isinstance(parsed, LocalRef) else ref
 
 
 def _owner(folder: Path) -> str:

@@ -44,10 +44,16 @@ def judge_room(name: str, folder: Path, free: int) -> Finding:
 
 
 def check_databases(settings: Settings) -> Iterator[Finding]:
-    """The SQLite files are sound. All can be made anew; a broken one is put aside by its user."""
+    """The SQLite files are sound. A broken one is put aside by its user, and begun anew."""
     home = settings.home
     broken = []
-    databases = (home.index_db, home.stats_db, home.ledger_db, home.response_cache_db)
+    databases = (
+        home.index_db,
+        home.stats_db,
+        home.ledger_db,
+        home.response_cache_db,
+        home.sessions_db,
+    )
     present = [file for file in databases if file.exists()]
     for file in present:
         if why := _find_damage(file):

@@ -91,6 +91,8 @@ def _begin(text: str) -> str:
 
 
 def _clear(chat: Chat, _argument: str) -> str:
+    if chat.keeper is not None:
+        chat.keeper.begin_anew()  # what was said stays saved
     chat.conversation = chat.conversation.cleared()
     chat.unanswered, chat.attached = None, ()
     return "Forgotten; the system prompt stays."
