@@ -8,6 +8,7 @@ from mlm.repl.commands.asking import ASKING
 from mlm.repl.commands.command import Command, Goodbye
 from mlm.repl.commands.context import CONTEXT
 from mlm.repl.commands.files import FILES
+from mlm.repl.commands.sessions import SESSIONS
 from mlm.repl.commands.thinking import THINKING
 from mlm.repl.commands.turns import TURNS
 from mlm.repl.question import Question
@@ -70,6 +71,7 @@ COMMANDS = (
     *TURNS,
     *CONTEXT,
     *FILES,
+    *SESSIONS,
     *THINKING,
     Command("exit", "", "leave (so does Ctrl-D)", _exit),
 )

@@ -95,6 +95,7 @@ FILES = (
         '@"my file" does the same.',
     ),
     Command("save", "[FILE]", "write the conversation as Markdown, or as JSON to x.json", _save),
+    Command("export", "[FILE]", "the same as /save", _save),
     Command(
         "copy",
         "[N|code]",
