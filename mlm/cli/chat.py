@@ -113,20 +113,19 @@ def chat(
             if not is_person:
                 talk_in_pipe(state, read_lines(run.note), screen)
                 return
-            if before:
-                screen.show(remind(before))
+            reminder = remind(before) if before else ""
             if not can_draw:
-                talk(state, PlainKeyboard(), screen)
+                talk(state, PlainKeyboard(), screen, reminder)
                 return
-            _draw(run, state, is_vi=is_vi)
+            _draw(run, state, reminder, is_vi=is_vi)
 
 
-def _draw(run: Session, state: "Chat", *, is_vi: bool) -> None:
+def _draw(run: Session, state: "Chat", reminder: str, *, is_vi: bool) -> None:
     """Talk with a person whose terminal can be drawn on."""
     from mlm.repl.terminal_chat import chat_in_terminal
 
     has_colour = not os.environ.get("NO_COLOR")
-    chat_in_terminal(state, run.settings.home, is_vi=is_vi, has_colour=has_colour)
+    chat_in_terminal(state, run.settings.home, reminder, is_vi=is_vi, has_colour=has_colour)
 
 
 def _find_session(

@@ -52,9 +52,13 @@ class PlainKeyboard:
         return input(PROMPT)
 
 
-def talk(chat: Chat, keyboard: Keyboard, screen: ChatScreen) -> None:
-    """Chat until the person leaves. No failure ends it, and Ctrl-C only stops an answer."""
+def talk(chat: Chat, keyboard: Keyboard, screen: ChatScreen, reminder: str = "") -> None:
+    """Chat until the person leaves. No failure ends it, and Ctrl-C only stops an answer.
+
+    ``reminder`` comes first: what was said before.
+    """
     chat.say, chat.reads_files = screen.remark, True
+    screen.show(reminder)
     screen.remark(f"{chat.model} listens. /help lists the commands, Ctrl-D leaves.")
     while True:
         try:

@@ -22,8 +22,10 @@ _LOAD_AFTER_S = 0.3
 _PROBE_S = 2.0  # for a server to say something of itself
 
 
-def chat_in_terminal(chat: Chat, home: Home, *, is_vi: bool, has_colour: bool) -> None:
-    """Chat until the person leaves; what is typed is remembered at ``home``."""
+def chat_in_terminal(
+    chat: Chat, home: Home, reminder: str, *, is_vi: bool, has_colour: bool
+) -> None:
+    """Chat until the person leaves, after a reminder; what is typed is remembered at ``home``."""
 
     def list_names() -> list[tuple[str, str]]:
         with chat.client.another(silence_s=_PROBE_S) as client:
@@ -57,7 +59,7 @@ def chat_in_terminal(chat: Chat, home: Home, *, is_vi: bool, has_colour: bool) -
     loading = threading.Timer(_LOAD_AFTER_S, rendering.load)  # the prompt comes first
     loading.daemon = True
     loading.start()
-    application.run(lambda: talk(chat, application, screen))
+    application.run(lambda: talk(chat, application, screen, reminder))
 
 
 def _status(chat: Chat, width: int, view: AnswerView | None) -> str:

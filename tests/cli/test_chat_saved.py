@@ -105,8 +105,8 @@ def test_a_chat_is_saved_turn_by_turn_and_goes_on(server, chat, home: Path):
 
     server.says("Well", " then")
     second = chat("-c")  # the model need not be said
-    assert "Hello there" in second.before
-    assert session.summary.id in second.before
+    second.expect(session.summary.id)
+    second.expect("Hello there")
     ask(second, "And?", "Well then")
     leave(second)
     told = [said for said in server.asked if said.path.endswith("/chat/completions")][-1].body[
