@@ -18,7 +18,7 @@ import msgspec
 
 from mlm.engine.messages import AnswerForm, ChosenToken
 from mlm.server.cache_file import SCHEMA, CacheLimits, clear, prune
-from mlm.stats.database import Writer, is_broken
+from mlm.stats.database import KEEP_FEW_PAGES, Writer, is_broken
 
 READ_TIMEOUT_S = 0.5  # a disk slower than this is no faster than most answers
 _CLOCK_SLACK_S = 60.0  # an entry from further in the future was written by another clock
@@ -163,6 +163,7 @@ class ResponseCache:
                 self._connection = sqlite3.connect(
                     address, uri=True, timeout=READ_TIMEOUT_S, check_same_thread=False
                 )
+                self._connection.execute(KEEP_FEW_PAGES)
             return self._connection.execute(query, parameters).fetchone()
         except sqlite3.Error as error:
             if self._connection is not None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BUSY_TIMEOUT_S = 5.0
-# Pages that a writer keeps in memory. It only appends; SQLite's default of 2 MiB would fill up
-# within 15,000 requests, which looks like a leak.
-_CACHE_KIB = 256
+# A connection that stays open keeps few pages in memory, 256 KiB. SQLite's default of 2 MiB would
+# fill up within 15,000 requests, which looks like a leak; the system keeps the file's pages anyway.
+KEEP_FEW_PAGES = "PRAGMA cache_size = -256"
 Work = Callable[[sqlite3.Connection], object]
 Then = Callable[[], object]
 
@@ -233,7 +233,7 @@ class Writer:
         if self._connection is None and time.monotonic() >= self._retry_at:
             try:
                 self._connection = open_database(self._path, self._schema)
-                self._connection.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
+                self._connection.execute(KEEP_FEW_PAGES)
             except (OSError, sqlite3.Error):
                 self._retry_at = time.monotonic() + BUSY_TIMEOUT_S
         return self._connection
