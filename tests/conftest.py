@@ -9,8 +9,13 @@ import pytest
 from fakes.hub import FakeHub
 from fakes.openai_server import OpenAIServer, serving_openai
 from fakes.result import Result
+from hypothesis import HealthCheck, settings
 
 from mlm.cli.app import run
+
+# How long examples take to draw or to try says how busy the machine is, and no more.
+settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("busy")
 
 ENVIRONMENT_OF_MLM = ("MLM_", "HF_", "HUGGING", "XDG_", "NVIDIA_", "CUDA_", "HTTP", "ALL_PROXY")
 

@@ -19,7 +19,7 @@ MACHINES = ROOT / "docs/how-to/set-up-machines.md"
 INSTRUCTIONS = {"FROM", "RUN", "COPY", "ENV", "WORKDIR", "EXPOSE", "CMD"}
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_TYPED = re.compile(r"(?:^|[\s(/|&;`=\"])mlm ((?:--?[a-z]|[a-z]+)(?:\\\n|[^\n|&;`#>)])*)")
+_TYPED = re.compile(r"(?:^|[\s(/|&;`=\"])mlm ((?:--?[a-z]|[a-z]+)(?:\\\n|[^\n|&;`#<>)])*)")
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -39,14 +39,19 @@ def typed_commands(page: Path) -> list[list[str]]:
 
 def parse(words: list[str]) -> None:
     """Let the command line read ``words`` without doing anything."""
+    asks_for_help = "--help" in words
+    words = [word for word in words if word != "--help"]
     command: Any = typer.main.get_command(app)
     context = command.make_context("mlm", ["--quiet"], resilient_parsing=True)
-    while hasattr(command, "get_command"):
+    while words and hasattr(command, "get_command"):
         name, *words = words
         command = command.get_command(context, name)
         assert command is not None, f"there is no command {name}"
         context = command.make_context(
-            name, words, parent=context, resilient_parsing=hasattr(command, "get_command")
+            name,
+            words,
+            parent=context,
+            resilient_parsing=asks_for_help or hasattr(command, "get_command"),
         )
 
 

@@ -92,9 +92,6 @@ EXAMPLES = {
     "mlm run qwen3-8b --schema 'name, age int' \"Invent a person.\"": (
         "An answer that is JSON by a schema, or exit code 11"
     ),
-    "git diff | mlm run qwen3-8b -t review.txt --var language=Polish -o review.md": (
-        "Ask what a template says, and keep the answer"
-    ),
     'mlm run qwen3-8b "Name three rivers." --json --seed 1': (
         "For a script: the same answer each time, with figures"
     ),

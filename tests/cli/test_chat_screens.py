@@ -62,10 +62,17 @@ def chat_about_tides(terminal: Spectator) -> None:
     terminal.sees(">>>")
     terminal.types("Why are there tides?\r")
     terminal.sees("almanac")
+    await_prompt(terminal)
     terminal.types("/nonsense\r")
     terminal.sees("no command /nonsense")
+    await_prompt(terminal)
     terminal.types("And at Kiel, in winter?")
     terminal.sees("in winter?")
+
+
+def await_prompt(terminal: Spectator) -> None:
+    """Wait until nothing else is done: a dumb terminal shows at once what is typed too early."""
+    terminal.waits(lambda: ">>>" in map(str.strip, terminal.lines), "no prompt")
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])

@@ -123,7 +123,7 @@ def test_a_vector_that_is_cut_has_length_1_again(kind: str, tiny_model: TinyMode
             "context_length_exceeded",
             "'input[1]' has 602 tok",
         ),
-        ({"inputs": ["x" * 400_000]}, "context_length_exceeded", "512 at most"),
+        ({"inputs": ["x" * 400_000]}, "context_length_exceeded", "size of 512 tokens"),
         ({"inputs": []}, "invalid_request_error", "'input' is empty"),
         ({"inputs": [[]]}, "invalid_request_error", "'input' is empty"),
         ({"inputs": [[152]]}, "invalid_request_error", "152 is no token"),

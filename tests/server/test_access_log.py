@@ -18,8 +18,8 @@ from fakes.mlm_serve import DEMO_MODEL, mlm_serve
 from fakes.processes import end_server, wait_until
 from fakes.request_stats import request
 
-from mlm.cli import _log_lines
-from mlm.cli._log_lines import LineHandler, LogFormat, make_handler
+from mlm.cli import _outlet
+from mlm.cli._log_lines import LogFormat, make_handler
 from mlm.server.access import AccessLine
 
 RECENT_FIELDS = {
@@ -197,14 +197,14 @@ def test_a_bug_is_logged_with_its_traceback():
 
 
 def test_a_terminal_that_does_not_take_lines_stops_nobody(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_log_lines, "_MAX_WAITING", 5)
-    released, lines = threading.Event(), []
+    monkeypatch.setattr(_outlet, "_MAX_WAITING", 5)
+    released, lines = threading.Event(), list[str]()
 
-    def write(self: LineHandler, line: str) -> None:
+    def write(stream: str, line: str) -> None:
         released.wait(30)
-        lines.append(line)
+        lines.append(line.rstrip())
 
-    monkeypatch.setattr(LineHandler, "_write", write)
+    monkeypatch.setattr(_outlet, "_write", write)
     handler = make_handler("text")
     for i in range(50):
         handler.handle(record("line %d", i))

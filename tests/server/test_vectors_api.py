@@ -122,7 +122,7 @@ def test_a_text_that_is_too_long_is_refused_by_name_and_number(client: OpenAI):
         client.embeddings.create(model="bert", input=["hello", "hello " * 600])
     error: Any = caught.value.body
     assert (error["code"], error["param"]) == ("context_length_exceeded", "input[1]")
-    assert "602 tokens" in error["message"] and "512 at most" in error["message"]
+    assert "602 tokens" in error["message"] and "size of 512 tokens" in error["message"]
 
 
 def test_dimensions_of_a_model_not_known_for_it_are_refused(client: OpenAI):
