@@ -95,6 +95,15 @@ class ChatApplication:
         if self._failure:
             raise self._failure
 
+    def once_shown(self, act: Callable[[], None]) -> None:
+        """Have ``act`` done in a thread of its own as soon as the input is on the screen."""
+
+        def begin(app: Application[None]) -> None:
+            app.after_render -= begin
+            threading.Thread(target=act, daemon=True).start()
+
+        self._app.after_render += begin
+
     async def _main(self, talk: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._fail)

@@ -1,7 +1,5 @@
 """A chat with a person at a terminal: everything that takes part in it, put together."""
 
-import threading
-
 from mlm.catalog.names import catalog_names
 from mlm.errors import MlmError
 from mlm.paths import Home
@@ -18,7 +16,6 @@ from mlm.repl.view import AnswerView
 from mlm.repl.waiting import explain
 from mlm.store.installed import installed_names
 
-_LOAD_AFTER_S = 0.3
 _PROBE_S = 2.0  # for a server to say something of itself
 
 
@@ -56,9 +53,7 @@ def chat_in_terminal(
         hang_up=chat.client.hang_up,
     )
     screen = LiveScreen(application, ask_why)
-    loading = threading.Timer(_LOAD_AFTER_S, rendering.load)  # the prompt comes first
-    loading.daemon = True
-    loading.start()
+    application.once_shown(rendering.load)
     application.run(lambda: talk(chat, application, screen, reminder))
 
 
