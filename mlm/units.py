@@ -80,6 +80,11 @@ def format_age(seconds: float) -> str:
     return f"{int(seconds / 86400)} days"
 
 
+def format_ago(at: float) -> str:
+    """Return how long ago ``at`` (Unix time) was; a clock may have gone back since."""
+    return f"{format_age(max(0.0, time.time() - at))} ago"
+
+
 def format_size(size: int | None) -> str:
     """Return ``size`` bytes in binary units with three digits: ``4.58 GiB``; ``?`` for None."""
     if size is None:

@@ -1,7 +1,6 @@
 """An answer on its way from a server to stdout: as it comes, at its end, or as checked JSON."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from mlm.cli._answer_check import parse_answer
 from mlm.cli._reader import reader_watched
-from mlm.cli._session import print_document
+from mlm.cli._session import print_document, wants_plain
 from mlm.cli._waiting import waiting_for
 from mlm.errors import MlmError
 from mlm.terminal import TerminalFilter, printable_json
@@ -79,8 +78,8 @@ class _Page:
         self._holds_back = manner.is_document or manner.schema is not None or not manner.is_streamed
         shows = is_terminal if manner.shows_thoughts is None else manner.shows_thoughts
         self._margin = (self._out if is_terminal else sys.stderr) if shows else None
-        is_plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-        self._is_dimmed = self._margin is not None and self._margin.isatty() and not is_plain
+        is_shown = self._margin is not None and self._margin.isatty()
+        self._is_dimmed = is_shown and not wants_plain()
         self._text, self._thought = TerminalFilter(), TerminalFilter()
         self._last = self._last_thought = ""  # what was written last of each
         self._thoughts: list[str] = []

@@ -1,6 +1,5 @@
 """What a download comes to, before many bytes move: size, place, disk, time, fit, speed."""
 
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,9 +72,9 @@ def make_plan(
     """Return what the orders come to, each with what is missing of it."""
     from mlm.cli._download_rate import recall_rate
     from mlm.cli._machine import planned_machine
+    from mlm.store.space import free_bytes
 
     folder = run.settings.hub_cache
-    there = next((f for f in (folder, *folder.parents) if f.is_dir()), None)
     rate, origin = recall_rate(run.settings), "as fast as the last one"
     if limit_rate is not None and (rate is None or limit_rate < rate):
         rate, origin = limit_rate, "at the rate that you allow; not less"
@@ -85,7 +84,7 @@ def make_plan(
         files=tuple(file for _, forecast in wanted for file in forecast.files),
         fetch_bytes=fetch_bytes,
         folder=folder,
-        free_bytes=shutil.disk_usage(there).free if there else 0,
+        free_bytes=free_bytes(folder),
         bytes_per_s=rate,
         rate_origin=origin,
         outlooks=tuple(_judge(run, order, forecast, machine) for order, forecast in wanted),

@@ -31,11 +31,12 @@ class Question:
 
         The model is told the ``schema``: what holds an answer to it forbids, but does not explain.
         """
+        from mlm.repl.conversation import Conversation
+
         parts = [self.system] if self.system else []
         if schema is not None:
             parts.append(f"Answer in JSON by this JSON schema: {json.dumps(schema)}")
-        system = [{"role": "system", "content": "\n\n".join(parts)}] if parts else []
-        return [*system, {"role": "user", "content": self.prompt}]
+        return Conversation("\n\n".join(parts)).messages(self.prompt)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """The saved conversations, as commands get at them."""
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,6 @@ import typer
 from mlm.cli._session import Session
 from mlm.completion.names import complete_session
 from mlm.errors import NotFoundError
-from mlm.units import format_age
 
 if TYPE_CHECKING:
     from mlm.sessions.store import Sessions
@@ -87,8 +85,3 @@ def describe_session(known: "Summary") -> dict[str, Any]:
         "n_messages": known.n_messages,
         "forked_from": known.forked_from,
     }
-
-
-def tell_age(at: float) -> str:
-    """Return how long ago ``at`` (Unix time) was."""
-    return f"{format_age(max(0.0, time.time() - at))} ago"

@@ -48,6 +48,11 @@ class Session:
             print(f"{_clear_line()}{printable(text)}", file=sys.stderr)
 
 
+def wants_plain() -> bool:
+    """Whether a terminal is to show no colours and nothing bold: it cannot, or NO_COLOR is set."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+
+
 def _clear_line() -> str:
     """Return what takes away the line of a wait that a note is printed over; see `_waiting`."""
     can_redraw = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

@@ -1,6 +1,5 @@
 """``mlm`` alone: what this machine is, what suits it, what is here, and what to type next."""
 
-import os
 import shlex
 import shutil
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlm.cli._columns import one_line, wrap
-from mlm.cli._session import Session
+from mlm.cli._session import Session, wants_plain
 
 if TYPE_CHECKING:
     from mlm.hardware.types import Hardware
@@ -51,7 +50,7 @@ def welcome(session: Session) -> None:
     servers, models = _running(session), _installed(session)
     if models:
         others = f", and {len(models) - 1} more" if len(models) > 1 else ""
-        page.row("installed", f"{_name(models[0])}{others}")
+        page.row("installed", f"{models[0].short_ref}{others}")
     for server in servers:
         page.row("running", f"{', '.join(server.models) or 'any installed model'} at {server.url}")
     has_engine = _has_engine()
@@ -60,7 +59,7 @@ def welcome(session: Session) -> None:
     page.say("")
     found = Found(
         best=best.label if best else None,
-        installed=_name(models[0]) if models else None,
+        installed=models[0].short_ref if models else None,
         served=next((name for server in servers for name in server.models), None),
         serving=bool(servers),
         has_engine=has_engine,
@@ -140,10 +139,10 @@ def _describe(best: "Recommendation") -> str:
 
 def _lacking_room(best: "Recommendation", hub_cache: Path) -> str:
     """Return a warning where the disk is too full for it."""
+    from mlm.store.space import free_bytes
     from mlm.units import format_size
 
-    folder = next((f for f in (hub_cache, *hub_cache.parents) if f.is_dir()), None)
-    free = shutil.disk_usage(folder).free if folder else 0
+    free = free_bytes(hub_cache)
     if free > best.quant.size_bytes:
         return ""
     return f"; but only {format_size(free)} of disk are free at {hub_cache}"
@@ -179,17 +178,12 @@ def _has_engine() -> bool:
     return True
 
 
-def _name(model: "ModelFile") -> str:
-    return f"{model.model}:{model.quant}" if model.model and model.quant else model.ref
-
-
 class _Page:
     """Lines on stdout, as wide as it is; what can be typed is bold on a terminal."""
 
     def __init__(self) -> None:
         self._width = min(_WIDEST, max(20, shutil.get_terminal_size().columns))
-        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        is_bold = sys.stdout.isatty() and not plain
+        is_bold = sys.stdout.isatty() and not wants_plain()
         self._bold, self._normal = ("\x1b[1m", "\x1b[0m") if is_bold else ("", "")
 
     def say(self, text: str) -> None:

@@ -151,5 +151,4 @@ def _find_latest(settings: "Settings") -> str:
         models = store.models()
     if not models:
         raise NotFoundError("no model is installed yet", remedy="mlm download mlm-demo")
-    latest = max(models, key=lambda model: model.last_used_at or 0)
-    return f"{latest.model}:{latest.quant}" if latest.model and latest.quant else latest.ref
+    return max(models, key=lambda model: model.last_used_at or 0).short_ref

@@ -1,6 +1,5 @@
 """``mlm list``: the models on this machine."""
 
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -82,7 +81,7 @@ def _table(models: "list[tuple[ModelFile, bool]]") -> "RenderableType":
 
     from mlm.cli._columns import one_line
     from mlm.cli._session import stdout
-    from mlm.units import format_age, format_size
+    from mlm.units import format_ago, format_size
 
     if not models:
         return Text("no models yet")
@@ -97,7 +96,7 @@ def _table(models: "list[tuple[ModelFile, bool]]") -> "RenderableType":
         table.add_column("FROM", overflow="fold")
     for model, is_own in models:
         used_at, verified_at = model.last_used_at, model.verified_at
-        used = "never" if used_at is None else f"{format_age(max(0.0, time.time() - used_at))} ago"
+        used = "never" if used_at is None else format_ago(used_at)
         verified = "never" if verified_at is None else f"{datetime.fromtimestamp(verified_at):%F}"
         row = [model.quant or "?", format_size(model.size_bytes), used]
         table.add_row(

@@ -22,8 +22,9 @@ from prompt_toolkit.renderer import print_formatted_text
 
 from mlm.errors import MlmError
 from mlm.repl.bindings import TOO_LONG, Acts, make_bindings
-from mlm.repl.keyboard import CONTINUATION, PROMPT, is_completing
+from mlm.repl.keyboard import CONTINUATION, is_completing
 from mlm.repl.layout import STYLE, live_room, make_layout
+from mlm.repl.loop import PROMPT
 from mlm.repl.output import WholeOutput
 from mlm.repl.paste import MAX_INPUT_CHARS
 from mlm.repl.rendering import Line

@@ -69,6 +69,11 @@ class Chat:
         conversation, model, tokens = self._measured
         return tokens if conversation is self.conversation and model == self.model else None
 
+    def reserve(self, limit: int, params: Mapping[str, object]) -> int:
+        """Return how much of a context is kept for an answer with ``params`` of its own."""
+        longest = {**self.params, **params}.get("max_tokens")
+        return choose_reserve(limit, longest if isinstance(longest, int) else None)
+
     def attach(self, name: str) -> list[Attachment]:
         """Read files for a question, say what they cost, and return them.
 
@@ -138,8 +143,7 @@ class Chat:
         limit = self.tokens.limit(self.model)
         if limit is None:
             return before
-        longest = {**self.params, **question.params}.get("max_tokens")
-        room = limit - choose_reserve(limit, longest if isinstance(longest, int) else None)
+        room = limit - self.reserve(limit, question.params)
         if self._most(before, question) <= room:
             return before
         sizes = measure(self.tokens, self.model, before, question.text, enough=room)

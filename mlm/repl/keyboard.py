@@ -10,7 +10,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
 from mlm.repl.commands import COMMANDS
 
-PROMPT, CONTINUATION = ">>> ", "... "
+CONTINUATION = "... "
 Names = Callable[[], Sequence[tuple[str, str]]]  # models, each with what is known of it
 
 _FILES_AFTER = ("attach", "save", "export")

@@ -23,7 +23,8 @@ from prompt_toolkit.layout.processors import HighlightSelectionProcessor
 from prompt_toolkit.styles import Style
 from prompt_toolkit.widgets import SearchToolbar
 
-from mlm.repl.keyboard import CONTINUATION, PROMPT
+from mlm.repl.keyboard import CONTINUATION
+from mlm.repl.loop import PROMPT
 from mlm.repl.rendering import Line
 
 MENU_ROWS = 8

@@ -1,9 +1,7 @@
 """Saved conversations as a person is reminded of them in a chat."""
 
-import time
-
 from mlm.sessions.types import Hit, Message, Session, Summary
-from mlm.units import format_age
+from mlm.units import format_ago
 
 _TURNS = 2
 _QUESTION_LINES, _ANSWER_LINES = 3, 12
@@ -14,7 +12,7 @@ def remind(session: Session) -> str:
     known = session.summary
     lines = [
         known.title,
-        f"{known.id} · {known.n_messages} messages · last {_age(known.updated_at)}",
+        f"{known.id} · {known.n_messages} messages · last {format_ago(known.updated_at)}",
     ]
     said = [message for message in session.messages if message.role != "system"]
     for message in said[-2 * _TURNS :]:
@@ -24,14 +22,14 @@ def remind(session: Session) -> str:
 
 def describe_summary(known: Summary) -> str:
     """Return a conversation in a line."""
-    return f"{known.id}  {_one_line(known.title)} · {known.model} · {_age(known.updated_at)}"
+    return f"{known.id}  {_one_line(known.title)} · {known.model} · {format_ago(known.updated_at)}"
 
 
 def describe_hit(hit: Hit) -> str:
     """Return a message that was found in two lines, with what was looked for between asterisks."""
     who = hit.model if hit.role == "assistant" else hit.role
     marked = "".join(f"**{part}**" if i % 2 else part for i, part in enumerate(hit.parts))
-    heading = f"{hit.session.id}  {_one_line(hit.session.title)} · {who} · {_age(hit.at)}"
+    heading = f"{hit.session.id}  {_one_line(hit.session.title)} · {who} · {format_ago(hit.at)}"
     return f"{heading}\n  {_one_line(marked)}"
 
 
@@ -41,10 +39,6 @@ def _shorten(message: Message) -> list[str]:
     lines = message.text.strip().split("\n")
     kept = lines if len(lines) <= most else [*lines[: most - 1], "…"]
     return [f"> {line}" if is_question else line for line in kept]
-
-
-def _age(at: float) -> str:
-    return f"{format_age(max(0.0, time.time() - at))} ago"
 
 
 def _one_line(text: str) -> str:

@@ -1,5 +1,6 @@
 """Making room for a question: what is left out of what was said, and how that is told."""
 
+from collections.abc import Sequence
 from contextlib import closing
 
 from mlm.client import Client, ContextLengthError, Recording
@@ -54,6 +55,11 @@ def describe_left_out(conversation: Conversation, left_out: int) -> str:
         for number, turn in enumerate(conversation.turns[first - 1 : left_out], first)
         if not turn.pinned
     ]
+    return name_turns(numbers)
+
+
+def name_turns(numbers: Sequence[int]) -> str:
+    """Return ``turn 3``, or ``turns 1 to 3``, of the numbers from the first to the last."""
     if len(numbers) == 1:
         return f"turn {numbers[0]}"
     return f"turns {numbers[0]} to {numbers[-1]}"

@@ -17,13 +17,10 @@ class Screen:
     A pipe gets the answers and what commands print, and none of the remarks around them.
     """
 
-    def __init__(
-        self, out: TextIO, *, is_interactive: bool, has_colour: bool, is_raw: bool = False
-    ) -> None:
+    def __init__(self, out: TextIO, *, is_interactive: bool, has_colour: bool) -> None:
         self._out = out
         self._is_interactive = is_interactive
         self._has_colour = has_colour
-        self._is_raw = is_raw  # the answer as it is, byte for byte
 
     def stream(self, deltas: Iterable[Delta]) -> None:
         """Write an answer piece by piece; whatever happens, a line that was begun is ended."""
@@ -37,7 +34,7 @@ class Screen:
                     if has_thought and not last.endswith("\n"):
                         self._write("\n")
                     has_thought = False
-                    shown = delta.text if self._is_raw else text.feed(delta.text)
+                    shown = text.feed(delta.text)
                     self._write(shown)
                 elif self._is_interactive:
                     shown = thoughts.feed(delta.text)
@@ -48,7 +45,7 @@ class Screen:
                 last = shown or last
             is_begun = True
         finally:
-            if (last or is_begun) and not last.endswith("\n") and not self._is_raw:
+            if (last or is_begun) and not last.endswith("\n"):
                 self._write("\n")
 
     def conclude(self, answer: Recording) -> None:

@@ -25,6 +25,12 @@ def check_space(folder: Path, needed: int) -> None:
         raise disk_full(folder, with_margin, free)
 
 
+def free_bytes(folder: Path) -> int:
+    """Return what is free on the disk where ``folder`` is, or would be; 0 where nobody knows."""
+    there = next((path for path in (folder, *folder.parents) if path.is_dir()), None)
+    return shutil.disk_usage(there).free if there else 0
+
+
 def occupied(path: Path) -> int:
     """Return the bytes that a file takes on the disk; the holes of an unfinished one take none.
 

@@ -30,6 +30,11 @@ class ModelFile:
     last_used_at: float | None
     n_files: int = 1
 
+    @property
+    def short_ref(self) -> str:
+        """The shortest that finds it again: by the catalog's name where there is one."""
+        return f"{self.model}:{self.quant}" if self.model and self.quant else self.ref
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:

@@ -46,13 +46,13 @@ def list_(ctx: typer.Context, limit: LimitOpt = 20, as_json: JsonOpt = False) ->
 
 def _table(found: "list[Summary]") -> str:
     from mlm.cli._columns import align, one_line
-    from mlm.cli._saved import tell_age
+    from mlm.units import format_ago
 
     rows = [("ID", "LAST", "MESSAGES", "MODEL", "TITLE")]
     rows += [
         (
             known.id,
-            tell_age(known.updated_at),
+            format_ago(known.updated_at),
             str(known.n_messages),
             one_line(known.model),
             one_line(known.title),

@@ -105,12 +105,12 @@ def _render(hit: "Hit") -> "Text":
     from rich.text import Text
 
     from mlm.cli._columns import one_line
-    from mlm.cli._saved import tell_age
+    from mlm.units import format_ago
 
     mark = "" if sys.stdout.isatty() else "**"
     who = hit.model if hit.role == "assistant" else hit.role
     text = Text(hit.session.id, style="bold")
-    heading = (one_line(hit.session.title), one_line(who or hit.role), tell_age(hit.at))
+    heading = (one_line(hit.session.title), one_line(who or hit.role), format_ago(hit.at))
     text.append("  " + " · ".join(heading) + "\n  ", style="not bold dim")
     for index, part in enumerate(hit.parts):
         clean = " ".join(part.split("\n"))

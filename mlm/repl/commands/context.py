@@ -6,9 +6,9 @@ from typing import get_args
 from mlm.errors import UsageError
 from mlm.repl.chat import Chat, WhenFull
 from mlm.repl.commands.command import Command
-from mlm.repl.context import choose_reserve
 from mlm.repl.conversation import Conversation
 from mlm.repl.measure import Sizes, measure
+from mlm.repl.room import name_turns
 
 _MODES = {
     "drop": "older turns are left out",
@@ -48,9 +48,9 @@ def _rows(talk: Conversation, sizes: Sizes) -> Iterator[Row]:
     """Yield what is sent, part by part, in the order in which it is sent."""
     yield "chat template", sizes.template, ""
     if talk.system:
-        yield "system prompt", sizes.system, _begin(talk.system)
+        yield "system prompt", sizes.system, begin(talk.system)
     if talk.summary:
-        yield "summary", sizes.summary, _begin(talk.summary)
+        yield "summary", sizes.summary, begin(talk.summary)
     sent = [
         (number, turn, size.tokens)
         for number, (turn, size) in enumerate(zip(talk.turns, sizes.turns, strict=True), 1)
@@ -58,13 +58,13 @@ def _rows(talk: Conversation, sizes: Sizes) -> Iterator[Row]:
     ]
     many = sent[:-_MAX_ROWS] if len(sent) > _MAX_ROWS + 1 else []
     for number, turn, tokens in (s for s in many if s[1].pinned):
-        yield f"turn {number}, pinned", tokens, _begin(turn.typed or turn.question)
+        yield f"turn {number}, pinned", tokens, begin(turn.typed or turn.question)
     if rest := [s for s in many if not s[1].pinned]:
         yield f"turns {rest[0][0]} to {rest[-1][0]}", sum(s[2] for s in rest), ""
     for number, turn, tokens in sent[len(many) :]:
         name = f"turn {number}, pinned" if turn.pinned else f"turn {number}"
         files = " (with files)" if turn.typed is not None else ""
-        yield name, tokens, _begin(turn.typed or turn.question) + files
+        yield name, tokens, begin(turn.typed or turn.question) + files
 
 
 def _attached(chat: Chat) -> Iterator[Row]:
@@ -78,8 +78,7 @@ def _total(chat: Chat, used: int, limit: int | None, is_exact: bool) -> Iterator
     if limit is None:
         yield f"{about}{used:,} tokens; how many there may be, the server does not say yet"
         return
-    longest = chat.params.get("max_tokens")
-    reserve = choose_reserve(limit, longest if isinstance(longest, int) else None)
+    reserve = chat.reserve(limit, {})
     full = min(_BAR, -(-used * _BAR // limit))
     kept = min(_BAR - full, reserve * _BAR // limit)
     bar = "█" * full + "░" * (_BAR - full - kept) + "▒" * kept
@@ -93,12 +92,13 @@ def _left_out(talk: Conversation, sizes: Sizes) -> Iterator[str]:
         if not size.pinned
     ]
     if gone:
-        which = f"turns {gone[0][0]} to {gone[-1][0]}" if len(gone) > 1 else f"turn {gone[0][0]}"
+        which = name_turns([number for number, _ in gone])
         tokens = sum(tokens for _, tokens in gone)
         yield f"Not sent: {which}, {tokens:,} tokens; they stay on the screen and in what is saved."
 
 
-def _begin(text: str) -> str:
+def begin(text: str) -> str:
+    """Return the first words of ``text``, on one line."""
     words = " ".join(text.split())
     return words if len(words) <= _WIDTH else f"{words[: _WIDTH - 1]}…"
 

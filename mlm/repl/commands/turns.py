@@ -5,6 +5,7 @@ from dataclasses import replace
 from mlm.errors import NotFoundError, UsageError
 from mlm.repl.chat import Chat
 from mlm.repl.commands.command import Command
+from mlm.repl.commands.context import begin
 from mlm.repl.params import PARAMS, find_param, parse_param
 from mlm.repl.question import Question
 
@@ -50,7 +51,7 @@ def _undo(chat: Chat, argument: str) -> str:
     first = turns[left].typed or turns[left].question
     what = "The last turn is" if count == 1 else f"The last {count} turns are"
     return (
-        f"{what} taken back, from “{_begin(first)}” on; {left} {'is' if left == 1 else 'are'} left."
+        f"{what} taken back, from “{begin(first)}” on; {left} {'is' if left == 1 else 'are'} left."
     )
 
 
@@ -83,11 +84,6 @@ def _number(text: str, remedy: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0):
         raise UsageError(f"'{text}' is not a number of turns", remedy=remedy)
     return int(text)
-
-
-def _begin(text: str) -> str:
-    words = " ".join(text.split())
-    return words if len(words) <= 40 else f"{words[:39]}…"
 
 
 def _clear(chat: Chat, _argument: str) -> str:
