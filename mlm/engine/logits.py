@@ -1,5 +1,6 @@
 """Looking for the highest in a row of logits, of which there may be a hundred thousand and more."""
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,11 +13,36 @@ _WORTH = 4  # columns for each wanted one, or too many places remain to be looke
 Array = np.ndarray[Any, Any]
 
 
+class ModelError(Exception):
+    """The model computes no numbers, from which nothing can be chosen."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the model computes no numbers (NaN or infinity): its file may be damaged, which "
+            "'mlm inspect FILE --lint --full' shows; or they grow too large for this machine's "
+            "way of computing: try '--flash-attn off', or another quantization"
+        )
+
+
+def check_highest(logit: float) -> None:
+    """Return if the highest of some logits is a number.
+
+    With others llama.cpp's samplers choose anything, or write where they must not. numpy's ``max``
+    and ``argmax`` take NaN for the highest, so that looking at the highest alone is enough.
+
+    Raises:
+        ModelError: it is NaN or infinite.
+    """
+    if not logit < math.inf:
+        raise ModelError
+
+
 def find_contenders(logits: Array, count: int) -> Array | None:
     """Return places, in ascending order, among which the ``count`` highest logits are.
 
     None where there is no short way to a few places. This one: in a table of the logits, the
     ``count``-th highest of the columns' maxima cannot be above the ``count``-th highest of all.
+    What is no number is among them, too.
     """
     n_columns = len(logits) // _ROWS
     if not 0 < _WORTH * count <= n_columns:
@@ -27,9 +53,10 @@ def find_contenders(logits: Array, count: int) -> Array | None:
     least = np.partition(highest, -count)[-count]
     if not np.isfinite(least):
         return None
-    columns = np.flatnonzero(highest >= least)
-    rows, places = np.nonzero(table[:, columns] >= least)
-    beyond = np.flatnonzero(logits[n_table:] >= least)
+    # Not ">=": NaN is neither.
+    columns = np.flatnonzero(~(highest < least))
+    rows, places = np.nonzero(~(table[:, columns] < least))
+    beyond = np.flatnonzero(~(logits[n_table:] < least))
     return np.concatenate([rows * n_columns + columns[places], n_table + beyond])
 
 

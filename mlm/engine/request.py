@@ -14,7 +14,12 @@ class TokenChooser(Protocol):
     """What the scheduler asks of a sampler."""
 
     def sample(self, context: Any, row: int) -> int:
-        """Choose the next token from the logits of ``row``; SamplingError when there is none."""
+        """Choose the next token from the logits of ``row``.
+
+        Raises:
+            SamplingError: there is none, for a reason that lies in the request.
+            ModelError: there are no numbers to choose by.
+        """
 
     def close(self) -> None:
         """Free what it holds."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mlm.engine.constraint import Constraint
 from mlm.engine.llama.context import Context
-from mlm.engine.llama.samplers import Candidates, Grammar, SamplerChain
+from mlm.engine.llama.samplers import Grammar, SamplerChain
 from mlm.engine.llama.vocabulary import Vocabulary
 from mlm.engine.logprobs import Logprobs
 from mlm.engine.messages import AnswerForm, SamplingParams
@@ -72,6 +72,7 @@ class Sampler:
 
         Raises:
             SamplingError: the grammar allows nothing here, or takes too long.
+            ModelError: what the model makes of the tokens are no numbers.
         """
         if self._grammar is None:
             token = self._chain.sample(context, row)
@@ -107,7 +108,7 @@ class Sampler:
         started = time.monotonic()
         token = self._chain.preview(context, row)
         if not grammar.allows(token):
-            candidates = Candidates(context.logits(row))
+            candidates = context.candidates(row)
             grammar.mask(candidates)
             if candidates.is_exhausted():
                 raise SamplingError("the grammar allows no token here")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from mlm.engine.computer import NO_ROOM, Computer, Part, Speller
 from mlm.engine.gaps import Gaps
+from mlm.engine.logits import ModelError
 from mlm.engine.messages import Failed, Finished, FinishReason, Message, Step, TokenOut
 from mlm.engine.meter import Meter
 from mlm.engine.pace import MOVE_LIMIT_S, Pace
@@ -168,6 +169,9 @@ class Scheduler:
                 token = self._choose(slot.request, row)
             except SamplingError as error:
                 self._fail(slot, "invalid_request_error", str(error))
+            except ModelError as error:
+                self._fail(slot, "engine_error", str(error))
+                self.prefixes.clear(slot)  # nobody goes on from there
             else:
                 self._append(slot, slot.request, token)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlm.engine.logits import Biases, find_contenders, find_highest
+from mlm.engine.logits import Biases, ModelError, check_highest, find_contenders, find_highest
 
 INFINITE = float("inf")
 
@@ -43,6 +43,22 @@ def test_of_a_large_vocabulary_few_places_are_left():
 @pytest.mark.parametrize("broken", [float("nan"), -INFINITE, INFINITE])
 def test_there_is_no_short_way_through_what_are_no_numbers(broken: float):
     assert find_contenders(np.full(10_000, broken, np.float32), 3) is None
+
+
+@pytest.mark.parametrize("broken", [float("nan"), INFINITE])
+@pytest.mark.parametrize("place", [0, 70_000, 151_935, 151_940])
+def test_what_is_no_number_is_found_among_the_few(broken: float, place: int):
+    logits = np.random.default_rng(0).standard_normal(151_941).astype(np.float32)
+    logits[place] = broken
+    contenders = find_contenders(logits, 40)
+    assert contenders is not None and place in contenders
+    with pytest.raises(ModelError, match="NaN"):
+        check_highest(logits[contenders].max())
+
+
+def test_logits_that_are_ruled_out_are_numbers():
+    check_highest(np.float32(-INFINITE))
+    check_highest(np.float32(3))
 
 
 def test_there_is_no_short_way_to_many_of_few():

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 import numpy as np
 from llama_cpp import llama_cpp as C
 
+from mlm.engine.llama.candidates import Candidates
 from mlm.engine.llama.context import Context
 from mlm.engine.llama.vocabulary import Vocabulary
-from mlm.engine.logits import Array, Biases, find_contenders
+from mlm.engine.logits import Array, Biases, check_highest, find_contenders
 from mlm.engine.sampling import Stage
-
-_TOKEN_DATA = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])  # llama_token_data
 
 
 class SamplerChain:
@@ -25,35 +24,40 @@ class SamplerChain:
         self._look_ahead()
 
     def sample(self, context: Context, row: int) -> int:
-        """Choose a token from the logits of ``row`` and remember it."""
-        token = self._take_short_way(context, row)
-        if token is None:
-            return int(C.llama_sampler_sample(self._handle, context.handle, row))
+        """Choose a token from the logits of ``row`` and remember it.
+
+        Raises:
+            ModelError: what is highest there is no number.
+        """
+        token = self.preview(context, row)
         self.accept(token)
         return token
 
     def preview(self, context: Context, row: int) -> int:
-        """Choose a token from the logits of ``row`` without remembering it."""
-        token = self._take_short_way(context, row)
-        return self.choose(Candidates(context.logits(row))) if token is None else token
+        """Choose a token like `sample`, without remembering it."""
+        token = self._take_short_way(context.logits(row))
+        return self.choose(context.candidates(row)) if token is None else token
 
-    def _take_short_way(self, context: Context, row: int) -> int | None:
+    def _take_short_way(self, logits: Array) -> int | None:
         """Choose a token if what the first stages leave is found sooner here than by llama.cpp.
 
-        That lists all tokens for each choice, in a list of its own for each request: 1.8 MB for
-        a vocabulary of 150,000. It takes three times as long for ``top_k``, ten times for greedy.
+        That would look through all tokens: three times as long for ``top_k``, ten times for greedy.
         """
         name, arguments = self._first
         if name not in ("greedy", "top_k"):
             return None
-        logits = context.logits(row)
+        if name == "greedy":
+            with self._biases.added_to(logits):
+                token = int(logits.argmax())  # the first of equals, as in llama.cpp
+            check_highest(logits[token])  # without its bias, which may be too large for a float
+            return token
         with self._biases.added_to(logits):
-            if name == "greedy":
-                return int(logits.argmax())  # the first of equals, as in llama.cpp
-            contenders = find_contenders(logits, *arguments)
-        return None if contenders is None else self.choose(Candidates(logits, contenders))
+            places = find_contenders(logits, *arguments)
+        if places is None:
+            return None
+        return self.choose(Candidates(len(places)).fill(logits[places], places))
 
-    def choose(self, candidates: "Candidates") -> int:
+    def choose(self, candidates: Candidates) -> int:
         """Choose a token from ``candidates`` without remembering it."""
         C.llama_sampler_apply(self._handle, ctypes.byref(candidates.array))
         return int(candidates.array.data[candidates.array.selected].id)
@@ -107,7 +111,7 @@ class Grammar:
         if not self._handle:
             raise ValueError("the grammar is not valid GBNF, or has no rule 'root'")
 
-    def mask(self, candidates: "Candidates") -> None:
+    def mask(self, candidates: Candidates) -> None:
         """Rule out every candidate that the grammar forbids next."""
         C.llama_sampler_apply(self._handle, ctypes.byref(candidates.array))
 
@@ -125,22 +129,6 @@ class Grammar:
     def close(self) -> None:
         """Free the grammar."""
         C.llama_sampler_free(self._handle)
-
-
-class Candidates:
-    """Tokens with their logits, in the form that samplers work on; all of them by default."""
-
-    def __init__(self, logits: Array, tokens: Array | None = None) -> None:
-        n_tokens = len(logits) if tokens is None else len(tokens)
-        self._rows = np.zeros(n_tokens, _TOKEN_DATA)
-        self._rows["id"] = np.arange(n_tokens, dtype=np.int32) if tokens is None else tokens
-        self._rows["logit"] = logits if tokens is None else logits[tokens]
-        data = self._rows.ctypes.data_as(ctypes.POINTER(C.llama_token_data))
-        self.array = C.llama_token_data_array(data, n_tokens, -1, False)
-
-    def is_exhausted(self) -> bool:
-        """Return whether every candidate has been ruled out."""
-        return bool(np.isneginf(self._rows["logit"]).all())
 
 
 def _init_sampler(vocabulary: Vocabulary, stage: Stage) -> object:
