@@ -70,6 +70,7 @@ class Computer(Protocol):
     n_ctx_slot: int
     n_batch: int
     n_ubatch: int
+    attention_tile: int  # tokens of a piece from which on attention is computed in tiles; 0: never
 
     @property
     def memory(self) -> Memory:

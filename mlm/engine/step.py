@@ -10,6 +10,7 @@ from mlm.engine.slots import Slot
 # it does not hold up running streams for long.
 FIXED_CHUNK = 64
 _ROWS = 4  # that llama.cpp's CPU kernels multiply at once; those left over cost as much each
+_FAR = 256  # tokens that are held already, from which on attention to them takes much of the time
 
 
 def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Part]:
@@ -25,7 +26,9 @@ def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Par
     if decoding:
         room = min(computer.n_ubatch, computer.n_batch - len(decoding))
         chunk, end = pace.choose_chunk(len(prefilling), len(decoding))
-        prompts = _take_few(prefilling, min(chunk, room), min(end, room))
+        if prefilling and prefilling[0].n_held >= _FAR:
+            chunk = _fill_tile(chunk, computer.attention_tile)
+        prompts = _take_few(prefilling, min(chunk, room), min(max(chunk, end), room))
     else:
         prompts = _take_all(prefilling, computer.n_ubatch)
     return sorted([*(_take(slot, 1) for slot in decoding), *prompts], key=lambda p: p.seq_id)
@@ -56,6 +59,14 @@ def _take_few(prefilling: Sequence[Slot], chunk: int, end: int) -> list[Part]:
         parts.append(_take(slot, slot.n_todo if slot.n_todo <= end else chunk))
         end -= len(parts[-1].tokens)
     return parts
+
+
+def _fill_tile(chunk: int, tile: int) -> int:
+    """Return a chunk that fills a tile beside its first token, if it is half of that already.
+
+    A piece of less than a tile takes as long, as each of its tokens goes through the cache alone.
+    """
+    return max(chunk, tile + 1) if chunk > tile // 2 else chunk
 
 
 def plan_alone(slots: Sequence[Slot], computer: Computer) -> list[Part]:

@@ -88,6 +88,20 @@ def test_running_streams_keep_flowing_while_a_long_prompt_enters():
     assert rows_beside_the_streams_own == {0}, "kernels multiply four rows at a time"
 
 
+@pytest.mark.parametrize(("tile", "sizes"), [(64, {65}), (0, {37})])
+def test_a_piece_behind_much_context_fills_a_tile_of_attention_where_there_are_tiles(tile, sizes):
+    office = Office(FakeLlama(n_ctx_slot=4000, n_batch=2048, attention_tile=tile))
+    office.submit(0, 8, "a" * 300)
+    for _ in range(20):
+        office.scheduler.step()
+    office.submit(9, 1000, "b")
+    office.run()
+    parts = [part for batch in office.llama.batches for part in batch if part.seq_id == 1]
+    far = {len(p.tokens) for p in parts if p.start > 400 and not p.wants_logits}
+    near = {len(p.tokens) for p in parts if 100 < p.start < 256}
+    assert (far, near) == (sizes, {37})
+
+
 def test_a_lone_prompt_is_cut_at_n_ubatch():
     office = Office(FakeLlama(n_ubatch=256, n_batch=512))
     office.submit(1, 700, "a", max_new=1)

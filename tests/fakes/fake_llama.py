@@ -38,6 +38,7 @@ class FakeLlama:
     n_ctx_slot: int = 1000
     n_batch: int = 512
     n_ubatch: int = 256
+    attention_tile: int = 64
     kind: str = "parts"  # see `FakeMemory`
     is_unified: bool = False
     clock: Clock = field(default_factory=Clock)

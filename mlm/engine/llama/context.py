@@ -20,6 +20,9 @@ _FLASH_ATTN = {
     "off": C.LLAMA_FLASH_ATTN_TYPE_DISABLED,
 }
 
+_TILE = 64  # GGML_FA_TILE_Q of ggml-cpu, which has tiles for these types of caches only
+_TILED = ("f16", "f32")
+
 POOLINGS = {
     "auto": C.LLAMA_POOLING_TYPE_UNSPECIFIED,
     "mean": C.LLAMA_POOLING_TYPE_MEAN,
@@ -40,6 +43,9 @@ class Context:
         self.n_slots = config.n_parallel
         self.n_batch = int(C.llama_n_batch(self.handle))
         self.n_ubatch = int(C.llama_n_ubatch(self.handle))
+        is_tiled = config.type_k == config.type_v and config.type_k in _TILED
+        is_tiled &= config.n_gpu_layers == 0 and config.flash_attn != "off"
+        self.attention_tile = _TILE if is_tiled else 0
         self.memory = Memory(self.handle, model.handle, is_unified=config.kv_unified)
         self._batch = Batch(self.n_batch)
         self._logits = ctypes.c_float * model.vocabulary.n_tokens
