@@ -35,7 +35,8 @@ _PORTION_BYTES = 6 * MIB  # of the pool, per round
 _N_BATCH = 64  # tokens at once in prefill
 _SHARED = 2  # heads of queries for one of the cache
 _MOST_HEADS, _ROW_OF_CACHE = 8, 1024  # elements of all its heads together
-_NEAR, _CELLS = 64, 2048  # tokens in a cache
+_NEAR, _CELLS = 64, 1024  # tokens in a cache
+_LAYERS = 16  # caches, so that each has been out of use for long
 _STEPS = 8
 _MIN_ROUNDS = 3
 
@@ -57,7 +58,7 @@ def _measure_core(ggml: Ggml, places: dict[str, Pool]) -> dict[str, Any]:
     """Return what one core does alone."""
     plain = places["F32"]  # which no layout is made for
     ggml.use_threads(1)
-    watch = _Watch(time.process_time, seconds=0.005)
+    watch = _Watch(time.process_time, seconds=0.003)
     return {
         "reading": {n: _measure_reading(ggml, p, n, watch) for n, p in places.items()},
         "multiplying": {n: _measure_multiplying(ggml, p, n, watch) for n, p in places.items()},
@@ -159,7 +160,7 @@ def _measure_attention(
     with Graph(ggml) as graph:
         q = graph.tensor("F32", head, 1, n_head)
         layers = []
-        for at in range(0, pool.n_bytes - 2 * each + 1, 2 * each):
+        for at in range(0, pool.n_bytes - 2 * each + 1, max(2 * each, pool.n_bytes // _LAYERS)):
             k, v = (graph.tensor(name, head, n_head_kv, _CELLS) for _ in range(2))
             pool.place(k, at)
             pool.place(v, at + each)

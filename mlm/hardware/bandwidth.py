@@ -6,28 +6,36 @@ what llama.cpp does: all usable cores reading at once, from more memory than the
 
 import ctypes
 import mmap
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from mlm.units import MIB
+from mlm.hardware.sysfs import read_text
+from mlm.units import KIB, MIB
 
-_BUFFER_BYTES = 256 * MIB  # beyond any cache share of one virtual machine or desktop
+_CPUS = Path("/sys/devices/system/cpu")
+# What is read is so many times as large as the caches, for the next round not to find it there.
+# No larger than needed: virtual machines take a millisecond for each new MiB.
+_TIMES_CACHES = 3
+_LEAST_BYTES, _USUAL_BYTES, _MOST_BYTES = 64 * MIB, 256 * MIB, 1024 * MIB
 _MAX_THREADS = 16
+_SIZE = re.compile(r"(\d{1,8})K", re.ASCII)
 _MIN_ROUNDS, _SECONDS = 3, 0.08
 
 Search = Callable[[int, int, int], object]
 
 
 def measure_memory_bandwidth(threads: int, available: int) -> int | None:
-    """Return the bytes per second that ``threads`` threads read together; about 0.2 s.
+    """Return the bytes per second that ``threads`` threads read together; 0.1 to 0.3 s.
 
     The best of several rounds counts: others on the machine can only slow a round down. Uses at
     most an eighth of ``available`` bytes; None when that is too little, or without a C library.
     """
     threads = max(1, min(threads, _MAX_THREADS))
-    share = min(_BUFFER_BYTES, available // 8) // threads
+    share = min(_choose_size(read_caches()), available // 8) // threads
     search = _load_search()
     if search is None or share < MIB:
         return None
@@ -35,13 +43,31 @@ def measure_memory_bandwidth(threads: int, available: int) -> int | None:
         buffers = [_map(share) for _ in range(threads)]
     except (MemoryError, OSError):
         return None
-    for buffer in buffers:
-        ctypes.memset(buffer, 1, share)  # pages never written to all read from one cached page
+    # Pages never written to all read from one cached page.
+    _time_round(lambda address: ctypes.memset(address, 1, share), buffers)
     best, rounds, started = 0.0, 0, time.perf_counter()
     while rounds < _MIN_ROUNDS or time.perf_counter() - started < _SECONDS:
-        best = max(best, threads * share / _time_round(search, buffers, share))
+        seconds = _time_round(lambda address: search(address, 2, share), buffers)
+        best = max(best, threads * share / seconds)
         rounds += 1
     return round(best)
+
+
+def read_caches(cpus: Path = _CPUS) -> int | None:
+    """Return the bytes of all last-level caches together; None where Linux does not tell."""
+    for index in ("index3", "index2"):
+        folders = cpus.glob(f"cpu[0-9]*/cache/{index}")
+        sizes = {read_text(f / "shared_cpu_list"): read_text(f / "size") for f in folders}
+        kilobytes = [int(m[1]) for s in sizes.values() if (m := _SIZE.fullmatch(s or ""))]
+        if kilobytes:
+            return KIB * sum(kilobytes)
+    return None
+
+
+def _choose_size(caches: int | None) -> int:
+    if caches is None:
+        return _USUAL_BYTES
+    return min(max(_TIMES_CACHES * caches, _LEAST_BYTES), _MOST_BYTES)
 
 
 def _map(n_bytes: int) -> "ctypes.Array[ctypes.c_char]":
@@ -61,15 +87,16 @@ def _load_search() -> Search | None:
     return search
 
 
-def _time_round(search: Search, buffers: "list[ctypes.Array[ctypes.c_char]]", share: int) -> float:
-    """Return the seconds in which every buffer was read once, each by a thread of its own."""
-    readers = [
-        threading.Thread(target=search, args=(ctypes.addressof(buffer), 2, share))
-        for buffer in buffers
+def _time_round(
+    go_through: Callable[[int], object], buffers: "list[ctypes.Array[ctypes.c_char]]"
+) -> float:
+    """Return the seconds in which a thread for each buffer went through it, given its address."""
+    threads = [
+        threading.Thread(target=go_through, args=(ctypes.addressof(buffer),)) for buffer in buffers
     ]
     started = time.perf_counter()
-    for reader in readers:
-        reader.start()
-    for reader in readers:
-        reader.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     return time.perf_counter() - started

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlm.hardware import cached
-from mlm.hardware.bandwidth import measure_memory_bandwidth
+from mlm.hardware.bandwidth import measure_memory_bandwidth, read_caches
 from mlm.hardware.cached import cached_hardware
 from mlm.hardware.cpu import read_cpu
 from mlm.hardware.detect import detect_hardware, find_disk, fingerprint, merge_probes
@@ -130,6 +130,18 @@ def test_the_disk_of_a_folder_that_is_yet_to_be_made_is_that_of_its_parent(tmp_p
 
 def test_bandwidth_is_not_measured_where_memory_is_too_short():
     assert measure_memory_bandwidth(2, available=8 * MIB) is None
+
+
+def test_caches_that_several_cores_share_count_once(tmp_path: Path):
+    assert read_caches(tmp_path) is None
+    for cpu, shared, size in ((0, "0-1", "32768K"), (1, "0-1", "32768K"), (2, "2", "16384K")):
+        folder = tmp_path / f"cpu{cpu}/cache/index3"
+        folder.mkdir(parents=True)
+        (folder / "shared_cpu_list").write_text(shared + "\n")
+        (folder / "size").write_text(size + "\n")
+    assert read_caches(tmp_path) == 48 * MIB
+    (tmp_path / "cpu2/cache/index3/size").write_text("a lot\n")
+    assert read_caches(tmp_path) == 32 * MIB
 
 
 def test_all_threads_read_all_of_memory_that_was_written_before(monkeypatch: pytest.MonkeyPatch):
