@@ -118,7 +118,8 @@ def _types(header: "GGUFHeader") -> list[dict[str, Any]]:
 
 
 def _document(ref: str, header: "GGUFHeader") -> dict[str, Any]:
-    from mlm.gguf.pairs import MAX_KEPT_ITEMS, TOKENS
+    from mlm.gguf.pairs import MAX_KEPT_ITEMS
+    from mlm.gguf.types import TOKENS
 
     model, reason = _model_or_reason(header)
     left_out = {key for key, n in header.array_lengths.items() if n > MAX_KEPT_ITEMS} | {TOKENS}

@@ -98,6 +98,11 @@ class _Worker:
         started = time.monotonic()
         # llama.cpp aborts on many a broken file; this does not.
         metadata = read_metadata(Path(load.path))
+        if not metadata.has_vocabulary:
+            raise MlmError(
+                f"{load.path} has no vocabulary: no text can become tokens, and tokens no text",
+                remedy="take another file of this model, or convert it again with its tokenizer",
+            )
         log = LoadLog()
         model = Model(load.path, load.config, _Progress(self._send), log)
         context: Context | EmbeddingContext

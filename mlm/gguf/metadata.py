@@ -6,8 +6,7 @@ from mlm.gguf.errors import GGUFError
 from mlm.gguf.ggml_types import FILE_TYPES
 from mlm.gguf.keys import Keys, as_count
 from mlm.gguf.layers import ENCODERS, describe_layers, recurrent_state
-from mlm.gguf.pairs import TOKENS
-from mlm.gguf.types import GGUFHeader, GGUFMetadata, Value
+from mlm.gguf.types import TOKENS, GGUFHeader, GGUFMetadata, Value
 
 MAX_LAYERS = 512  # llama.cpp's LLAMA_MAX_LAYERS
 _OTHER_KINDS = {

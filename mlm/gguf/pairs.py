@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from mlm.gguf.errors import GGUFError
 from mlm.gguf.source import Window, truncated
-from mlm.gguf.types import Value
+from mlm.gguf.types import TOKENS, Value
 
 # What is kept, and what is too much to be a model's. Real files have some dozens of keys, at most
 # a few hundred; the largest vocabularies have 262,144 tokens and about twice as many merges.
@@ -19,7 +19,6 @@ MAX_KEPT_STRING_BYTES = 1024 * 1024
 MAX_KEPT_IN_ALL = 65_536  # array items
 MAX_TEXT_IN_ALL = 4 * 1024 * 1024
 
-TOKENS = "tokenizer.ggml.tokens"
 _STRING, _ARRAY = 8, 9
 _SCALARS = {
     0: "B",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
+TOKENS = "tokenizer.ggml.tokens"
 POOLING_MEAN, POOLING_LAST, POOLING_RANK = 1, 3, 4  # enum llama_pooling_type
 
 Value = str | int | float | bool | tuple["Value", ...]
@@ -85,6 +86,12 @@ class GGUFMetadata:
     state_s: int = 0  # the same of the state proper
     is_encoder: bool = False  # no KV cache and no generation: BERT and its kin
     causal: bool = True
+
+    @property
+    def has_vocabulary(self) -> bool:
+        """Whether text can become tokens; llama.cpp's own names for "no" are among the models."""
+        is_named = self.tokenizer_model not in (None, "none", "no_vocab")
+        return is_named and bool(self.array_lengths.get(TOKENS))
 
     @property
     def embeds(self) -> bool:

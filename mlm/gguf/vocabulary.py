@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mlm.gguf.pairs import TOKENS
-from mlm.gguf.types import GGUFHeader, Value
+from mlm.gguf.types import TOKENS, GGUFHeader, Value
 
 TOKEN_TYPES = "tokenizer.ggml.token_type"
 KEPT = frozenset({TOKENS, TOKEN_TYPES})  # for `mlm.gguf.header.read_header`

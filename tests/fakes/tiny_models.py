@@ -36,11 +36,13 @@ def write_tiny_model(
     *,
     chat_template: str | None = CHAT_TEMPLATE,
     control_tokens: Sequence[str] = (),
+    tokenizer: str | None = "llama",
 ) -> Path:
     """Write a model of about 300 kB and return its path.
 
     ``kind`` is an architecture or another key of `LAYERS_OF`. ``control_tokens`` come behind all
-    others, from `FIRST_CONTROL_TOKEN` on.
+    others, from `FIRST_CONTROL_TOKEN` on. Of another ``tokenizer`` than llama's there is only the
+    name, or not even that, and no vocabulary.
     """
     weights = Weights(gguf.GGUFWriter(path, ARCHITECTURE_OF.get(kind, kind)), seed=7)
     writer = weights.writer
@@ -48,7 +50,12 @@ def write_tiny_model(
     writer.add_context_length(N_CTX_TRAIN)
     writer.add_embedding_length(N_EMBD)
     writer.add_block_count(N_LAYER)
-    if kind in ENCODERS:
+    if tokenizer != "llama":
+        n_vocab = 512
+        writer.add_vocab_size(n_vocab)
+        if tokenizer is not None:
+            writer.add_tokenizer_model(tokenizer)
+    elif kind in ENCODERS:
         n_vocab = _add_word_pieces(writer)
     else:
         n_vocab = _add_vocabulary(writer, control_tokens)

@@ -11,12 +11,16 @@ from fakes.tiny_models import write_tiny_model
 
 MESSAGES: Any = [{"role": "user", "content": "hello"}]
 
+WORDLESS = {"none": ("llama", "none"), "unnamed": ("llama", None), "empty": ("bert", "wordpiece")}
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlmServe]:
     folder = tmp_path_factory.mktemp("broken")
     sound = write_tiny_model(folder / "sound.gguf")
     models = [spoil(sound, folder / "spoiled.gguf", "output_norm.weight"), DEMO_MODEL]
+    for name, (kind, tokenizer) in WORDLESS.items():
+        models.append(write_tiny_model(folder / f"{name}.gguf", kind, tokenizer=tokenizer))
     limits = ["--threads", "1", "--ctx", "256"]
     with mlm_serve(folder / "home", *map(str, models), *limits) as server:
         server.wait_for("loaded")
@@ -54,3 +58,17 @@ def test_a_stream_of_no_numbers_does_not_end_as_if_it_were_done(client: openai.O
     with pytest.raises(openai.APIError, match="no numbers") as caught:  # as status or as event
         list(client.chat.completions.create(model="spoiled", messages=MESSAGES, stream=True))
     assert (caught.value.code, caught.value.type) == ("engine_error", "server_error")
+
+
+@pytest.mark.parametrize("model", WORDLESS)
+def test_a_model_without_a_vocabulary_is_refused_before_llama_cpp_sees_it(
+    client: openai.OpenAI, model: str
+):
+    with pytest.raises(openai.InternalServerError) as caught:
+        if model == "empty":
+            client.embeddings.create(model=model, input="hello")
+        else:
+            client.chat.completions.create(model=model, messages=MESSAGES)
+    assert (caught.value.status_code, caught.value.code) == (503, "load_failed")
+    assert f"{model}.gguf has no vocabulary" in caught.value.message
+    assert "convert it again" in str(caught.value.body)
