@@ -1,8 +1,8 @@
 """Whether an answer is the JSON that was asked for."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from mlm import strictjson
 from mlm.errors import GateFailedError
 
 if TYPE_CHECKING:
@@ -38,13 +38,9 @@ def parse_answer(answer: "Recording", schema: dict[str, Any]) -> Any:
             remedy="allow more with --max-tokens or --ctx; --json shows what came",
         )
     try:
-        value = json.loads(answer.text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise AnswerInvalid(f"the answer is not JSON: {error}", remedy=_SEE_ANSWER) from error
+        value = strictjson.load(answer.text)
+    except ValueError as error:
+        raise AnswerInvalid(f"the answer {error}", remedy=_SEE_ANSWER) from error
     if fault := find_fault(value, schema):
         raise AnswerInvalid(f"the answer breaks its schema: {fault}", remedy=_SEE_ANSWER)
     return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")

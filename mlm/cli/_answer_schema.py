@@ -1,16 +1,19 @@
 """The schema that an answer has to be valid by: ``--schema``, in any of its three forms."""
 
+import errno
 import json
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mlm import strictjson
+from mlm.cli._stdin import read_file
 from mlm.errors import NotFoundError, UsageError
+from mlm.text import decode
 
 Schema = dict[str, Any]
 
-_MAX_BYTES = 256 * 1024  # the server takes no longer one
+_MAX_CHARS = 256 * 1024  # the server takes no longer one
 _TYPES = {
     "str": "string", "string": "string", "int": "integer", "integer": "integer",
     "float": "number", "number": "number", "bool": "boolean", "boolean": "boolean",
@@ -34,9 +37,11 @@ def read_schema(text: str) -> Schema:
     if text.startswith("{"):
         return _parse(text, "--schema")
     path = Path(text)
-    with suppress(OSError):  # a name too long for a file
-        if path.is_file():
-            return _parse(_read(path), str(path))
+    if _is_there(path):
+        decoded, remark = decode(read_file(path), str(path))
+        if remark:  # a name in it would be another one
+            raise UsageError(f"{path} is {remark}", remedy="iconv -f latin1 -t utf-8")
+        return _parse(decoded, str(path))
     if (schema := _expand(text)) is not None:
         return schema
     if "\n" not in text and (path.suffix or "/" in text):
@@ -56,22 +61,23 @@ def check_schema(schema: Schema) -> Schema:
     return schema
 
 
-def _read(path: Path) -> str:
-    with path.open("rb") as file:
-        data = file.read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
-        raise UsageError(f"{path} is longer than {_MAX_BYTES // 1024} KiB", remedy=_EXAMPLE)
+def _is_there(path: Path) -> bool:
+    """Tell whether it is a file or a pipe, or might be one, if only it could be looked at."""
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text", remedy=_EXAMPLE) from error
+        return not path.is_dir() and path.stat() is not None
+    except OSError as error:
+        return error.errno == errno.EACCES
+    except ValueError:  # a NUL in it
+        return False
 
 
 def _parse(text: str, source: str) -> Schema:
+    if len(text) > _MAX_CHARS:
+        raise UsageError(f"{source} is longer than {_MAX_CHARS // 1024} KiB", remedy=_EXAMPLE)
     try:
-        schema = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{source} is not JSON: {error}", remedy=_EXAMPLE) from error
+        schema = strictjson.load(text)
+    except ValueError as error:
+        raise UsageError(f"{source} {error}", remedy=_EXAMPLE) from error
     if not isinstance(schema, dict):
         raise UsageError(f"{source} is not a JSON object", remedy=_EXAMPLE)
     return check_schema(schema)

@@ -7,8 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlm.cli._stdin import MAX_TEXT_BYTES, Note, TooMuchText, decode, is_piped, read_text
-from mlm.errors import MlmError, NotFoundError, UsageError
+from mlm.cli._stdin import (
+    MAX_TEXT_BYTES,
+    Note,
+    TooMuchText,
+    decode,
+    is_piped,
+    read_file,
+    read_text,
+)
+from mlm.errors import MlmError, UsageError
 
 if TYPE_CHECKING:
     from mlm.cli._prompt_template import PromptTemplate
@@ -62,12 +70,12 @@ def read_question(session: "Session", ref: str, sources: Sources) -> Question:
     note = session.note
     template, variables = _read_template(sources, note)
     try:
-        parts = [text for name in sources.files for text in _read_attached(name, ref, note)]
+        parts = [text for name in sources.files for text in _read_attached(name, note)]
         if is_piped():
             with waiting_for(session, "reading stdin"):
-                parts.append(read_text(note).strip())
+                parts.append(read_text(note).rstrip("\r\n"))  # as `$(…)` does
         parts.append(_checked(sources.prompt or "", "the prompt", note))
-        given = "\n\n".join(part for part in parts if part)
+        given = "\n\n".join(part for part in parts if part.strip())
         if len(given) > MAX_TEXT_BYTES:
             raise TooMuchText("files and stdin together are too long", remedy="send a part of it")
     except TooMuchText as error:
@@ -88,18 +96,6 @@ def _filled(
     return Question(prompt, system or own_system, template.settings.get("schema"), params)
 
 
-def _read_file(path: Path, note: Note) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_TEXT_BYTES + 1)
-    except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {path}", remedy=f"ls {path.parent}") from error
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"cannot read {path}: {reason}", remedy=f"ls -l {path}") from error
-    return decode(data, str(path), note)
-
-
 def _read_template(
     sources: Sources, note: Note
 ) -> "tuple[PromptTemplate | None, Mapping[str, str]]":
@@ -110,7 +106,7 @@ def _read_template(
     from mlm.cli._prompt_template import parse_template, parse_variables
 
     words = [_checked(word, "--var", note) for word in sources.variables]
-    text = _read_file(sources.template, note)
+    text = decode(read_file(sources.template), str(sources.template), note)
     return parse_template(text, sources.template), parse_variables(words)
 
 
@@ -119,12 +115,12 @@ def _checked(words: str, source: str, note: Note) -> str:
     return words if words.isascii() else decode(os.fsencode(words), source, note)
 
 
-def _read_attached(given: str, ref: str, note: Note) -> list[str]:
+def _read_attached(given: str, note: Note) -> list[str]:
     """Return the texts of files, each in a fence under its name, as in a chat."""
     from mlm.repl.attachment import read_attachments
 
     try:
-        attachments = read_attachments(given, ref)
+        attachments = read_attachments(given, takes_pipes=True)
     except MlmError as error:
         words = (error.remedy or "").replace("/attach a ", "attach a ")  # as said in a chat
         error.remedy = words.replace("/attach", "-a") or None

@@ -1,14 +1,14 @@
-"""Text from a pipe: read once, checked before a model sees it."""
+"""Text from pipes, and from files that options name: checked before a model sees it."""
 
-import codecs
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import BinaryIO
 
-from mlm.errors import UsageError
+from mlm import text
+from mlm.errors import NotFoundError, UsageError
 
 MAX_TEXT_BYTES = 8 * 1024 * 1024  # the server takes no longer body
-_MOST_BROKEN = 0.1  # of the characters; with more it is no text in UTF-8 at all
 
 Note = Callable[[str], None]
 
@@ -38,11 +38,30 @@ def read_lines(note: Note) -> Iterator[str]:
     """Yield the lines on stdin as they come; raises as `read_text`."""
     stream: BinaryIO = sys.stdin.buffer
     while line := stream.readline(MAX_TEXT_BYTES + 1):
+        if line.startswith(text.UTF16_MARKS):  # its lines end elsewhere
+            raise UsageError("stdin is UTF-16", remedy="convert it: iconv -f utf-16 -t utf-8")
         yield decode(line, "stdin", note)
 
 
+def read_file(path: Path) -> bytes:
+    """Return what a file or a pipe holds, if that is more than `MAX_TEXT_BYTES` only one more.
+
+    Raises:
+        NotFoundError: there is no such file.
+        UsageError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_TEXT_BYTES + 1)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no file {path}", remedy=f"ls {path.parent}") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot read {path}: {reason}", remedy=f"ls -l {path}") from error
+
+
 def decode(data: bytes, source: str, note: Note) -> str:
-    """Return bytes of ``source`` as text. What is not UTF-8 becomes U+FFFD, and ``note`` says so.
+    """Return bytes of ``source`` as text; ``note`` is told of what is not quite text.
 
     Raises:
         UsageError: it is not text.
@@ -53,23 +72,7 @@ def decode(data: bytes, source: str, note: Note) -> str:
             f"{source} holds more than {MAX_TEXT_BYTES // 1024**2} MiB, the most a request may",
             remedy="send a part of it",
         )
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise UsageError(f"{source} is UTF-16", remedy="convert it: iconv -f utf-16 -t utf-8")
-    if b"\0" in data:
-        raise UsageError(f"{source} is binary, not text", remedy="send text")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        return _repaired(data, source, error.start, note)
-
-
-def _repaired(data: bytes, source: str, first: int, note: Note) -> str:
-    text = data.decode("utf-8-sig", "replace")
-    n_broken = text.count("\ufffd") - data.count("\ufffd".encode())
-    if n_broken > _MOST_BROKEN * len(text):
-        raise UsageError(
-            f"{source} is not UTF-8 text (byte {first})",
-            remedy="convert it first, for example with iconv -f latin1 -t utf-8",
-        )
-    note(f"note: {source} is not all UTF-8 (byte {first} …): {n_broken} U+FFFD stand for the rest")
-    return text
+    decoded, remark = text.decode(data, source)
+    if remark:
+        note(f"note: {source}: {remark}")
+    return decoded

@@ -7,25 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlm import text
 from mlm.errors import NotFoundError, UsageError
 
 MAX_FILE_BYTES = 1024**2  # of one file: more than any context here holds
 MAX_FILES = 64  # of one folder or pattern
 _SHOWN_NAMES = 5
-_LOOKED_AT = 8192  # bytes in which a file that is no text shows that it is none
-_MAX_SPOILT = 0.1  # of its bytes; with more that are not UTF-8, a file is no text
-_IMAGES = {
-    b"\x89PNG": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-    b"GIF8": "GIF",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-}
-_WIDE = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-
-
-class ImageError(UsageError):
-    """The file is an image, and the model reads text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +34,20 @@ class Attachment:
         return f"{self.name}:\n{fence}{language}\n{self.text}{end}{fence}"
 
 
-def read_attachments(given: str, model: str) -> list[Attachment]:
+def read_attachments(given: str, *, takes_pipes: bool = False) -> list[Attachment]:
     """Return the file called ``given``, or the text files in a folder or of a pattern.
 
     Of a folder only what lies directly in it counts, and nothing hidden; a pattern may hold ``**``.
+    With ``takes_pipes`` it may be a pipe, whose end is waited for.
 
     Raises:
         NotFoundError: there is nothing of that name.
-        UsageError: it is no text, or too much of it; `ImageError` for images.
+        UsageError: it is no text, or too much of it.
     """
     paths = find_files(given)
     if len(paths) == 1 and Path(given).expanduser() == paths[0]:
-        return [read_attachment(paths[0], model)]
-    found = [(path, _try_reading(path, model)) for path in paths]
+        return [_read(paths[0], takes_pipes=takes_pipes)]
+    found = [(path, _try_reading(path)) for path in paths]
     read = [attachment for _, attachment in found if attachment is not None]
     if not read:
         raise UsageError(f"{given} holds no text files", remedy="/attach FILE names one")
@@ -104,62 +92,28 @@ def find_files(given: str) -> Sequence[Path]:
     return files
 
 
-def read_attachment(path: Path, model: str) -> Attachment:
-    """Return the text of one file; raises as `read_attachments`."""
-    data = _read_bytes(path)
-    if image := _image_kind(data):
-        raise ImageError(
-            f"{path.name} is an image ({image}), and {model} is given text only:"
-            " mlm's engine takes no images yet",
-            remedy="describe what it shows, or /attach a text file",
-        )
-    if b"\0" in data[:_LOOKED_AT] and data[:2] not in _WIDE:
-        raise _no_text(path, data)
-    if len(data) > MAX_FILE_BYTES:
-        raise UsageError(
-            f"{path} is larger than {MAX_FILE_BYTES // 1024**2} MiB",
-            remedy="attach a part of it: head -c 100000 FILE > PART",
-        )
-    encoding = _WIDE.get(data[:2], "utf-8-sig")
+def _read(path: Path, *, takes_pipes: bool = False) -> Attachment:
     try:
-        return Attachment(str(path), data.decode(encoding))
-    except UnicodeDecodeError:
-        text = data.decode(encoding, "replace")
-    spoilt = text.count("\ufffd")
-    if spoilt > _MAX_SPOILT * len(text):
-        raise _no_text(path)
-    return Attachment(
-        str(path), text, f"{spoilt} bytes that are not UTF-8 were replaced with \ufffd"
-    )
-
-
-def _try_reading(path: Path, model: str) -> Attachment | None:
-    try:
-        return read_attachment(path, model)
-    except UsageError:
-        return None
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe might never give anything
+        if not takes_pipes and not stat.S_ISREG(
+            path.stat().st_mode
+        ):  # it might never give anything
             raise UsageError(f"{path} is not a regular file", remedy="/attach FILE")
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         why = error.strerror or str(error)
         raise UsageError(f"cannot read {path}: {why}", remedy="/attach OTHER_FILE") from error
-    return data
+    decoded, remark = text.decode(data, str(path))
+    if len(data) > MAX_FILE_BYTES:
+        raise UsageError(
+            f"{path} is larger than {MAX_FILE_BYTES // 1024**2} MiB",
+            remedy="attach a part of it: head -c 100000 FILE > PART",
+        )
+    return Attachment(str(path), decoded, remark)
 
 
-def _image_kind(data: bytes) -> str | None:
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WebP"
-    return next((kind for magic, kind in _IMAGES.items() if data.startswith(magic)), None)
-
-
-def _no_text(path: Path, data: bytes = b"") -> UsageError:
-    is_pdf = data.startswith(b"%PDF") or path.suffix.lower() == ".pdf"
-    remedy = f"pdftotext {path.name} gives its text" if is_pdf else "attach text files"
-    return UsageError(f"{path} is binary, not text", remedy=remedy)
+def _try_reading(path: Path) -> Attachment | None:
+    try:
+        return _read(path)
+    except UsageError:
+        return None

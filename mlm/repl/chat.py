@@ -80,7 +80,7 @@ class Chat:
         Raises:
             NotFoundError, UsageError: see `read_attachments`.
         """
-        files = read_attachments(name, self.model)
+        files = read_attachments(name)
         for file in files:
             cost = self.tokens.count(self.model, file.fenced)
             self.say(f"{file.name}: {cost}" + (f"; {file.remark}" if file.remark else ""))

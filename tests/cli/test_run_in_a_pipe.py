@@ -115,18 +115,47 @@ def test_a_closed_stdin_is_an_empty_one(server):
 @pytest.mark.parametrize(
     ("data", "words"),
     {
-        "a picture": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "stdin is binary"),
-        "a NUL": (b"text\0text", "stdin is binary"),
-        "UTF-16": ("Hi".encode("utf-16"), "iconv -f utf-16"),
-        "Cyrillic of long ago": ("Привет, как дела".encode("cp1251"), "not UTF-8"),
+        "a picture": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is an image (PNG)"),
+        "a NUL": (b"text\0text", "is binary"),
+        "a PDF": (b"%PDF-1.7 in ASCII", "is a PDF"),
+        "Cyrillic of long ago": ("Привет, как дела".encode("cp1251"), "is not UTF-8"),
     }.values(),
 )
-def test_what_is_no_text_is_refused(server, data: bytes, words: str):
-    process = started("Hi", stdin=subprocess.PIPE)
-    _, stderr = process.communicate(data, timeout=60)
-    assert process.returncode == ExitCode.USAGE
-    assert words in stderr.decode()
+def test_what_is_no_text_is_refused_in_the_same_words_from_everywhere(
+    server, tmp_path: Path, data: bytes, words: str
+):
+    path = tmp_path / "given"
+    path.write_bytes(data)
+    said = []
+    for source, more in (
+        ("stdin", ()),
+        (str(path), ("-a", str(path))),
+        (str(path), ("-t", str(path))),
+    ):
+        process = started("Hi", *more, stdin=None if more else subprocess.PIPE)
+        _, stderr = process.communicate(None if more else data, timeout=60)
+        assert process.returncode == ExitCode.USAGE
+        assert f"{source} {words}" in stderr.decode()
+        said.append(stderr.decode().replace(source, "SOURCE"))
+    assert said == said[:1] * 3
     assert not any(asked.body for asked in server.asked)
+
+
+def test_a_byte_order_mark_says_how_to_read(server):
+    started("Hi", stdin=subprocess.PIPE).communicate("Grüße\n".encode("utf-16"), timeout=60)
+    assert question(server) == "Grüße\n\nHi"
+
+
+def test_of_piped_code_every_line_keeps_its_indentation(server):
+    process = started("Explain.", stdin=subprocess.PIPE)
+    process.communicate(b"\n    return 1\n\treturn 2  \n\n", timeout=60)
+    assert question(server) == "\n    return 1\n\treturn 2  \n\nExplain."
+
+
+def test_blanks_are_no_question(server):
+    process = started("  ", stdin=subprocess.PIPE)
+    _, stderr = process.communicate(b" \n\t\n", timeout=60)
+    assert (process.returncode, b"there is no question" in stderr) == (ExitCode.USAGE, True)
 
 
 def test_a_few_bytes_that_are_not_utf_8_are_replaced_and_told(server):
@@ -142,7 +171,7 @@ def test_a_prompt_of_odd_bytes_is_told_too(server):
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert done.returncode == ExitCode.OK
     assert question(server) == "caf\ufffd or coffee, please"
-    assert b"the prompt is not all UTF-8" in done.stderr
+    assert b"the prompt: not all UTF-8" in done.stderr
 
 
 def test_text_outside_of_ascii_arrives_as_it_is(server):

@@ -1,6 +1,7 @@
 """Answers that are JSON by a schema, or an exit code that says they are not."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -51,7 +52,12 @@ def test_a_document_has_the_text_and_the_value(mlm, server):
         "not a number": ('{"name": "Bo", "age": NaN}', "stop", "answer_invalid", "NaN"),
         "other type": ('{"name": "Bo", "age": "7"}', "stop", "answer_invalid", "$.age"),
         "missing": ('{"name": "Bo"}', "stop", "answer_invalid", "required"),
-        "too deep": ("[" * 100_000, "stop", "answer_invalid", "not JSON"),
+        "too large": ('{"name": "Bo", "age": 1e999}', "stop", "answer_invalid", "1e999"),
+        "much too large": (f'{{"name": "", "age": {"9" * 5000}}}', "stop", "answer_invalid", "999"),
+        "one of two": ('{"name": "", "age": 1, "age": 2}', "stop", "answer_invalid", "twice"),
+        "deep": ("[" * 65 + "]" * 65, "stop", "answer_invalid", "deeper than 64"),
+        "deeper": ("[" * 1000 + "]" * 1000, "stop", "answer_invalid", "deeper than 64"),
+        "deepest": ("[" * 100_000, "stop", "answer_invalid", "deeper than 64"),
     }.values(),
 )
 def test_what_is_not_valid_never_looks_like_an_answer(mlm, server, answer, reason, code, said):
@@ -109,6 +115,10 @@ def test_a_schema_can_be_a_file(tmp_path: Path):
     assert read_schema(str(path)) == PERSON
 
 
+def _nested(depth: int) -> str:
+    return '{"not":' * (depth - 1) + "{}" + "}" * (depth - 1)
+
+
 @pytest.mark.parametrize(
     ("text", "code", "said"),
     {
@@ -119,7 +129,12 @@ def test_a_schema_can_be_a_file(tmp_path: Path):
         "no file": ("people.json", ExitCode.NOT_FOUND, "no file people.json"),
         "no folder": ("./people", ExitCode.NOT_FOUND, "no file"),
         "broken JSON": ('{"type": ', ExitCode.USAGE, "not JSON"),
-        "deep JSON": ('{"a":' * 100_000, ExitCode.USAGE, "not JSON"),
+        "deep JSON": (_nested(65), ExitCode.USAGE, "deeper than 64"),
+        "deeper JSON": (_nested(500), ExitCode.USAGE, "deeper than 64"),
+        "deepest JSON": (_nested(10_000), ExitCode.USAGE, "deeper than 64"),
+        "endless JSON": (_nested(100_000), ExitCode.USAGE, "longer than 256 KiB"),
+        "no number": ('{"maximum": NaN}', ExitCode.USAGE, "NaN"),
+        "too large a number": ('{"maximum": 1e999}', ExitCode.USAGE, "1e999"),
         "cannot be checked": (
             '{"type": "object", "unevaluatedProperties": false}',
             ExitCode.USAGE,
@@ -138,7 +153,25 @@ def test_what_is_no_schema_is_said_at_once(text: str, code: ExitCode, said: str)
     assert failure.value.remedy
 
 
-@pytest.mark.parametrize("content", [b"[1]", b"\xff\xfe", b"x" * 300_000, b""])
+@pytest.mark.skipif(sys.platform != "linux", reason="has no such file")
+@pytest.mark.parametrize("option", ["--schema", "--template"])
+def test_a_file_that_cannot_be_read_is_not_said_to_be_missing(mlm, server, option: str):
+    result = mlm("run", "tiny", "Hi", option, "/proc/self/mem")  # not even by root
+    assert result.exit_code == ExitCode.USAGE
+    assert result.stderr.startswith("error: cannot read /proc/self/mem: Input/output error")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_a_schema_in_a_folder_that_is_closed(mlm, server, tmp_path: Path):
+    (tmp_path / "closed").mkdir(mode=0o000)
+    result = mlm("run", "tiny", "Hi", "--schema", tmp_path / "closed" / "person.json")
+    assert result.exit_code == ExitCode.USAGE
+    assert "Permission denied" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "content", [b"[1]", b"\xff\xfe", b"x" * 300_000, b"", b'{"description": "gr\xfc\xdfe an alle"}']
+)
 def test_a_file_that_holds_no_schema(tmp_path: Path, content: bytes):
     path = tmp_path / "person.json"
     path.write_bytes(content)

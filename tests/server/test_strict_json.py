@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlm.server.errors import ApiError
-from mlm.server.strict_json import MAX_DEPTH, read_object
+from mlm.server.strict_json import read_object
+from mlm.strictjson import MAX_DEPTH
 
 
 def nested(depth: int, opening: str = "[", closing: str = "]") -> bytes:
