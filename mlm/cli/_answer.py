@@ -1,19 +1,17 @@
 """An answer on its way from a server to stdout: as it comes, at its end, or as checked JSON."""
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mlm.cli._answer_check import parse_answer
 from mlm.cli._reader import reader_watched
-from mlm.cli._session import print_document, wants_plain
+from mlm.cli._session import print_document, print_json, wants_plain
 from mlm.cli._waiting import waiting_for
 from mlm.errors import MlmError
-from mlm.terminal import TerminalFilter, printable_json
+from mlm.terminal import TerminalFilter
 
 if TYPE_CHECKING:
     from mlm.cli._session import Session
@@ -57,7 +55,7 @@ def print_answer(session: "Session", model: str, answer: "Recording", manner: Ma
         print_document("run", _to_fields(model, answer, page.thoughts, value))
     elif manner.schema is not None:
         indent = 2 if sys.stdout.isatty() else None  # for people; programs like a value a line
-        print(printable_json(json.dumps(value, ensure_ascii=False, indent=indent)))
+        print_json(value, indent)
     elif not manner.is_streamed:
         page.write_text(answer.text)
         page.end()
@@ -71,8 +69,6 @@ class _Page:
 
     def __init__(self, manner: Manner) -> None:
         self._out: TextIO = sys.stdout
-        if isinstance(self._out, TextIOWrapper):
-            self._out.reconfigure(errors="replace")  # what the locale cannot write
         is_terminal = self._out.isatty()
         self._is_raw = manner.is_raw and not is_terminal
         self._holds_back = manner.is_document or manner.schema is not None or not manner.is_streamed

@@ -1,7 +1,9 @@
 """What a command prints as a file, whole or not at all: ``-o FILE``."""
 
 import errno
+import functools
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -10,33 +12,37 @@ from typing import IO
 
 from mlm.errors import ConflictError, UsageError
 
+_OPEN_FILE = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
+_STREAMS = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
+_MAX_NAME_BYTES = 255  # of most file systems
+
 
 @contextmanager
 def output_file(path: Path | None, *, force: bool, note: Callable[[str], None]) -> Iterator[None]:
     """Let what the block prints on stdout become the file ``path``; None: leave stdout alone.
 
     The file appears when the block has succeeded. What a failed one printed stays beside it under
-    another name, which ``note`` is told. A device or a named pipe is written to directly.
+    another name, which ``note`` is told. What is no regular file, such as a pipe, is written to
+    directly, and so is a file that is open already: ``/dev/fd/3``; ``-`` is stdout.
 
     Raises:
         ConflictError: the file exists, and ``force`` is not given.
         UsageError: it cannot be written.
     """
-    if path is None:
+    if path is None or _open_number(path) == 1:
         yield
         return
     with _explained(path):
-        target = Path(os.path.realpath(path))  # a link stays one
-        is_special = _is_special(target)
-        if not is_special and target.exists() and not force:
-            raise ConflictError(f"{path} exists", remedy="--force writes over it")
-        partial = target if is_special else _beside(target)
-        mode = "w" if is_special else "x"
-        file = partial.open(mode, encoding="utf-8", errors="replace")  # kept if it fails
-    if is_special:
-        with file, redirect_stdout(file):
+        stream = _open_stream(path)
+    if stream is not None:
+        with stream, redirect_stdout(stream):
             yield
         return
+    with _explained(path):
+        target = Path(os.path.realpath(path))  # a link stays one
+        if target.exists() and not force:
+            raise ConflictError(f"{path} exists", remedy="--force writes over it")
+        partial, file = _open_beside(target)
     try:
         with redirect_stdout(file):
             yield
@@ -47,22 +53,49 @@ def output_file(path: Path | None, *, force: bool, note: Callable[[str], None]) 
         raise
 
 
-def _is_special(target: Path) -> bool:
-    """Tell whether the place is something else than a file: a device, a pipe.
+def _open_number(path: Path) -> int | None:
+    """Return the number of the open file that ``path`` means; None if it is another name."""
+    found = _OPEN_FILE.fullmatch(str(path))
+    return int(found[1]) if found else _STREAMS.get(str(path))
+
+
+def _open_stream(path: Path) -> IO[str] | None:
+    """Return ``path`` to write to as it is; None for a regular file, or one that is to be.
 
     Raises:
         UsageError: it is a folder.
+        OSError: it cannot be written to.
     """
-    if target.is_dir():
-        raise UsageError(f"{target} is a folder", remedy=f"-o {target / 'answer.txt'}")
-    with suppress(FileNotFoundError):
-        return not stat.S_ISREG(target.stat().st_mode)
-    return False
+    if (number := _open_number(path)) is not None:
+        # Its name, opened once more, would begin a file anew, and fail for a socket.
+        handle = os.dup(number)
+        os.write(handle, b"")  # fails now if it is for reading only
+        return os.fdopen(handle, "w", encoding="utf-8", errors="replace")
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{path} is a folder", remedy=f"-o {path / 'answer.txt'}")
+    if stat.S_ISREG(mode):
+        return None
+    handle = os.open(path, os.O_WRONLY)
+    return os.fdopen(handle, "w", encoding="utf-8", errors="replace")
 
 
-def _beside(target: Path) -> Path:
-    ending = f".{os.getpid()}.partial"
-    return target.with_name(target.name[: 255 - len(ending)] + ending)
+def _open_beside(target: Path) -> tuple[Path, IO[str]]:
+    """Return a new file in the same folder, and its stream; who may read it is as of ``target``."""
+    ending = f".{os.urandom(4).hex()}.partial"
+    name = os.fsencode(target.name)[: _MAX_NAME_BYTES - len(ending)].decode("utf-8", "ignore")
+    partial = target.with_name(name + ending)
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+    # Nobody else looks in before the mode is right.
+    opener = functools.partial(os.open, mode=0o666 if mode is None else 0o600)
+    file = open(partial, "x", encoding="utf-8", errors="replace", opener=opener)  # noqa: SIM115
+    if mode is not None:
+        with suppress(OSError):  # of a file system without modes
+            partial.chmod(mode)
+    return partial, file
 
 
 def _publish(file: IO[str], partial: Path, target: Path, *, force: bool) -> None:

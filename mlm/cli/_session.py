@@ -73,8 +73,13 @@ def print_text(text: str) -> None:
 
 def print_document(command: str, payload: dict[str, Any], *, indent: int | None = 2) -> None:
     """Print ``payload`` as the JSON document ``mlm.<command>/1``; ``indent`` None: on one line."""
-    document = {"schema": f"mlm.{command}/1", "mlm_version": mlm.__version__, **payload}
-    print(printable_json(json.dumps(document, indent=indent, ensure_ascii=False)))
+    print_json({"schema": f"mlm.{command}/1", "mlm_version": mlm.__version__, **payload}, indent)
+
+
+def print_json(value: Any, indent: int | None) -> None:
+    """Print ``value`` as JSON; what the locale cannot write, or obeys, is escaped."""
+    is_utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
+    print(printable_json(json.dumps(value, indent=indent, ensure_ascii=not is_utf8)))
 
 
 def print_error(error: MlmError, *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -116,6 +117,8 @@ def _root(
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with one of `mlm.errors.ExitCode`."""
     _open_closed_streams()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # what the locale cannot write
     arguments = sys.argv[1:] if argv is None else argv
     sys.exit(run(arguments))
 

@@ -117,17 +117,38 @@ def test_a_failure_with_json_is_on_stdout(mlm, server, target: Path):
     assert list(target.parent.iterdir()) == []
 
 
+def test_a_file_that_is_written_over_keeps_who_may_read_it(mlm, server, target: Path):
+    for mode in (0o600, 0o664):
+        target.write_text("secret")
+        target.chmod(mode)
+        assert mlm("run", "tiny", "Hi", "-o", target, "--force").exit_code == ExitCode.OK
+        assert target.read_text() == "Hello there\n"
+        assert stat.S_IMODE(target.stat().st_mode) == mode
+
+
+def test_half_an_answer_is_no_more_public_than_the_whole(mlm, server, target: Path):
+    target.write_text("secret")
+    target.chmod(0o600)
+    server.breaks_off_after("Hel", "lo")
+    mlm("run", "tiny", "Hi", "-o", target, "--force")
+    (kept,) = set(target.parent.iterdir()) - {target}
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(mlm, server, target: Path):
+    for name in ("x" * 255, "ż" * 127, "日" * 85, "😀" * 63):
+        long = target.with_name(name)
+        assert mlm("run", "tiny", "Hi", "-o", long).exit_code == ExitCode.OK
+        assert long.read_text() == "Hello there\n"
+    assert len(list(target.parent.iterdir())) == 4
+
+
 def test_a_link_stays_a_link(mlm, server, target: Path):
     link = target.with_name("latest.txt")
     link.symlink_to(target.name)
     assert mlm("run", "tiny", "Hi", "-o", link).exit_code == ExitCode.OK
     assert link.is_symlink()
     assert target.read_text() == "Hello there\n"
-
-
-def test_a_device_is_written_to_and_never_replaced(mlm, server):
-    assert mlm("run", "tiny", "Hi", "-o", "/dev/null").exit_code == ExitCode.OK
-    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
