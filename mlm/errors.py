@@ -16,8 +16,11 @@ Every error says what happened and why (``message``), and what to type next (``r
 subclass the family that gives the right exit code. Only ``mlm/cli/app.py`` turns one into output.
 """
 
+import errno
 from collections.abc import Mapping
 from enum import IntEnum
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of an OSError: there is no room for it
 
 
 class ExitCode(IntEnum):

@@ -39,10 +39,11 @@ def print_answer(session: "Session", model: str, answer: "Recording", manner: Ma
         ReaderGone: nobody reads it any more.
     """
     page = _Page(manner)
+    pieces = _explained(session, model, answer, page)  # closed when nobody is watched any more
     try:
         try:
             with reader_watched(sys.stdout):
-                for delta in _explained(session, model, answer, page):
+                for delta in pieces:
                     page.write(delta)
         finally:
             page.end()

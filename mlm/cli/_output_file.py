@@ -1,6 +1,5 @@
 """What a command prints as a file, whole or not at all: ``-o FILE``."""
 
-import errno
 import functools
 import os
 import re
@@ -10,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import IO
 
-from mlm.errors import ConflictError, UsageError
+from mlm.errors import DISK_FULL, ConflictError, UsageError
 
 _OPEN_FILE = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 _STREAMS = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -132,8 +131,10 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL:
             raise
+        is_missing = isinstance(error, FileNotFoundError)
         raise UsageError(
-            f"cannot write {path}: {error.strerror or error}", remedy="-o FILE"
+            f"cannot write {path}: {error.strerror or error}",
+            remedy=f"mkdir -p {path.parent}" if is_missing else "-o OTHER_FILE",
         ) from error

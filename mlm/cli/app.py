@@ -1,9 +1,7 @@
 """The ``mlm`` command: the list of commands, the global options and the one error boundary."""
 
-import errno
 import os
 import sys
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +11,7 @@ import mlm
 from mlm.cli._lazy import ReaderGone, lazy_app
 from mlm.cli._near import explain
 from mlm.cli._session import Session, print_error
-from mlm.errors import DiskSpaceError, ExitCode, MlmError, UsageError
+from mlm.errors import DISK_FULL, DiskSpaceError, ExitCode, MlmError, UsageError
 from mlm.settings import Settings
 
 COMMANDS = (
@@ -117,8 +115,7 @@ def _root(
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with one of `mlm.errors.ExitCode`."""
     _open_closed_streams()
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # what the locale cannot write
+    _write_whole_texts()
     arguments = sys.argv[1:] if argv is None else argv
     sys.exit(run(arguments))
 
@@ -145,7 +142,7 @@ def _explain(error: Exception) -> MlmError:
     """Return what a person can be told of ``error``."""
     if isinstance(error, MlmError):
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         where = error.filename or "what mlm prints"
         return DiskSpaceError(
             f"cannot write {where}: {os.strerror(error.errno)}",
@@ -175,7 +172,24 @@ def _open_closed_streams() -> None:
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
-            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def _write_whole_texts() -> None:
+    """See to it that what is printed is written to its end, or else is an error.
+
+    With PYTHONUNBUFFERED, which images of containers set, Python forgets what one call of write(2)
+    leaves over; and a program that starts us may leave a pipe to us that does not wait for room.
+    """
+    if os.name == "posix":
+        os.set_blocking(sys.stdout.fileno(), True)
+    sys.stdout = open(  # noqa: SIM115 - until the end
+        sys.stdout.fileno(),
+        "w",
+        encoding=sys.stdout.encoding,
+        errors="replace",  # of what the locale cannot write
+        closefd=False,
+    )
 
 
 def _discard_stdout() -> None:

@@ -1,16 +1,14 @@
 """Room on the disk: asked for before writing, and told apart from other failures of writing."""
 
-import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlm.errors import DiskSpaceError, MlmError, UsageError
+from mlm.errors import DISK_FULL, DiskSpaceError, MlmError, UsageError
 from mlm.units import format_size
 
 _MARGIN = 0.05  # of what is to be written: file systems need room for their own records
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -68,7 +66,7 @@ def writing_to(folder: Path, needed: int = 0) -> Iterator[None]:
 
 
 def _explain(error: OSError, folder: Path, needed: int) -> MlmError:
-    if error.errno in _FULL:
+    if error.errno in DISK_FULL:
         return disk_full(folder, needed)
     return UsageError(
         f"{folder} cannot be written: {(error.strerror or str(error)).lower()}",

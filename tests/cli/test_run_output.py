@@ -162,3 +162,5 @@ def test_what_cannot_be_a_file_is_said_before_anybody_is_asked(mlm, server, targ
         assert result.exit_code == ExitCode.USAGE, path
         assert result.stdout == ""
     assert not any(asked.body for asked in server.asked)
+    missing = target.parent / "gone" / "x"
+    assert f"mkdir -p {missing.parent}" in mlm("run", "tiny", "Hi", "-o", missing).stderr

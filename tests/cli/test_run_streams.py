@@ -120,6 +120,31 @@ def test_a_schema_in_a_pipe_that_is_none_is_named_by_the_pipe(bash):
     assert b"is not JSON" in done.stderr
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("output", ["> file", "-o file"])
+def test_what_does_not_fit_into_a_file_is_an_error_however_python_writes(
+    bash, server, unbuffered: str, output: str
+):
+    server.says("word " * 20_000 + "\n")
+    done = bash(f"ulimit -f 64; mlm run Hi --no-stream {output}", PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == ExitCode.DISK_SPACE
+    assert b"File too large" in done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_pipe_that_does_not_wait_for_room_loses_nothing(server, monkeypatch, unbuffered: str):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    server.says(answer := "word " * 100_000)
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    words = [sys.executable, "-m", "mlm", "run", "tiny", "Hi"]
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=theirs)
+    os.close(theirs)
+    with os.fdopen(ours, encoding="utf-8") as pipe:
+        assert pipe.read() == f"{answer}\n"
+    assert process.wait(30) == ExitCode.OK
+
+
 LATIN = {"PYTHONIOENCODING": "latin-1"}
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
