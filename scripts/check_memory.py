@@ -1,4 +1,5 @@
-"""Whether whole plans hold: what a real worker takes, loaded and after a prompt that fills a slot.
+"""Whether whole plans hold: what a real worker takes, loaded, after a prompt that fills a slot,
+and after requests whose samplers take most, in all slots at once.
 
     python scripts/check_memory.py [NAME …]
 
@@ -37,6 +38,13 @@ from mlm.server.model import worker_config
 from mlm.units import MIB
 
 TOTAL_LIMIT, PEAK_LIMIT = 0.05, 1.02
+# Chains that look through the whole vocabulary; and a grammar that forbids what would be chosen.
+GREEDIEST: dict[str, Any] = {
+    "temperature": 1.0, "top_k": 0, "top_p": 0.999, "dry_multiplier": 0.5, "repeat_penalty": 1.1,
+    "dry_penalty_last_n": -1, "ignore_eos": True,
+}  # fmt: skip
+DIGIT, LETTER = 15, 64  # tokens of `fakes.vocabularies`
+BOUND: dict[str, Any] = {"grammar": "root ::= [a-z]+", "logit_bias": {DIGIT: 90, LETTER: 60}}
 # Small contexts, so that a prompt of a slot's length takes seconds.
 RUNS: list[tuple[str, dict[str, Any]]] = [
     ("qwen2", {"n_ctx": 4096}),
@@ -81,6 +89,9 @@ async def try_worker(path: Path, config: RuntimeConfig) -> Outcome:
         loaded = psutil.Process(worker.pid).memory_info().rss
         if not config.embedding:
             await ask(worker, "0" * (worker.ready.n_ctx_slot - 8), max_tokens=4)
+            slots = range(config.n_parallel)
+            await asyncio.gather(*(ask(worker, "0", max_tokens=6, **GREEDIEST) for _ in slots))
+            await ask(worker, "0", max_tokens=6, **BOUND)
         sizes: Counter[str] = Counter()
         for buffer in worker.ready.buffers:
             sizes[buffer.kind] += buffer.n_bytes
