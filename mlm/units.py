@@ -13,6 +13,7 @@ KIB, MIB, GIB, TIB = 1024, 1024**2, 1024**3, 1024**4
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)(b?)\s*", re.IGNORECASE | re.ASCII)
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_LONGEST_S = 1000 * 366 * 86_400.0  # dates end somewhere
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _EXPONENT = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
@@ -43,16 +44,20 @@ def parse_age(text: str) -> float:
     """Return the seconds that ``text`` means: ``30m``, ``12h``, ``7d``, ``2w``.
 
     Raises:
-        UsageError: the text is not a time.
+        UsageError: the text is not a time, or over a thousand years.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip().lower(), re.ASCII)
     if match is None:
         raise UsageError(f"'{text}' is not a time", remedy="write it like 30m, 12h, 7d or 2w")
-    return float(match[1]) * _SECONDS[match[2]]
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > _LONGEST_S:
+        raise UsageError("that is over a thousand years", remedy="write it like 30m, 12h, 7d or 2w")
+    return seconds
 
 
 def parse_since(text: str, now: float) -> float:
-    """Return the moment (Unix time) that ``text`` means: so long ago, or a local date and time.
+    """Return the moment (Unix time) that ``text`` means: so long ago, or a local date and time; at
+    the earliest 0, which is 1970.
 
     ``24h``, ``7d``, ``2026-11-01``, ``2026-11-01T08:30``. ``now`` is Unix time, too.
 
@@ -65,9 +70,9 @@ def parse_since(text: str, now: float) -> float:
             moment = time.mktime(time.strptime(text.strip(), form))
             if moment > now:
                 raise UsageError(f"{text} has not come yet", remedy=remedy)
-            return moment
+            return max(0.0, moment)
     try:
-        return now - parse_age(text)
+        return max(0.0, now - parse_age(text))
     except UsageError as error:
         raise UsageError(error.message, remedy=remedy) from error
 

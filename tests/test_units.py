@@ -91,6 +91,14 @@ def test_since_is_a_time_ago_or_a_local_date():
     assert parse_since("2026-11-27 11:30", now) == now - 1800
 
 
+def test_since_begins_in_1970_at_the_earliest():
+    assert parse_since("900w", 0.0) == parse_since("40000w", time.time()) == 0.0
+    assert parse_since("1901-01-01", time.time()) == 0.0
+    for endless in ("99999999999999999d", "9" * 5000 + "s"):
+        with pytest.raises(UsageError, match="over a thousand years"):
+            parse_since(endless, time.time())
+
+
 @pytest.mark.parametrize(
     "text", ["2026-11-28", "2026-13-01", "2026-11", "27.11.2026", "yesterday", "", "9999-01-01"]
 )

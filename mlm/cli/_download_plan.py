@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mlm.cli._columns import align, one_line, wrap
+from mlm.cli._confirm import confirm
 from mlm.cli._session import Session
 from mlm.terminal import printable
 from mlm.units import format_duration, format_size
@@ -121,7 +122,7 @@ def offer(run: Session, plan: DownloadPlan) -> None:
     print(printable(describe_plan(plan)), file=sys.stderr)
     if plan.free_bytes < plan.fetch_bytes:
         return
-    if not typer.confirm("Fetch it?", default=True, err=True):
+    if not confirm("Fetch it?", default=True):
         run.note("nothing was fetched")
         raise typer.Abort
 

@@ -20,6 +20,8 @@ _CHOICE = re.compile(r"'([^']*)' is not one of ")
 
 def nearest(word: str, there: Iterable[str], n: int = 3) -> list[str]:
     """Return up to ``n`` of ``there`` that ``word`` may have been meant to be, best first."""
+    if not word:
+        return []
     most = max(1, round(0.4 * len(word)))
     slips = {name: 1 if name.startswith(word) else _count_slips(word, name) for name in there}
     fewest = min(slips.values(), default=0)

@@ -12,6 +12,7 @@ from mlm.cli._columns import one_line, wrap
 from mlm.cli._session import Session, wants_plain
 
 if TYPE_CHECKING:
+    from mlm.catalog.lookup import Catalog
     from mlm.hardware.types import Hardware
     from mlm.planning.recommendation import Recommendation
     from mlm.server.registry import RunningServer
@@ -29,8 +30,8 @@ class Found:
     """What there is to go on with."""
 
     best: str | None  # the model that suits the machine best; None: none does
-    installed: str | None  # the one used last
-    served: str | None  # one that a running server has
+    installed: str | None  # of those that write text, the one used last
+    served: str | None  # one that writes text, of a running server
     serving: bool
     has_engine: bool
 
@@ -43,10 +44,13 @@ def welcome(session: Session) -> None:
     Raises:
         MlmError: a file of the person's own catalog makes no sense.
     """
+    from mlm.cli._catalog import open_catalog
+
     page = _Page()
     page.say(_GREETING)
     page.say("")
-    best = _judge(session, page)
+    catalog = open_catalog(session)
+    best = _judge(session, page, catalog)
     servers, models = _running(session), _installed(session)
     if models:
         others = f", and {len(models) - 1} more" if len(models) > 1 else ""
@@ -57,10 +61,13 @@ def welcome(session: Session) -> None:
     if not has_engine:
         page.row("engine", "not installed, so models can be fetched but not run yet")
     page.say("")
+    vectors = {e.model_id for e in catalog.entries if set(e.use_cases) == {"embedding"}}
+    names = (model.short_ref for model in models)
+    served = (name for server in servers for name in server.models)
     found = Found(
         best=best.label if best else None,
-        installed=models[0].short_ref if models else None,
-        served=next((name for server in servers for name in server.models), None),
+        installed=next((name for name in names if name.split(":")[0] not in vectors), None),
+        served=next((name for name in served if name.split(":")[0] not in vectors), None),
         serving=bool(servers),
         has_engine=has_engine,
     )
@@ -93,9 +100,8 @@ def choose_steps(found: Found) -> list[Step]:
     return steps[:3]
 
 
-def _judge(session: Session, page: "_Page") -> "Recommendation | None":
+def _judge(session: Session, page: "_Page", catalog: "Catalog") -> "Recommendation | None":
     """Say what the machine is and which model suits it; return the latter."""
-    from mlm.cli._catalog import open_catalog
     from mlm.cli._experience import read_calibration
     from mlm.cli._machine import planned_machine
     from mlm.planning.recommend import recommend
@@ -104,7 +110,7 @@ def _judge(session: Session, page: "_Page") -> "Recommendation | None":
     machine = planned_machine(session)
     page.row("this machine", describe_machine(machine))
     known = read_calibration(session, machine)
-    ranking = recommend(open_catalog(session).entries, machine, Wish(), 1, known)
+    ranking = recommend(catalog.entries, machine, Wish(), 1, known)
     best = ranking.recommendations[0] if ranking.recommendations else None
     text = "no model of the catalog: it is too small" if best is None else _describe(best)
     if best is not None:

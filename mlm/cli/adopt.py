@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlm.cli._confirm import confirm
 from mlm.cli._options import DryRunOpt, JsonOpt, YesOpt
 from mlm.cli._progress import show_progress
 from mlm.cli._session import Session, session, stdout
@@ -126,7 +127,7 @@ def _agreed(adoptions: "tuple[Adoption, ...]", *, as_json: bool) -> bool:
     if not adoptions or as_json or not sys.stdin.isatty():
         return False
     stdout().print(_table([_Outcome(adoption) for adoption in adoptions]))
-    return typer.confirm("Use these models?", err=True)
+    return confirm("Use these models?")
 
 
 def _act(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mlm.cli._confirm import insist
 from mlm.cli._options import DryRunOpt, InstalledRefsArg, JsonOpt, YesOpt
 from mlm.cli._session import Session, session
 from mlm.errors import ConflictError, UsageError
@@ -86,7 +87,7 @@ def _ask(removals: "list[Removal]") -> None:
     names = ", ".join(_name(removal) for removal in removals)
     if not sys.stdin.isatty():
         raise UsageError(f"this would delete {names}", remedy="repeat with --yes")
-    typer.confirm(f"Delete {names}?", abort=True, err=True)
+    insist(f"Delete {names}?")
 
 
 def _name(removal: "Removal") -> str:

@@ -3,7 +3,6 @@
 The server may be of another version, or none of ours: what is missing or makes no sense is None.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +19,8 @@ from mlm.monitor.types import (
 from mlm.terminal import printable
 
 _LONGEST_TEXT = 300  # characters that anybody would read of a name or a reason
+_MOST = 2**60  # of anything: bytes, tokens, milliseconds
+_LAST_MOMENT = 2**38  # seconds: the year 10680; clocks and calendars end somewhere
 
 
 def read_stats(document: Mapping[str, Any]) -> Reading:
@@ -47,14 +48,19 @@ def clean(text: object) -> str:
 
 def number(value: object) -> float | None:
     """Return ``value`` if it is a number that one can count with."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value
+    return value if -_MOST <= value <= _MOST else None  # nor NaN, which is in no order
 
 
 def _whole(value: object) -> int | None:
     found = number(value)
     return None if found is None else int(found)
+
+
+def _moment(value: object) -> float:
+    found = number(value)
+    return found if found is not None and 0 <= found <= _LAST_MOMENT else 0.0
 
 
 def _rows(value: object) -> list[Mapping[str, Any]]:
@@ -146,7 +152,7 @@ def _ended(row: Mapping[str, Any]) -> Ended:
         _whole(row.get(f"{name}_tokens")) or 0 for name in ("prompt", "cached", "completion")
     )
     return Ended(
-        at=number(row.get("at")) or 0.0,
+        at=_moment(row.get("at")),
         model=clean(row.get("model")),
         endpoint=clean(row.get("endpoint")),
         key=clean(row.get("tenant")),

@@ -81,6 +81,7 @@ def typist(request, tmp_path: Path, monkeypatch) -> Iterator[Typist]:
         "HOME": str(tmp_path),
         "TERM": "xterm",
         "COLUMNS": "",
+        "LC_ALL": "C.UTF-8",
     }
     terminal = pexpect.spawn(
         shell, SHELLS[shell], env=environ, encoding="utf-8", timeout=20, dimensions=(50, 160)
@@ -110,6 +111,12 @@ def test_commands_options_and_choices_are_completed(typist: Typist):
         "recommend --use reasoning --memory 8GB"
     )
     assert typist.types("mlm recommend --use=reas\t") == "recommend --use=reasoning"
+
+
+def test_letters_of_several_bytes_before_the_word_do_not_cut_the_line(typist: Typist):
+    assert typist.types("mlm sessions search wörter-größe --js\t") == (
+        "sessions search wörter-größe --json"
+    )
 
 
 def test_a_quantization_is_completed_after_its_colon(typist: Typist):

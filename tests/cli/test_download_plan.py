@@ -49,6 +49,7 @@ def test_ctrl_c_is_a_no(large: File, hub: FakeHub):
         terminal.wait_for("Fetch it? [Y/n]")
         terminal.press("\x03")
         assert terminal.wait() == ExitCode.INTERRUPTED
+        assert terminal.raw.endswith(b"\n"), "the shell's prompt comes in the same line"
     assert not fetched(hub)
 
 

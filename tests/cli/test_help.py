@@ -101,6 +101,13 @@ def test_bounds_of_numbers_are_in_words(mlm):
     assert "x>=1" not in mlm("plan", "--help").stdout
 
 
+def test_nothing_is_no_slip_of_anything(mlm):
+    result = mlm("")
+    assert result.exit_code == ExitCode.USAGE
+    assert "mlm has no command ''" in result.stderr
+    assert "did you mean" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "meant"),
     [

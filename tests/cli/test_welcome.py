@@ -70,6 +70,14 @@ def test_with_a_server_the_next_step_is_to_use_and_to_see_it(mlm, tmp_path: Path
     assert steps_in(result.stdout) == ["mlm chat alpha", "mlm stats --live", "mlm stop"]
 
 
+def test_a_model_for_vectors_is_not_offered_for_a_talk(mlm, tmp_path: Path):
+    with serving(tmp_path, {"nomic-embed-text-v1.5": {}}) as server:
+        server.wait_for("Loaded")
+        result = mlm("--home", tmp_path / "home")
+        server.stop()
+    assert steps_in(result.stdout) == ["mlm stats --live", "mlm stop"]
+
+
 def test_without_the_engine_it_says_how_to_get_it():
     steps = choose_steps(Found("phi-2:Q4_0", None, None, serving=False, has_engine=False))
     assert [typed for typed, _ in steps] == [

@@ -35,12 +35,21 @@ def test_a_model_that_left_memory_keeps_its_figures():
         {"models": ["alpha"], "resident": [None], "recent": [[]]},
         {"system": {"uptime_s": "long", "host": {"memory_total": True}, "gpus": {"a": 1}}},
         {"resident": [{"model": 4, "active": "three", "work": {"step_s": float("nan")}}]},
+        {"resident": [{"active": 10**400, "work": {"step_s": 10**400, "idle_s": 1}}]},
+        {"system": {"uptime_s": -1e300, "host": {"memory_total": 1e308, "memory_available": 1}}},
     ],
 )
 def test_what_makes_no_sense_is_not_known(document: dict):
     reading = read_stats(document)
     assert reading.uptime_s is None and reading.machine.memory_used is None
     assert all(model.work is None and not model.active for model in reading.models)
+
+
+@pytest.mark.parametrize("at", [10**400, 1e18, -1e18, float("nan"), "now", None, True])
+def test_a_moment_that_no_clock_can_show_is_none(at: object):
+    request = full_request("alpha", 1) | {"at": at}
+    (ended,) = read_stats(full_stats() | {"recent": [request]}).recent
+    assert ended.at == 0.0
 
 
 def test_no_text_can_command_the_terminal():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlm.cli._confirm import insist
 from mlm.cli._options import DryRunOpt, JsonOpt, YesOpt
 from mlm.cli._session import Session, print_document, print_text, session
 from mlm.cli.catalog._differences import Update, describe_updates, update_row
@@ -50,7 +51,7 @@ def update(
     if not as_json:
         print_text(describe_updates(updates))
     if writes and not yes:
-        typer.confirm(f"Write {len(changed)} models to {home.catalog}?", abort=True, err=True)
+        insist(f"Write {len(changed)} models to {home.catalog}?")
     written, refused = _write(home.catalog, changed) if writes else ([], [])
     if as_json:
         rows = [update_row(one) for one in updates]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlm.cli._confirm import confirm
 from mlm.cli._options import JsonOpt, RefArg
 from mlm.cli._plan_text import VERDICTS
 from mlm.cli._session import print_document, print_error, print_text, session
@@ -122,6 +123,6 @@ def _wants_to_go_on(error: UsageError) -> bool:
         return False
     print_error(error, as_json=False)
     try:
-        return typer.confirm("Edit it again?", default=True, err=True)
+        return confirm("Edit it again?", default=True)
     except typer.Abort:
         return False

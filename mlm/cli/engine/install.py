@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mlm.cli._confirm import insist
 from mlm.cli._options import JsonOpt
 from mlm.cli._session import Session, print_document, print_text, session
 from mlm.errors import NetworkError, UsageError
@@ -78,7 +79,7 @@ def _install(run: Session, recipe: "Recipe", installer: "Installer", *, yes: boo
                 "this would compile the engine for minutes and replace the installed one",
                 remedy="repeat with --yes, or look first with --print",
             )
-        typer.confirm(f"Compile and install the engine for {recipe.backend}?", abort=True, err=True)
+        insist(f"Compile and install the engine for {recipe.backend}?")
     workshop = Workshop(run.settings.home, DEMO_QUESTION, run.note)
     with waiting_for(run, f"making an engine for {recipe.backend}, which takes minutes"):
         return install_engine(recipe, installer, workshop)

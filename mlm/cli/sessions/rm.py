@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlm.cli._confirm import insist
 from mlm.cli._options import JsonOpt, YesOpt
 from mlm.cli._session import session
 from mlm.completion.names import complete_session
@@ -91,7 +92,7 @@ def _ask(chosen: "list[Summary]") -> None:
     rest = f"; and {len(chosen) - _NAMED} more" if len(chosen) > _NAMED else ""
     if not sys.stdin.isatty():
         raise UsageError(f"this would delete {titles}{rest}", remedy="repeat with --yes")
-    typer.confirm(f"Delete {_count(chosen)}: {titles}{rest}?", abort=True, err=True)
+    insist(f"Delete {_count(chosen)}: {titles}{rest}?")
 
 
 def _count(chosen: "list[Summary]") -> str:
