@@ -91,7 +91,12 @@ class Planner:
         Raises:
             NotFoundError: there is none.
         """
-        if isinstance(parse_ref(model_id), LocalRef):
+        is_known = False
+        if not isinstance(parse_ref(model_id), LocalRef):
+            # Not by `plan`, which reads the whole catalog to say what may have been meant.
+            with Store(self.settings.home, self.settings.hub_cache) as store:
+                is_known = bool(store.find_all(model_id))
+        if not is_known:
             raise NotFoundError(f"{model_id} is not the name of an installed model")
         return self.plan(model_id)
 
