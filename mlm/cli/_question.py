@@ -1,9 +1,8 @@
 """What a model is asked: files, stdin and words, put together as one question."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,18 +32,7 @@ class Question:
     system: str | None = None
     schema: str | dict[str, Any] | None = None
     params: Mapping[str, Any] = field(default_factory=dict)  # temperature, max_tokens, seed
-
-    def messages(self, schema: Mapping[str, Any] | None = None) -> list[dict[str, str]]:
-        """Return it as the messages of the chat API.
-
-        The model is told the ``schema``: what holds an answer to it forbids, but does not explain.
-        """
-        from mlm.repl.conversation import Conversation
-
-        parts = [self.system] if self.system else []
-        if schema is not None:
-            parts.append(f"Answer in JSON by this JSON schema: {json.dumps(schema)}")
-        return Conversation("\n\n".join(parts)).messages(self.prompt)
+    typed: str | None = None  # of the prompt, where it is not all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +70,10 @@ def read_question(session: "Session", ref: str, sources: Sources) -> Question:
         raise TooMuchText(error.message + _room_in(session, ref), remedy=error.remedy) from error
     system = _checked(sources.system, "--system", note) if sources.system else None
     if template is not None:
-        return _filled(template, given, variables, system)
+        return replace(_filled(template, given, variables, system), typed=sources.prompt)
     if not given:
         raise UsageError("there is no question", remedy='mlm run REF "your question"')
-    return Question(given, system)
+    return Question(given, system, typed=sources.prompt if sources.prompt != given else None)
 
 
 def _filled(

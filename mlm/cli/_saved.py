@@ -14,14 +14,27 @@ from mlm.errors import NotFoundError
 
 if TYPE_CHECKING:
     from mlm.sessions.store import Sessions
+    from mlm.sessions.types import Session as SavedSession
     from mlm.sessions.types import Summary
-
 
 SessionArg = Annotated[
     str | None,
     typer.Argument(
         metavar="[ID]",
         help="As `mlm sessions list` shows it, or its beginning; the last one by default.",
+        show_default=False,
+        autocompletion=complete_session,
+    ),
+]
+ContinueOpt = Annotated[
+    bool, typer.Option("--continue", "-c", help="Go on with the last conversation and its model.")
+]
+SessionOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--session",
+        metavar="ID",
+        help="Go on with that one, as `mlm sessions list` shows it.",
         show_default=False,
         autocompletion=complete_session,
     ),
@@ -59,6 +72,24 @@ def is_saving(run: Session, wanted: bool | None, *, is_asked: bool) -> bool:
     if run.settings.save_chats is not None:
         return run.settings.save_chats
     return is_asked or sys.stdout.isatty()
+
+
+def find_session(
+    run: Session, sessions: "Sessions", wanted: str | None, *, go_on: bool
+) -> "SavedSession | None":
+    """Return the conversation to go on with; None for a new one.
+
+    Raises:
+        NotFoundError: there is none that is ``wanted``.
+    """
+    if wanted is not None:
+        return sessions.read(sessions.find(wanted))
+    if not go_on:
+        return None
+    if (latest := sessions.latest()) is None:
+        run.note("No conversation is saved yet; this is the first.")
+        return None
+    return sessions.read(latest)
 
 
 def choose_session(sessions: "Sessions", wanted: str | None) -> "Summary":

@@ -10,15 +10,20 @@ import typer
 
 from mlm.cli._options import MaxTokensOpt, SeedOpt, SystemOpt, TemperatureOpt
 from mlm.cli._overrides import takes_overrides
-from mlm.cli._saved import SaveOpt, is_saving, saved_sessions
+from mlm.cli._saved import (
+    ContinueOpt,
+    SaveOpt,
+    SessionOpt,
+    find_session,
+    is_saving,
+    saved_sessions,
+)
 from mlm.cli._session import Session, session
-from mlm.completion.names import complete_installed, complete_session
+from mlm.completion.names import complete_installed
 from mlm.planning.types import Overrides
 
 if TYPE_CHECKING:
     from mlm.repl.chat import Chat
-    from mlm.sessions.store import Sessions
-    from mlm.sessions.types import Session as SavedSession
     from mlm.settings import Settings
 
 _WAIT_S = 1.0  # for another process that writes; the person waits as long
@@ -32,20 +37,6 @@ OptionalRefArg = Annotated[
         autocompletion=complete_installed,
     ),
 ]
-ContinueOpt = Annotated[
-    bool, typer.Option("--continue", "-c", help="Go on with the last conversation and its model.")
-]
-SessionOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--session",
-        metavar="ID",
-        help="Go on with that one, as `mlm sessions list` shows it.",
-        show_default=False,
-        autocompletion=complete_session,
-    ),
-]
-
 
 EXAMPLES = {
     "mlm chat qwen3-8b": "Talk with a model",
@@ -98,7 +89,7 @@ def chat(
         Thread(target=import_module, args=("mlm.repl.terminal_chat",), daemon=True).start()
     params = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
     with saved_sessions(run, wait_s=_WAIT_S) as sessions:
-        before = _find_session(run, sessions, wanted, go_on=go_on)
+        before = find_session(run, sessions, wanted, go_on=go_on)
         ref = ref or (before.summary.ref if before else _find_latest(run.settings))
         with connect(run, ref, overrides) as (client, model):
             screen = open_screen()
@@ -126,20 +117,6 @@ def _draw(run: Session, state: "Chat", reminder: str, *, is_vi: bool) -> None:
 
     has_colour = not os.environ.get("NO_COLOR")
     chat_in_terminal(state, run.settings.home, reminder, is_vi=is_vi, has_colour=has_colour)
-
-
-def _find_session(
-    run: Session, sessions: "Sessions", wanted: str | None, *, go_on: bool
-) -> "SavedSession | None":
-    """Return the conversation to go on with; None for a new one."""
-    if wanted is not None:
-        return sessions.read(sessions.find(wanted))
-    if not go_on:
-        return None
-    if (latest := sessions.latest()) is None:
-        run.note("No conversation is saved yet; this is the first.")
-        return None
-    return sessions.read(latest)
 
 
 def _find_latest(settings: "Settings") -> str:

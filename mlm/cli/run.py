@@ -14,6 +14,7 @@ from mlm.cli._options import (
     TemperatureOpt,
 )
 from mlm.cli._overrides import takes_overrides
+from mlm.cli._saved import ContinueOpt, SaveOpt, SessionOpt
 from mlm.cli._session import session
 from mlm.planning.types import Overrides
 
@@ -89,6 +90,7 @@ EXAMPLES = {
     'git diff | mlm run qwen3-8b "Write a commit message for this."': (
         "Ask about what another command prints"
     ),
+    'mlm run -c "And in one sentence?"': "Go on with the last conversation and its model",
     "mlm run qwen3-8b --schema 'name, age int' \"Invent a person.\"": (
         "An answer that is JSON by a schema, or exit code 11"
     ),
@@ -116,14 +118,22 @@ def run(
     output: OutputOpt = None,
     force: ForceOpt = False,
     raw: RawOpt = False,
+    go_on: ContinueOpt = False,
+    wanted: SessionOpt = None,
+    save: SaveOpt = None,
     as_json: JsonOpt = False,
     *,
     overrides: Overrides,
 ) -> None:
-    """Ask a model one question."""
+    """Ask a model one question.
+
+    What is answered at a terminal is saved on this machine, as a chat is. With -c or --session the
+    model knows what was said before; then REF may be left out.
+    """
     from contextlib import closing
 
     from mlm.cli._answer import Manner, print_answer
+    from mlm.cli._earlier import earlier
     from mlm.cli._output_file import output_file
     from mlm.cli._question import Sources, read_question
     from mlm.cli._serving import connect
@@ -131,21 +141,24 @@ def run(
     from mlm.engine import require_engine
 
     asking = session(ctx)
-    question = read_question(
-        asking, ref, Sources(prompt, system, attach or (), template, var or ())
-    )
-    form = _read_schema(schema, question)
-    options = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
-    given = {name: value for name, value in options.items() if value is not None}
-    params = {**question.params, **given, **_demands(form, think)}
-    require_engine()
-    with (
-        output_file(output, force=force, note=asking.note),
-        connect(asking, ref, overrides) as (client, model),
-        closing(client.chat(question.messages(form), model=model, **params)) as events,
-    ):
-        answer = Recording(events)
-        print_answer(asking, model, answer, Manner(stream, as_json, raw, think, form))
+    with earlier(asking, wanted, go_on=go_on, save=save) as talk:
+        if talk.ref and prompt is None:
+            ref, prompt = talk.ref, ref
+        question = read_question(
+            asking, ref, Sources(prompt, system, attach or (), template, var or ())
+        )
+        form = _read_schema(schema, question)
+        options = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+        params = {**question.params, **_given(options), **_demands(form, think)}
+        require_engine()
+        with (
+            output_file(output, force=force, note=asking.note),
+            connect(asking, ref, overrides) as (client, model),
+            closing(client.chat(talk.messages(question, form), model=model, **params)) as events,
+        ):
+            answer = Recording(events)
+            with talk.keeping(question, answer, model, ref):
+                print_answer(asking, model, answer, Manner(stream, as_json, raw, think, form))
     if answer.finished and answer.finished.reason == "length":
         asking.note("hint: the answer was cut off; --max-tokens or --ctx allow more")
 
@@ -158,6 +171,10 @@ def _read_schema(option: str | None, question: "Question") -> dict[str, Any] | N
     if isinstance(wanted, str):
         return read_schema(wanted)
     return None if wanted is None else check_schema(wanted)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _demands(schema: dict[str, Any] | None, think: bool | None) -> dict[str, Any]:

@@ -32,12 +32,15 @@ class Keeper:
         refs: Mapping[str, str] | None = None,
         *,
         is_saving: bool = True,
+        is_chat: bool = True,
     ) -> None:
+        """``is_chat``: there may be more answers, with which what failed is tried again."""
         self.sessions = sessions
         self.is_saving = is_saving  # or else it only looks what is saved
         self.session: Summary | None = None  # what is being written; None: nothing was said yet
         self._say, self._refs = say, refs or {}
         self._saved: tuple[Message, ...] = ()
+        self._is_chat = is_chat
         self._is_failing = False
 
     def go_on(self, session: Session) -> Conversation:
@@ -106,7 +109,8 @@ class Keeper:
 
     def _tell_of_failure(self, error: MlmError) -> None:
         if not self._is_failing:
-            self._say(f"Not saved: {error.message}. It is tried again after every answer.")
+            hope = " It is tried again after every answer." if self._is_chat else ""
+            self._say(f"Not saved: {error.message}.{hope}")
         self._is_failing = True
 
 
