@@ -94,9 +94,6 @@ EXAMPLES = {
     "mlm run qwen3-8b --schema 'name, age int' \"Invent a person.\"": (
         "An answer that is JSON by a schema, or exit code 11"
     ),
-    'mlm run qwen3-8b "Name three rivers." --json --seed 1': (
-        "For a script: the same answer each time, with figures"
-    ),
 }
 
 
