@@ -86,7 +86,7 @@ def _start(started: Session, words: list[str]) -> tuple[subprocess.Popen[bytes],
                 stderr=log,
                 start_new_session=True,  # it outlives this terminal
             )
-        path = folder / f"serve-{process.pid}.log"
+        path = log_path(folder, process.pid)
         nameless.replace(path)
     except OSError as error:
         family = DiskSpaceError if error.errno == errno.ENOSPC else UsageError
@@ -96,11 +96,17 @@ def _start(started: Session, words: list[str]) -> tuple[subprocess.Popen[bytes],
     return process, path
 
 
+def log_path(folder: Path, pid: int) -> Path:
+    """Return where a server in the background prints; see `limited_log` for a long one."""
+    return folder / f"serve-{pid}.log"
+
+
 def remove_old_logs(folder: Path) -> None:
     """Delete the logs of all but the newest servers that have ended."""
     ended = [path for path in folder.glob("serve-*.log") if not _is_running(path)]
     for path in sorted(ended, key=lambda path: path.stat().st_mtime)[:-_KEPT_LOGS]:
         path.unlink(missing_ok=True)
+        path.with_name(f"{path.name}.1").unlink(missing_ok=True)
 
 
 def _is_running(log: Path) -> bool:

@@ -2,12 +2,15 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from mlm.cli._detached import log_path
+from mlm.cli._log_limit import limited_log
 from mlm.cli._log_lines import LineHandler, LogFormat, make_handler
 from mlm.cli._outlet import Outlet, Stream
 from mlm.server.run import Changed, Listening, Loaded, ServerEvent, Stopping
@@ -31,12 +34,13 @@ def open_log(
     root.addHandler(handler)
     logging.getLogger("mlm").setLevel(logging.WARNING if session.quiet else logging.INFO)
     try:
-        if as_json:
-            with closing(LineHandler(_EventLines(), "stdout")) as lines:
-                yield lambda event: lines.emit(_record_of(event))
-        else:
-            with closing(Outlet()) as outlet:
-                yield _Announcer(session, outlet).tell
+        with limited_log(log_path(session.settings.home.logs, os.getpid())):
+            if as_json:
+                with closing(LineHandler(_EventLines(), "stdout")) as lines:
+                    yield lambda event: lines.emit(_record_of(event))
+            else:
+                with closing(Outlet()) as outlet:
+                    yield _Announcer(session, outlet).tell
     finally:
         root.removeHandler(handler)
         handler.close()

@@ -62,20 +62,16 @@ def test_an_answer_at_a_terminal_is_saved_and_goes_on_without_naming_the_model(
     assert saved(home)[0].summary.n_messages == 7
 
 
-@pytest.mark.parametrize(
-    ("words", "setting", "is_saved"),
-    [
-        ((), None, False),
-        (("--save",), None, True),
-        ((), "1", True),
-        (("--no-save",), "1", False),
-    ],
-)
-def test_into_a_pipe_it_is_saved_only_if_wanted(
-    server, mlm, home: Path, monkeypatch, words, setting, is_saved: bool
-):
-    if setting:
-        monkeypatch.setenv("MLM_SAVE_CHATS", setting)
+@pytest.mark.parametrize(("words", "is_saved"), [((), False), (("--save",), True)])
+def test_into_a_pipe_it_is_saved_only_if_wanted(server, mlm, home: Path, words, is_saved: bool):
+    assert mlm("run", "tiny", "Hi", *words).exit_code == ExitCode.OK
+    assert (home / "sessions.sqlite").exists() == is_saved
+
+
+@pytest.mark.parametrize(("words", "is_saved"), [((), True), (("--no-save",), False)])
+@pytest.mark.usefixtures("server")
+def test_a_setting_may_have_all_saved(mlm, home: Path, monkeypatch, words, is_saved: bool):
+    monkeypatch.setenv("MLM_SAVE_CHATS", "1")
     assert mlm("run", "tiny", "Hi", *words).exit_code == ExitCode.OK
     assert (home / "sessions.sqlite").exists() == is_saved
 
