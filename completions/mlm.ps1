@@ -14,6 +14,7 @@ Register-ArgumentCompleter -Native -CommandName mlm -ScriptBlock {
     foreach ($line in $answer[1..($answer.Count - 1)]) {
         $word, $meaning = $line -split "`t", 2
         $tip = if ($meaning) { $meaning } else { $word }
-        [System.Management.Automation.CompletionResult]::new($word, $word, 'ParameterValue', $tip)
+        $typed = if ($word -match '[^\w.:/=+-]') { "'" + $word.Replace("'", "''") + "'" } else { $word }
+        [System.Management.Automation.CompletionResult]::new($typed, $word, 'ParameterValue', $tip)
     }
 }
