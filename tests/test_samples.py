@@ -19,6 +19,7 @@ MACHINES = ROOT / "docs/how-to/set-up-machines.md"
 INSTRUCTIONS = {"FROM", "RUN", "COPY", "ENV", "WORKDIR", "EXPOSE", "CMD"}
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_PROCESS = re.compile(r"[<>]\([^)]*\)")  # a shell's <(command): the name of a pipe
 _TYPED = re.compile(r"(?:^|[\s(/|&;`=\"])mlm ((?:--?[a-z]|[a-z]+)(?:\\\n|[^\n|&;`#<>)])*)")
 
 
@@ -31,7 +32,7 @@ def typed_commands(page: Path) -> list[list[str]]:
     """Return the words after ``mlm`` of everything in a page's code that somebody would type."""
     found = []
     for _, text in blocks(page):
-        for words in _TYPED.findall(text):
+        for words in _TYPED.findall(_PROCESS.sub("PIPE", text)):
             line = re.split(r"\s{3,}", re.sub(r"\\\n\s*", "", words).strip())[0]
             found.append(shlex.split(line.removesuffix('"]')))
     return found
