@@ -117,6 +117,11 @@ class CatalogEntry:
         quants = [quant.repo_id for quant in self.quants]
         return tuple(dict.fromkeys([*quants, *(side.repo_id for side in self.mmproj)]))
 
+    @property
+    def embeds(self) -> bool:
+        """Whether it is for vectors or scores alone, not for text."""
+        return self.use_cases == ("embedding",)
+
     def projector(self, quant: Quant) -> SideFile | None:
         """Return the projector that a download of ``quant`` brings along, if one is known."""
         own = (file for file in self.mmproj if file.repo_id == quant.repo_id)

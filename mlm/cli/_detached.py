@@ -14,6 +14,7 @@ from typing import IO, Any
 import psutil
 import typer
 
+from mlm.cli._log_limit import log_path, older_log
 from mlm.cli._serving import failure_in, parse_event
 from mlm.cli._session import Session, session
 from mlm.cli._waiting import waiting_for
@@ -96,17 +97,12 @@ def _start(started: Session, words: list[str]) -> tuple[subprocess.Popen[bytes],
     return process, path
 
 
-def log_path(folder: Path, pid: int) -> Path:
-    """Return where a server in the background prints; see `limited_log` for a long one."""
-    return folder / f"serve-{pid}.log"
-
-
 def remove_old_logs(folder: Path) -> None:
     """Delete the logs of all but the newest servers that have ended."""
     ended = [path for path in folder.glob("serve-*.log") if not _is_running(path)]
     for path in sorted(ended, key=lambda path: path.stat().st_mtime)[:-_KEPT_LOGS]:
         path.unlink(missing_ok=True)
-        path.with_name(f"{path.name}.1").unlink(missing_ok=True)
+        older_log(path).unlink(missing_ok=True)
 
 
 def _is_running(log: Path) -> bool:

@@ -6,29 +6,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlm.cli._saved import find_session, is_saving, saved_sessions
+from mlm.cli._saved import SAVING_WAIT_S, find_session, is_saving, saved_sessions
 
 if TYPE_CHECKING:
     from mlm.cli._question import Question
     from mlm.cli._session import Session
     from mlm.client import Recording
     from mlm.repl.conversation import Conversation
-    from mlm.repl.keeper import Keeper
-
-_WAIT_S = 1.0  # for another process that writes
+    from mlm.sessions.store import Sessions
+    from mlm.sessions.types import Session as SavedSession
 
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """The conversation that a question belongs to: an earlier one, or one of its own.
+    """The conversation that a question belongs to: one that was saved, or one of its own."""
 
-    ``ref`` is the model of an earlier one.
-    """
+    run: "Session"
+    saved: "SavedSession | None" = None
+    sessions: "Sessions | None" = None  # to save in; None: nothing is to be saved
 
-    before: "Conversation"
-    ref: str | None
-    _keeper: "Keeper | None"  # None: nothing is to be saved
-    _refs: dict[str, str]  # what finds a model, by its id
+    @property
+    def ref(self) -> str | None:
+        """The model of what was saved."""
+        return self.saved.summary.ref if self.saved else None
 
     def messages(
         self, question: "Question", schema: Mapping[str, Any] | None
@@ -37,29 +37,48 @@ class Talk:
 
         The model is told the ``schema``: what holds an answer to it forbids, but does not explain.
         """
-        system = question.system or self.before.system
-        parts = [system] if system else []
+        said = self._said(question)
+        parts = [said.system] if said.system else []
         if schema is not None:
             parts.append(f"Answer in JSON by this JSON schema: {json.dumps(schema)}")
-        return self.before.with_system("\n\n".join(parts)).messages(question.prompt)
+        return said.with_system("\n\n".join(parts)).messages(question.prompt)
 
     @contextmanager
     def keeping(
         self, question: "Question", answer: "Recording", model: str, ref: str
     ) -> Iterator[None]:
         """Save the question, and as much of its answer as the block has got, if it is to be."""
+        if self.sessions is None:
+            yield
+            return
         from mlm.repl.conversation import Turn
+        from mlm.repl.keeper import Keeper
         from mlm.store.ref import definite
 
         try:
             yield
         finally:
-            if answer.text and self._keeper is not None:
-                stopped = answer.finished is None
-                turn = Turn(question.prompt, answer.text, stopped, typed=question.typed)
-                said = self.before.with_system(question.system or self.before.system)
-                self._refs[model] = definite(ref)
-                self._keeper.keep(said.with_turn(turn), model, answer)
+            if answer.text:
+                keeper = Keeper(self.sessions, self._warn, {model: definite(ref)}, is_chat=False)
+                if self.saved:
+                    keeper.go_on(self.saved)
+                is_cut = answer.finished is None
+                turn = Turn(question.prompt, answer.text, is_cut, typed=question.typed)
+                keeper.keep(self._said(question).with_turn(turn), model, answer)
+
+    def _said(self, question: "Question") -> "Conversation":
+        """Return what was said so far, under the system prompt of ``question`` if it has one."""
+        from mlm.repl.conversation import Conversation
+
+        if self.saved is None:
+            return Conversation(question.system)
+        from mlm.repl.keeper import to_conversation
+
+        said = to_conversation(self.saved.messages)
+        return said.with_system(question.system or said.system)
+
+    def _warn(self, text: str) -> None:
+        self.run.note(f"warning: {text}")
 
 
 @contextmanager
@@ -71,20 +90,10 @@ def earlier(
     Raises:
         NotFoundError: there is none that is ``wanted``.
     """
-    from mlm.repl.conversation import Conversation
-
     if wanted is None and not go_on and not is_saving(run, save, is_asked=False):
-        yield Talk(Conversation(), None, None, {})  # without SQLite: scripts ask often
+        yield Talk(run)  # without SQLite: scripts ask often
         return
-    from mlm.repl.keeper import Keeper
-
-    def warn(text: str) -> None:
-        run.note(f"warning: {text}")
-
-    refs: dict[str, str] = {}
-    with saved_sessions(run, wait_s=_WAIT_S) as sessions:
-        before = find_session(run, sessions, wanted, go_on=go_on)
-        is_kept = is_saving(run, save, is_asked=before is not None)
-        keeper = Keeper(sessions, warn, refs, is_saving=is_kept, is_chat=False)
-        said = keeper.go_on(before) if before else Conversation()
-        yield Talk(said, before.summary.ref if before else None, keeper, refs)
+    with saved_sessions(run, wait_s=SAVING_WAIT_S) as sessions:
+        saved = find_session(run, sessions, wanted, go_on=go_on)
+        is_kept = is_saving(run, save, is_asked=saved is not None)
+        yield Talk(run, saved, sessions if is_kept else None)

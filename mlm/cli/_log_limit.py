@@ -11,11 +11,21 @@ from mlm.units import MIB
 _MOST_BYTES, _EVERY_S = 32 * MIB, 5.0
 
 
+def log_path(folder: Path, pid: int) -> Path:
+    """Return where a server in the background prints."""
+    return folder / f"serve-{pid}.log"
+
+
+def older_log(path: Path) -> Path:
+    """Return where what a log held is, since it was begun anew."""
+    return path.with_name(f"{path.name}.1")
+
+
 @contextmanager
 def limited_log(path: Path, most: int = _MOST_BYTES, every_s: float = _EVERY_S) -> Iterator[None]:
     """While the block runs, begin ``path`` anew whenever it is longer than ``most`` bytes.
 
-    What it held is then in a file beside it, ``.1``, in place of what was there. Only if this
+    What it held is then the `older_log`, in place of what was there. Only if this
     process prints into ``path``; a file of somebody else's, as of ``mlm serve 2> log``, is theirs.
     """
     over = threading.Event()
@@ -41,7 +51,7 @@ def _look_at(path: Path, most: int) -> None:
     new = path.with_name(f"{path.name}.new")
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_APPEND, found.st_mode & 0o777)
     try:
-        path.replace(path.with_name(f"{path.name}.1"))
+        path.replace(older_log(path))
         new.replace(path)
         for number in (1, 2):
             os.dup2(handle, number)

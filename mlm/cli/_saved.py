@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mlm.sessions.types import Session as SavedSession
     from mlm.sessions.types import Summary
 
+SAVING_WAIT_S = 1.0  # for another process that writes; a person who asked waits as long
+
 SessionArg = Annotated[
     str | None,
     typer.Argument(

@@ -9,8 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from mlm.cli._detached import log_path
-from mlm.cli._log_limit import limited_log
+from mlm.cli._log_limit import limited_log, log_path
 from mlm.cli._log_lines import LineHandler, LogFormat, make_handler
 from mlm.cli._outlet import Outlet, Stream
 from mlm.server.run import Changed, Listening, Loaded, ServerEvent, Stopping

@@ -61,7 +61,7 @@ def welcome(session: Session) -> None:
     if not has_engine:
         page.row("engine", "not installed, so models can be fetched but not run yet")
     page.say("")
-    vectors = {e.model_id for e in catalog.entries if set(e.use_cases) == {"embedding"}}
+    vectors = {entry.model_id for entry in catalog.entries if entry.embeds}
     names = (model.short_ref for model in models)
     served = (name for server in servers for name in server.models)
     found = Found(

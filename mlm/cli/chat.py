@@ -11,6 +11,7 @@ import typer
 from mlm.cli._options import MaxTokensOpt, SeedOpt, SystemOpt, TemperatureOpt
 from mlm.cli._overrides import takes_overrides
 from mlm.cli._saved import (
+    SAVING_WAIT_S,
     ContinueOpt,
     SaveOpt,
     SessionOpt,
@@ -25,8 +26,6 @@ from mlm.planning.types import Overrides
 if TYPE_CHECKING:
     from mlm.repl.chat import Chat
     from mlm.settings import Settings
-
-_WAIT_S = 1.0  # for another process that writes; the person waits as long
 
 OptionalRefArg = Annotated[
     str | None,
@@ -88,7 +87,7 @@ def chat(
     if can_draw:  # imported while the model is looked for, or loaded
         Thread(target=import_module, args=("mlm.repl.terminal_chat",), daemon=True).start()
     params = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
-    with saved_sessions(run, wait_s=_WAIT_S) as sessions:
+    with saved_sessions(run, wait_s=SAVING_WAIT_S) as sessions:
         before = find_session(run, sessions, wanted, go_on=go_on)
         ref = ref or (before.summary.ref if before else _find_latest(run.settings))
         with connect(run, ref, overrides) as (client, model):

@@ -1,9 +1,9 @@
 """How much of a prompt goes into one step, so that running streams keep flowing."""
 
-# A newcomer's chunk takes this many times as long as the running streams' own step. They slow down
-# for a while; it waits for its first token longer than alone, as every chunk is a pass over the
-# weights. Up to STEP_LIMIT_S per step the many; where the streams' own step is so slow that nothing
-# would be left of that, the few.
+# How many times as long as the running streams' own step a newcomer's chunk takes: the most, as far
+# as the step stays within STEP_LIMIT_S; and where their own step leaves little of that, the least.
+# They slow down for a while; it waits for its first token longer than alone, as every chunk is a
+# pass over the weights.
 MOST_PER_DECODE, LEAST_PER_DECODE = 10.0, 4.0
 STEP_LIMIT_S = 1.0
 STRETCH = 1.25  # times as long, a chunk may take that ends a prompt: one more would cost a pass

@@ -60,7 +60,7 @@ def shape_from_metadata(
     experts = sum(weight_elements(w) for layer in layers for w in layer if w.role == "experts")
     used = metadata.n_expert_used / metadata.n_expert if metadata.n_expert else 1
     # A decoder for embeddings, of which the file does not say so: they give their last token.
-    is_unmarked = _is_for_embedding(entry) and not metadata.embeds and metadata.causal
+    is_unmarked = entry is not None and entry.embeds and not metadata.embeds and metadata.causal
     graph = graph_facts(metadata) if metadata.architecture in ARCHITECTURES else None
     notes = _notes(metadata, is_understood=graph is not None)
     return ModelShape(
@@ -92,10 +92,6 @@ def shape_from_metadata(
         is_known=metadata.architecture in ARCHITECTURES,
         graph=graph,
     )
-
-
-def _is_for_embedding(entry: "CatalogEntry | None") -> bool:
-    return entry is not None and entry.use_cases == ("embedding",)
 
 
 def weight_elements(weight: Weight) -> int:
@@ -212,7 +208,7 @@ def shape_from_catalog(entry: "CatalogEntry", quant: "Quant") -> ModelShape:
         n_expert_used=facts.n_expert_used or 0,
         sliding_window=facts.sliding_window,
         is_encoder=is_encoder,
-        embeds=is_encoder or _is_for_embedding(entry),
+        embeds=is_encoder or entry.embeds,
         reads_in_pieces=not is_encoder,  # decoders give their last token; few do not
         pooling="auto",
         input=(embedding,),

@@ -94,9 +94,8 @@ def find_files(given: str) -> Sequence[Path]:
 
 def _read(path: Path, *, takes_pipes: bool = False) -> Attachment:
     try:
-        if not takes_pipes and not stat.S_ISREG(
-            path.stat().st_mode
-        ):  # it might never give anything
+        # A pipe might never give anything.
+        if not takes_pipes and not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"{path} is not a regular file", remedy="/attach FILE")
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)

@@ -72,9 +72,7 @@ class Digest:
         """
         if not self.count:
             return [None for _ in percents]
-        pairs = list(self._pairs())
-        numbers = [number for number, _ in pairs]
-        places = list(accumulate(n for _, n in pairs))
+        numbers, places = self._places()
 
         def value_at(rank: int) -> float:
             number = numbers[min(bisect_right(places, rank), len(numbers) - 1)]
@@ -90,10 +88,9 @@ class Digest:
 
     def cumulate(self, bounds_s: Sequence[float]) -> list[int]:
         """Return how many are below each bound: exact for a millisecond times a power of two."""
-        pairs = list(self._pairs())
-        numbers = [number for number, _ in pairs]
-        places = [0, *accumulate(n for _, n in pairs)]
-        return [places[bisect_left(numbers, _class_of(bound))] for bound in bounds_s]
+        numbers, places = self._places()
+        below = [0, *places]
+        return [below[bisect_left(numbers, _class_of(bound))] for bound in bounds_s]
 
     def pack(self) -> bytes:
         """Return it as bytes: 4 for each class that has any, and 12."""
@@ -132,6 +129,11 @@ class Digest:
     def _pairs(self) -> Iterator[tuple[int, int]]:
         """Yield the classes that have any, in ascending order, each with how many."""
         return ((number, n) for number, n in enumerate(self._counts, self._first) if n)
+
+    def _places(self) -> tuple[list[int], list[int]]:
+        """Return the classes that have any, and how many there are up to the end of each."""
+        pairs = list(self._pairs())
+        return [number for number, _ in pairs], list(accumulate(n for _, n in pairs))
 
     def _reach(self, least: int, most: int) -> None:
         """Have room for the classes from ``least`` to ``most``."""

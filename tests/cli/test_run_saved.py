@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fakes.openai_server import OpenAIServer
+from fakes.tiny_models import write_tiny_model
 from fakes.typed_terminal import typed
 
 from mlm.errors import ExitCode
@@ -60,6 +61,19 @@ def test_an_answer_at_a_terminal_is_saved_and_goes_on_without_naming_the_model(
     mlm("run", "tiny", "And in Latin?", "--session", session.summary.id)
     assert sent(server)[-1] == "And in Latin?"
     assert saved(home)[0].summary.n_messages == 7
+
+
+def test_a_local_file_is_found_again_from_any_folder(
+    openai_server: OpenAIServer, mlm, home: Path, tmp_path: Path, monkeypatch
+):
+    model = write_tiny_model(tmp_path / "tiny.gguf")
+    openai_server.announce(home, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert mlm("run", "./tiny.gguf", "Hi", "--save").exit_code == ExitCode.OK
+    assert saved(home)[0].summary.ref == str(model)
+    monkeypatch.chdir(home)
+    assert mlm("run", "-c", "And?").stdout == "Hello there\n"
+    assert saved(home)[0].summary.n_messages == 4
 
 
 @pytest.mark.parametrize(("words", "is_saved"), [((), False), (("--save",), True)])

@@ -113,13 +113,13 @@ class OpenAIServer:
         """Answer with this status and JSON body."""
         self._reply = lambda connection: connection.document(body, status, headers)
 
-    def announce(self, home: Path) -> None:
-        """Let commands find this server as a running ``mlm serve`` that has its models."""
+    def announce(self, home: Path, folder: Path = Path("/models")) -> None:
+        """Let commands find this server as a running ``mlm serve`` of models in ``folder``."""
         server = RunningServer(
             pid=os.getpid(),
             started_at=own_start_time(),
             url=self.url,
-            models={model: f"/models/{model}.gguf" for model in self.models},
+            models={model: f"{folder}/{model}.gguf" for model in self.models},
             needs_key=False,
             private=False,
         )
