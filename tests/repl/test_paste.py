@@ -37,5 +37,6 @@ def test_of_an_endless_paste_no_more_is_kept_than_may_be():
     for _ in range(10_000):  # 40 MB
         parser.feed(block)
     assert sum(map(len, parser._pasted)) == MAX_INPUT_CHARS + 1
+    assert [len(key.data) for key in pressed] == [MAX_INPUT_CHARS + 1]  # that it is too long
     parser.feed(END + "b")
-    assert [len(key.data) for key in pressed] == [MAX_INPUT_CHARS + 1, 1]
+    assert [len(key.data) for key in pressed] == [MAX_INPUT_CHARS + 1, MAX_INPUT_CHARS + 1, 1]
