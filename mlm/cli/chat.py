@@ -25,6 +25,7 @@ from mlm.planning.types import Overrides
 
 if TYPE_CHECKING:
     from mlm.repl.chat import Chat
+    from mlm.sessions.types import Session as Saved
     from mlm.settings import Settings
 
 OptionalRefArg = Annotated[
@@ -76,7 +77,6 @@ def chat(
     from mlm.repl.chat import Chat
     from mlm.repl.keeper import Keeper
     from mlm.repl.loop import PlainKeyboard, talk, talk_in_pipe
-    from mlm.repl.recall import remind
     from mlm.store.ref import definite
 
     require_engine()
@@ -103,19 +103,18 @@ def chat(
             if not is_person:
                 talk_in_pipe(state, read_lines(run.note), screen)
                 return
-            reminder = remind(before) if before else ""
             if not can_draw:
-                talk(state, PlainKeyboard(), screen, reminder)
+                talk(state, PlainKeyboard(), screen, before)
                 return
-            _draw(run, state, reminder, is_vi=is_vi)
+            _draw(run, state, before, is_vi=is_vi)
 
 
-def _draw(run: Session, state: "Chat", reminder: str, *, is_vi: bool) -> None:
+def _draw(run: Session, state: "Chat", before: "Saved | None", *, is_vi: bool) -> None:
     """Talk with a person whose terminal can be drawn on."""
     from mlm.repl.terminal_chat import chat_in_terminal
 
     has_colour = not os.environ.get("NO_COLOR")
-    chat_in_terminal(state, run.settings.home, reminder, is_vi=is_vi, has_colour=has_colour)
+    chat_in_terminal(state, run.settings.home, before, is_vi=is_vi, has_colour=has_colour)
 
 
 def _find_latest(settings: "Settings") -> str:

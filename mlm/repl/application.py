@@ -27,6 +27,7 @@ from mlm.repl.layout import STYLE, live_room, make_layout
 from mlm.repl.loop import PROMPT
 from mlm.repl.output import WholeOutput
 from mlm.repl.paste import MAX_INPUT_CHARS
+from mlm.repl.reflow import follow_reflow, is_reflowing
 from mlm.repl.rendering import Line
 from mlm.repl.view import DIM, PATIENCE_S, AnswerView
 from mlm.repl.waiting import UNKNOWN
@@ -34,6 +35,21 @@ from mlm.repl.waiting import UNKNOWN
 _FRAME_S = 0.05  # between two drawings of an answer …
 _IDLE_SHARE = 8  # … or this many times what the last one took
 _NOTICE_S = 4.0
+
+
+class _Application(Application[None]):
+    """An application that finds its input again in a window that became narrower."""
+
+    def follow(self) -> None:
+        """Take into account what the terminal has done to what is drawn."""
+        if is_reflowing():
+            follow_reflow(self.renderer, self.output.get_size().columns)
+
+    def _on_resize(self) -> None:
+        assert isinstance(self.output, WholeOutput)
+        with self.output.held():
+            self.follow()
+            super()._on_resize()
 
 
 class ChatApplication:
@@ -59,6 +75,7 @@ class ChatApplication:
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._waiting: list[str] = []  # typed while something else is done
         self._is_busy = False
+        self._has_left = False
         self._stop = threading.Event()
         self._view: AnswerView | None = None
         self._wait = UNKNOWN
@@ -75,7 +92,7 @@ class ChatApplication:
             on_text_changed=self._keep_short,
             tempfile_suffix=".md",
         )
-        self._app: Application[None] = Application(
+        self._app = _Application(
             layout=make_layout(self._buffer, self._live_lines, self._status_line),
             style=STYLE,
             key_bindings=make_bindings(Acts(self._interrupt, self._leave, self._warn, self._edit)),
@@ -84,6 +101,7 @@ class ChatApplication:
             output=self._output,
             erase_when_done=True,
         )
+        self._app.before_render += lambda app: self._app.follow()
         self._app.ttimeoutlen = 0.05  # Escape is a key, not only the start of one
         self._app.timeoutlen = 0.3
         self._failure: BaseException | None = None
@@ -115,6 +133,7 @@ class ChatApplication:
             with suppress(EOFError):  # the terminal has gone
                 await self._app.run_async(pre_run=worker.start, set_exception_handler=False)
         finally:
+            self._has_left = True  # what waits is not asked any more
             self._lines.put(None)
             self._stop_answer()
             await asyncio.to_thread(worker.join)
@@ -195,7 +214,7 @@ class ChatApplication:
         """
         self._post(lambda: self._rest(draft))
         line = self._lines.get()
-        if line is None:
+        if line is None or self._has_left:
             raise EOFError
         self._post(lambda: self._begin(line))
         return line
@@ -249,12 +268,12 @@ class ChatApplication:
 
     def _begin(self, line: str) -> None:
         self._is_busy = True
-        self._stop.clear()
+        if not self._has_left:
+            self._stop.clear()
         self._waiting.pop(0)
         if not line.strip():
             return
-        first, *more = line.split("\n")
-        self._print([[("bold", PROMPT + first)], *([("bold", CONTINUATION + m)] for m in more)])
+        self._print(echo(line))
 
     # Drawing.
 
@@ -262,7 +281,7 @@ class ChatApplication:
         while not ended.is_set():
             began = time.perf_counter()
             size = self._output.get_size()
-            room = live_room(self._buffer, size.rows)
+            room = live_room(self._buffer, size)
             frame = await asyncio.to_thread(view.draw, size.columns, room, self._wait)
             self._draw(frame.finished, [*frame.live, []] if frame.live else [])
             pause = max(_FRAME_S, _IDLE_SHARE * (time.perf_counter() - began))
@@ -297,6 +316,7 @@ class ChatApplication:
             text += [*line, ("", "\n")]
         with self._output.held():
             if self._app.is_running:
+                self._app.follow()
                 self._app.renderer.erase()
             print_formatted_text(self._output, text, STYLE, color_depth=self._app.color_depth)
             if self._app.is_running and not self._app.is_done:
@@ -311,3 +331,11 @@ class ChatApplication:
         if time.monotonic() < self._notice_until:
             return self._notice
         return self._status(width, self._view)
+
+
+def echo(line: str, most: int | None = None) -> list[Line]:
+    """Return what was typed as it stands above its answer, at ``most`` so many lines of it."""
+    lines = line.split("\n")
+    kept = lines if most is None or len(lines) <= most else [*lines[: most - 1], "…"]
+    heads = [PROMPT, *[CONTINUATION] * (len(kept) - 1)]
+    return [[("bold", head + text)] for head, text in zip(heads, kept, strict=True)]

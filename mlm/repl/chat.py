@@ -97,7 +97,7 @@ class Chat:
         files = list(attached)
         for mention in find_mentions(typed) if self.reads_files else ():
             if mention.is_file:
-                files += self.attach(mention.name)
+                files += [file for file in self.attach(mention.name) if file not in files]
             elif mention.looks_like_one:
                 self.say(f"@{mention.name} is no file: it is sent as text")
         if not files:

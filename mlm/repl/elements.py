@@ -4,11 +4,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import CodeBlock, Heading, ListItem, Markdown, MarkdownElement
+from rich.markdown import CodeBlock, Heading, ListItem, Markdown, MarkdownElement, TableElement
 from rich.padding import Padding
 from rich.segment import Segment
 from rich.style import Style
 from rich.syntax import ANSISyntaxTheme, Syntax
+from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -78,6 +79,17 @@ class _Item(ListItem):
             yield Segment.line()
 
 
+class _WholeTable(TableElement):
+    """A table whose long words are folded, not cut: addresses and sums are there to be copied."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for table in super().__rich_console__(console, options):
+            assert isinstance(table, Table)
+            for column in table.columns:
+                column.overflow = "fold"
+            yield table
+
+
 class Document(Markdown):
     """Parsed Markdown, ready to be laid out."""
 
@@ -87,6 +99,7 @@ class Document(Markdown):
         "fence": _NestedCode,
         "code_block": _NestedCode,
         "list_item_open": _Item,
+        "table_open": _WholeTable,
     }
 
     def __init__(self, tokens: "list[Token]") -> None:

@@ -1,9 +1,11 @@
 """Where things stand at the bottom of the terminal: the live lines, the input, the status."""
 
 from collections.abc import Callable
+from itertools import islice
 
 from prompt_toolkit.application import get_app
 from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.data_structures import Size
 from prompt_toolkit.filters import Condition, has_focus
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.layout import (
@@ -19,8 +21,9 @@ from prompt_toolkit.layout import (
     VerticalAlign,
     Window,
 )
-from prompt_toolkit.layout.processors import HighlightSelectionProcessor
+from prompt_toolkit.layout.processors import HighlightSelectionProcessor, TabsProcessor
 from prompt_toolkit.styles import Style
+from prompt_toolkit.utils import get_cwidth
 from prompt_toolkit.widgets import SearchToolbar
 
 from mlm.repl.keyboard import CONTINUATION
@@ -51,7 +54,7 @@ def make_layout(
     control = BufferControl(
         buffer,
         search_buffer_control=search.control,
-        input_processors=[HighlightSelectionProcessor()],
+        input_processors=[HighlightSelectionProcessor(), TabsProcessor(char1=" ", char2=" ")],
         preview_search=True,
     )
     window = Window(
@@ -79,10 +82,12 @@ def make_layout(
     return Layout(FloatContainer(body, [Float(menu, xcursor=True, ycursor=True)]), window)
 
 
-def live_room(buffer: Buffer, rows: int) -> int:
-    """Return how many live lines have room above the input on a screen of so many ``rows``."""
-    taken = min(buffer.document.line_count, rows // 2) + 2  # the status and an empty line
-    return max(rows - taken, 1)
+def live_room(buffer: Buffer, size: Size) -> int:
+    """Return how many live lines have room above the input on a screen of this ``size``."""
+    widths = (len(PROMPT) + get_cwidth(line) + 1 for line in buffer.document.lines)
+    typed = sum(-(-width // size.columns) for width in islice(widths, size.rows))
+    taken = min(typed, size.rows // 2) + 2  # the status and an empty line
+    return max(size.rows - taken, 1)
 
 
 def _live_window(get_live: Callable[[], list[Line]]) -> ConditionalContainer:

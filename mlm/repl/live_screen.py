@@ -4,10 +4,13 @@ from collections.abc import Callable, Iterable
 
 from mlm.client import Delta, Recording
 from mlm.errors import MlmError
-from mlm.repl.application import ChatApplication
+from mlm.repl.application import ChatApplication, echo
 from mlm.repl.figures import remarkable
-from mlm.repl.rendering import Line, wrap_words
+from mlm.repl.markdown import parts_of
+from mlm.repl.recall import ANSWER_LINES, QUESTION_LINES, describe_session, latest
+from mlm.repl.rendering import Line, render, wrap_words
 from mlm.repl.view import DIM, AnswerView
+from mlm.sessions.types import Session
 from mlm.terminal import printable
 
 
@@ -25,16 +28,18 @@ class LiveScreen:
             KeyboardInterrupt: the person has stopped it.
         """
         view = AnswerView()
-        with self._application.showing(view, self._ask_why):
-            try:
+        try:
+            with self._application.showing(view, self._ask_why):
                 for delta in deltas:
                     view.feed(delta)
                     if self._application.is_stopped:
                         raise KeyboardInterrupt
-            except MlmError as error:
-                if self._application.is_stopped:  # and so the connection is cut
-                    raise KeyboardInterrupt from error
-                raise
+        except MlmError as error:
+            if self._application.is_stopped:  # and so the connection is cut
+                raise KeyboardInterrupt from error
+            if view.tokens:
+                self._application.print([[]])
+            raise
 
     def conclude(self, answer: Recording) -> None:
         """Say what is out of the ordinary with an answer, and make room for the next question."""
@@ -47,6 +52,21 @@ class LiveScreen:
         """Write what a command found."""
         if text:
             self._print(text, "")
+
+    def remind(self, session: Session) -> None:
+        """Write how a saved conversation ended, which goes on now."""
+        title, which = describe_session(session)
+        heading = [*self._wrap("", "", title, "bold"), *self._wrap("", "", which, DIM), []]
+        self._application.print(heading)
+        width = self._application.width
+        for message in latest(session):
+            if message.role == "user":
+                text = printable(message.typed or message.text).strip()
+                self._application.print(echo(text, most=QUESTION_LINES))
+            else:
+                lines = list(render(parts_of(printable(message.text)), width, is_first=True))
+                more: list[Line] = [[(DIM, "…")]] if len(lines) > ANSWER_LINES else []
+                self._application.print([*lines[:ANSWER_LINES], *more, []])
 
     def remark(self, text: str) -> None:
         """Write something about the chat."""

@@ -7,8 +7,8 @@ from typing import Protocol
 from mlm.client import ContextLengthError, Delta, Recording
 from mlm.errors import MlmError
 from mlm.repl.chat import Chat
-from mlm.repl.commands import Goodbye, run_command
-from mlm.repl.question import Question
+from mlm.repl.commands import Goodbye, Outcome, run_command
+from mlm.sessions.types import Session
 
 PROMPT = ">>> "
 
@@ -37,6 +37,9 @@ class ChatScreen(Protocol):
     def show(self, text: str) -> None:
         """Write what a command found."""
 
+    def remind(self, session: Session) -> None:
+        """Write how a saved conversation ended, which goes on now."""
+
     def remark(self, text: str) -> None:
         """Write something about the chat."""
 
@@ -52,13 +55,14 @@ class PlainKeyboard:
         return input(PROMPT)
 
 
-def talk(chat: Chat, keyboard: Keyboard, screen: ChatScreen, reminder: str = "") -> None:
+def talk(chat: Chat, keyboard: Keyboard, screen: ChatScreen, before: Session | None = None) -> None:
     """Chat until the person leaves. No failure ends it, and Ctrl-C only stops an answer.
 
-    ``reminder`` comes first: what was said before.
+    The person is reminded of what was said ``before``.
     """
     chat.say, chat.reads_files = screen.remark, True
-    screen.show(reminder)
+    if before is not None:
+        screen.remind(before)
     screen.remark(f"{chat.model} listens. /help lists the commands, Ctrl-D leaves.")
     while True:
         try:
@@ -102,17 +106,19 @@ def respond(chat: Chat, line: str, screen: ChatScreen) -> None:
 
 
 def _respond(chat: Chat, line: str, screen: ChatScreen) -> None:
-    question = _read(chat, line)
-    if isinstance(question, str):
-        screen.show(question)
+    outcome = _read(chat, line)
+    if isinstance(outcome, str):
+        screen.show(outcome)
         return
-    with closing(chat.ask(question)) as deltas:
+    if isinstance(outcome, Session):
+        screen.remind(outcome)
+        return
+    with closing(chat.ask(outcome)) as deltas:
         screen.stream(deltas)
     screen.conclude(chat.answers[-1])
 
 
-def _read(chat: Chat, line: str) -> str | Question:
-    """Return what to ask, or what to print instead."""
+def _read(chat: Chat, line: str) -> Outcome:
     if line.startswith("/"):
         return run_command(chat, line.strip())
     if typed := line.strip():

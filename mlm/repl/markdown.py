@@ -67,6 +67,13 @@ class _Fence:
         return replace(self, lines=kept, given=len(kept), is_joined=self.is_joined or bool(lines))
 
 
+def parts_of(text: str) -> list[Part]:
+    """Return the parts of a whole text."""
+    stream = MarkdownStream()
+    stream.feed(text)
+    return [*stream.take(), *stream.rest()]
+
+
 class MarkdownStream:
     """Takes text as it comes and gives away, once and in order, the parts that are finished.
 

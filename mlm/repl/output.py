@@ -21,6 +21,14 @@ class WholeOutput(Vt100_Output):
         if not self._is_held:
             super().flush()
 
+    def erase_down(self) -> None:
+        """Erase from the cursor, which is at the beginning of a line, to the end of the screen.
+
+        A terminal that erases all of its screen may keep a copy of it among what has scrolled
+        away, as tmux does. Who begins one column later does not erase all of it.
+        """
+        self.write_raw(" \x1b[J\r")
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Write nothing inside of this, and all of it in one go at its end."""

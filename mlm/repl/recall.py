@@ -1,23 +1,25 @@
 """Saved conversations as a person is reminded of them in a chat."""
 
+from collections.abc import Sequence
+
 from mlm.sessions.types import Hit, Message, Session, Summary
 from mlm.units import format_ago
 
 _TURNS = 2
-_QUESTION_LINES, _ANSWER_LINES = 3, 12
+QUESTION_LINES, ANSWER_LINES = 3, 12
 
 
-def remind(session: Session) -> str:
-    """Return title and age of a conversation, and its last turns as far as they fit a screen."""
+def describe_session(session: Session) -> tuple[str, str]:
+    """Return the title of a conversation, and which one it is."""
     known = session.summary
-    lines = [
-        known.title,
-        f"{known.id} · {known.n_messages} messages · last {format_ago(known.updated_at)}",
-    ]
+    ago = format_ago(known.updated_at)
+    return _one_line(known.title), f"{known.id} · {known.n_messages} messages · last {ago}"
+
+
+def latest(session: Session) -> Sequence[Message]:
+    """Return the messages of its last turns."""
     said = [message for message in session.messages if message.role != "system"]
-    for message in said[-2 * _TURNS :]:
-        lines += ["", *_shorten(message)]
-    return "\n".join(lines)
+    return said[-2 * _TURNS :]
 
 
 def describe_summary(known: Summary) -> str:
@@ -33,9 +35,10 @@ def describe_hit(hit: Hit) -> str:
     return f"{heading}\n  {_one_line(marked)}"
 
 
-def _shorten(message: Message) -> list[str]:
+def shorten(message: Message) -> list[str]:
+    """Return the first lines of a message, those of a question marked as such."""
     is_question = message.role == "user"
-    most = _QUESTION_LINES if is_question else _ANSWER_LINES
+    most = QUESTION_LINES if is_question else ANSWER_LINES
     lines = message.text.strip().split("\n")
     kept = lines if len(lines) <= most else [*lines[: most - 1], "…"]
     return [f"> {line}" if is_question else line for line in kept]

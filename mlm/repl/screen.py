@@ -6,6 +6,8 @@ from typing import TextIO
 from mlm.client import Delta, Recording
 from mlm.errors import MlmError
 from mlm.repl.figures import status_line
+from mlm.repl.recall import describe_session, latest, shorten
+from mlm.sessions.types import Session
 from mlm.terminal import TerminalFilter, printable
 
 _DIM, _RED, _PLAIN = "\x1b[2m", "\x1b[31m", "\x1b[0m"
@@ -38,6 +40,8 @@ class Screen:
                     self._write(shown)
                 elif self._is_interactive:
                     shown = thoughts.feed(delta.text)
+                    if not (has_thought or self._has_colour):
+                        self._write("thinking: ")
                     self._write(self._painted(shown, _DIM))
                     has_thought = True
                 else:
@@ -56,6 +60,13 @@ class Screen:
         """Write what a command found."""
         if text:
             self._write(printable(text) + "\n")
+
+    def remind(self, session: Session) -> None:
+        """Write how a saved conversation ended, which goes on now."""
+        lines = [*describe_session(session)]
+        for message in latest(session):
+            lines += ["", *shorten(message)]
+        self.show("\n".join(lines))
 
     def remark(self, text: str) -> None:
         """Write something about the chat, dimmed; a pipe does not get it."""

@@ -14,15 +14,19 @@ from mlm.repl.paste import open_input
 from mlm.repl.status import Speed, fit, status_parts
 from mlm.repl.view import AnswerView
 from mlm.repl.waiting import explain
+from mlm.sessions.types import Session
 from mlm.store.installed import installed_names
 
 _PROBE_S = 2.0  # for a server to say something of itself
 
 
 def chat_in_terminal(
-    chat: Chat, home: Home, reminder: str, *, is_vi: bool, has_colour: bool
+    chat: Chat, home: Home, before: Session | None, *, is_vi: bool, has_colour: bool
 ) -> None:
-    """Chat until the person leaves, after a reminder; what is typed is remembered at ``home``."""
+    """Chat until the person leaves; what is typed is remembered at ``home``.
+
+    The person is reminded of what was said ``before``.
+    """
 
     def list_names() -> list[tuple[str, str]]:
         with chat.client.another(silence_s=_PROBE_S) as client:
@@ -33,7 +37,7 @@ def chat_in_terminal(
         names = [
             *((name, "served") for name in served),
             *((name, "installed") for name in installed_names(home.index_db)),
-            *((name, "catalog") for name in catalog_names(home.catalog) if ":" not in name),
+            *((name, "to download") for name in catalog_names(home.catalog) if ":" not in name),
         ]
         found: dict[str, str] = {}
         for name, what in names:
@@ -54,7 +58,7 @@ def chat_in_terminal(
     )
     screen = LiveScreen(application, ask_why)
     application.once_shown(rendering.load)
-    application.run(lambda: talk(chat, application, screen, reminder))
+    application.run(lambda: talk(chat, application, screen, before))
 
 
 def _status(chat: Chat, width: int, view: AnswerView | None) -> str:

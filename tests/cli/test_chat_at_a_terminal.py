@@ -1,10 +1,12 @@
 """What a person can do while an answer comes, seen through a screen emulator."""
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fakes.hostile_text import SEQUENCES, controls_in
 from fakes.openai_server import OpenAIServer
 from fakes.spectator import Spectator, at_terminal
 
@@ -93,7 +95,7 @@ def test_an_answer_that_breaks_off_stays_and_can_be_had_again(server, terminal):
     server.breaks_off_after("Half an ans")
     terminal.types("Hi\r")
     terminal.sees("/retry asks again")
-    assert "Half an ans" in terminal.everything
+    assert "Half an ans\n\nerror: " in terminal.everything
     server.says("A whole answer.")
     terminal.types("/retry\r")
     terminal.sees("A whole answer.")
@@ -112,6 +114,63 @@ def test_a_resize_while_an_answer_comes_garbles_nothing(server, terminal):
     assert terminal.ends() == 0
     assert terminal.everything.count("A first paragraph.") == 1
     assert terminal.everything.count("still coming") == 1
+
+
+def test_a_narrower_window_leaves_no_lines_behind(server, terminal):
+    words = [f"word{number:02}" for number in range(40)]
+    goes_on = begins(server, " ".join(words))
+    terminal.types("Hi\r")
+    terminal.sees("word39")
+    terminal.types("what is typed meanwhile")
+    terminal.sees("meanwhile")
+    for columns in (50, 30, 80):
+        terminal.resizes(24, columns)
+        terminal.types("!")
+        terminal.waits(lambda: terminal.text.count("!") == 1, "drawn twice")
+        terminal.types("\x7f")
+        terminal.waits(lambda: "!" not in terminal.text, "not drawn anew")
+    assert terminal.everything.count("what is typed") == 1
+    goes_on.set()
+    terminal.types("\x15/exit\r")
+    assert terminal.ends() == 0
+    assert [terminal.everything.count(word) for word in words] == [1] * len(words)
+
+
+def test_what_was_drawn_as_high_as_the_screen_is_not_kept_twice(server, terminal):
+    words = [f"word{number:03}" for number in range(400)]
+    goes_on = begins(server, *(f"{word} " for word in words))
+    terminal.types("Hi\r")
+    terminal.sees("word399")
+    goes_on.set()
+    assert terminal.leaves() == 0
+    assert [terminal.everything.count(word) for word in words] == [1] * len(words)
+
+
+def test_all_of_a_long_question_is_in_sight_below_an_answer_as_high_as_the_screen(server, terminal):
+    begins(server, *(f"word{number:03} " for number in range(400)))
+    terminal.types("Hi\r")
+    terminal.sees("word399")
+    terminal.types("first " + "and more " * 20 + "last")
+    terminal.waits(lambda: "last" in terminal.text, "what is typed is not there")
+    terminal.waits(lambda: "first" in terminal.text, "its beginning is not")
+
+
+def test_ctrl_d_leaves_and_asks_nothing_that_still_waits(server, terminal):
+    begins(server, "Once upon a time")
+    terminal.types("Tell me a story\r")
+    terminal.sees("Once upon a time")
+    terminal.types("And another\r")
+    terminal.sees("next: And another")
+    assert terminal.leaves() == 0
+    assert last_question(server) == "Tell me a story"
+
+
+def test_a_tab_that_is_pasted_looks_like_one(server, terminal):
+    terminal.types("\x1b[200~if x:\n\tpass\x1b[201~")
+    terminal.sees("...     pass")
+    terminal.types("\r")
+    terminal.sees("Hello there")
+    assert last_question(server) == "if x:\n\tpass"
 
 
 def test_code_taller_than_the_screen_is_complete_above_it(server, terminal):
@@ -151,6 +210,39 @@ def test_an_editing_mode_that_nobody_knows_is_refused(mlm, monkeypatch):
     result = mlm("chat", "tiny")
     assert result.exit_code == 2
     assert "export MLM_EDITING_MODE=vi" in result.stderr
+
+
+def test_who_goes_on_sees_how_it_ended_as_it_looked_then(server, terminal):
+    server.says("# Tides\n\n- the **moon**\n\n```\n", *(f"line {n}\n" for n in range(20)), "```\n")
+    terminal.types("Why are there tides?\rAnd\x1b\rthen?\r")
+    terminal.waits(lambda: terminal.everything.count("line 19") == 2, "no two answers")
+    assert terminal.leaves() == 0
+    with at_terminal("chat", "-c") as again:
+        again.sees("listens")
+        told = again.everything
+        assert told.startswith("Why are there tides?\n")
+        assert ">>> And\n... then?\nTides\n\n • the moon\n\n  line 0\n" in told
+        assert "line 7\n…" in told
+        assert "line 19" not in told
+
+
+def test_every_hostile_sequence_cut_anywhere_is_neither_obeyed_nor_seen(server):
+    pieces = []
+    for sequence in SEQUENCES.values():
+        for cut in range(len(sequence) + 1):
+            pieces += [f"before {sequence[:cut]}", f"{sequence[cut:]}after\n\n"]
+    server.says(*pieces, "The end.")
+    with at_terminal("chat", "tiny") as terminal:
+        terminal.sees(">>>")
+        terminal.types("Hi\r")
+        terminal.sees("The end.")
+        assert terminal.leaves() == 0
+        shown = [line for line in terminal.everything.splitlines() if line]
+        first, last = shown.index(">>> Hi") + 1, shown.index("The end.")
+        assert shown[first:last] == ["before after"] * (len(pieces) // 2)
+        ours = rb"\x1b\[(0(;[1-9])*m|\d*[ABCDJK]|\?(1|7|12|25|2004)[hl])"
+        rest = re.sub(ours, b"", terminal.raw).decode()
+        assert controls_in(rest, but="\r\n") == set()
 
 
 def test_a_half_typed_command_shows_what_it_may_become(terminal):

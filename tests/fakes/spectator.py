@@ -6,7 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pyte
@@ -21,7 +23,7 @@ class Spectator:
         self.child = child
         self.raw = b""
         self._begun = b""  # a sequence that has not come to its end
-        self.screen = pyte.HistoryScreen(columns, rows, history=1000, ratio=0.01)
+        self.screen = _Screen(columns, rows, history=10_000, ratio=0.01)
         self._stream = pyte.ByteStream(self.screen)
 
     @property
@@ -66,8 +68,8 @@ class Spectator:
         self._stream.feed(re.sub(rb"(\x1b\[(?:[0-9;]*;)?)2m", rb"\g<1>9m", whole))
 
     def resizes(self, rows: int, columns: int) -> None:
-        """Change the size of the window."""
-        self.screen.resize(rows, columns)
+        """Change the size of the window, which wraps its lines anew."""
+        self.screen.reflow(rows, columns)
         self.child.setwinsize(rows, columns)
 
     def painted(self) -> str:
@@ -100,6 +102,45 @@ class Spectator:
         code = self.child.exitstatus
         assert code is not None
         return code
+
+
+class _Screen(pyte.HistoryScreen):
+    """A terminal as most are today, tmux among them."""
+
+    def erase_in_display(self, how: int = 0, *args: object, **kwargs: object) -> None:
+        """Keep what is erased of a whole screen among what has scrolled away."""
+        if how == 0 and (self.cursor.x, self.cursor.y) == (0, 0):
+            self.history.top.extend(self._take_lines())
+        super().erase_in_display(how, *args, **kwargs)
+
+    def reflow(self, rows: int, columns: int) -> None:
+        """Change the size; wrap what is too wide, and push out at the top what has no room."""
+        at, lines = self.cursor.x, self._take_lines()
+        wrapped: list[list[pyte.screens.Char]] = []
+        for y, line in enumerate(lines):
+            if y == self.cursor.y:
+                self.cursor.y = len(wrapped) + at // columns
+                self.cursor.x = at % columns
+            cells = [line[x] for x in range(self.columns)]
+            while len(cells) > columns and cells[-1].data == " ":
+                cells.pop()
+            wrapped += [cells[x : x + columns] for x in range(0, len(cells), columns)]
+        gone = max(len(wrapped) - rows, 0)
+        self.cursor.y -= gone
+        self.buffer.clear()
+        self.lines, self.columns = rows, columns
+        self.set_margins()
+        for y, cells in enumerate(wrapped):
+            line = self.buffer[max(y - gone, 0)] if y >= gone else self.buffer.default_factory()
+            line.update(enumerate(cells))
+            if y < gone:
+                self.history.top.append(line)
+
+    def _take_lines(self) -> list[Any]:
+        """Return copies of the lines down to the last one that is written on, or has the cursor."""
+        used = [y for y, text in enumerate(self.display) if text.strip()]
+        last = max([self.cursor.y, *used])
+        return [copy(self.buffer[y]) for y in range(last + 1)]
 
 
 @contextmanager

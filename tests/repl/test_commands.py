@@ -42,11 +42,17 @@ def test_model_lists_and_switches(openai_server, chat):
 
 
 def test_a_model_that_is_not_offered_leaves_the_old_one(openai_server, chat):
-    openai_server.models = ["tiny", "small"]
+    openai_server.models = ["tiny", "small:Q4_K_M", "small:Q8_0"]
     with pytest.raises(NotFoundError) as caught:
-        run_command(chat, "/model smal")
-    assert caught.value.remedy == "/model small"
+        run_command(chat, "/model small")
+    assert caught.value.remedy == "/model small:Q8_0 or /model small:Q4_K_M"
     assert chat.model == "tiny"
+
+
+def test_a_model_is_known_by_the_beginning_of_its_name(openai_server, chat):
+    openai_server.models = ["tiny", "Small:Q4_K_M"]
+    assert "Now talking with Small:Q4_K_M" in run_command(chat, "/model small")
+    assert chat.model == "Small:Q4_K_M"
 
 
 def test_system_sets_shows_and_removes_the_prompt(openai_server, chat):
@@ -206,6 +212,14 @@ def test_attach_adds_files_to_the_next_question_only(openai_server, chat, tmp_pa
     assert "four" in openai_server.asked[-1].body["messages"][-1]["content"]
     list(chat.ask(chat.read_question("And?")))
     assert openai_server.asked[-1].body["messages"][-1]["content"] == "And?"
+
+
+def test_a_file_that_is_attached_and_named_goes_once(openai_server, chat, tmp_path):
+    (tmp_path / "notes.md").write_text("the moon is made of cheese")
+    chat.reads_files = True
+    run_command(chat, f"/attach {tmp_path / 'notes.md'}")
+    say(chat, chat.read_question(f"What does @{tmp_path / 'notes.md'} say?"))
+    assert openai_server.asked[-1].body["messages"][-1]["content"].count("cheese") == 1
 
 
 def test_a_file_that_cannot_be_attached_leaves_those_that_are(chat, tmp_path):

@@ -166,6 +166,14 @@ def test_no_line_is_wider_than_the_terminal(width: int):
         assert sum(get_cwidth(text) for _, text in line) <= max(width, 10)
 
 
+def test_nothing_of_a_table_is_cut_off():
+    address = "https://example.org/" + "path/" * 20
+    lines = drawn_all(f"| where | what |\n|---|---|\n| {address} | `{'x' * 90}` |\n")
+    cells = [(line[:30].strip(), line[30:].strip()) for line in lines[2:]]
+    assert "".join(where for where, _ in cells) == address
+    assert "".join(what for _, what in cells) == "x" * 90
+
+
 def test_a_language_that_nobody_knows_is_no_problem():
     assert drawn_all("```\u00fcber{.x}\ncode\n```") == ["  code"]
 

@@ -47,15 +47,14 @@ def test_a_loaded_conversation_goes_on_and_the_one_before_stays(openai_server, c
     cats = begin(sessions, "About cats", "Cats?", "They purr")
     "".join(delta.text for delta in chat.ask("Hi"))
     chat.keep()
-    shown = run_command(chat, f"/load {cats.id[:6]}")
-    assert "About cats" in shown
-    assert "They purr" in shown
+    assert run_command(chat, f"/load {cats.id[:6]}") == sessions.read(cats)
     "".join(delta.text for delta in chat.ask("And?"))
     chat.keep()
     texts = [[m.text for m in sessions.read(known).messages] for known in sessions.summaries()]
     assert texts == [["Cats?", "They purr", "And?", "Hello there"], ["Hi", "Hello there"]]
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError) as caught:
         run_command(chat, "/load nonsense")
+    assert caught.value.remedy == "/sessions lists them"
     with pytest.raises(UsageError):
         run_command(chat, "/load")
 
@@ -63,7 +62,7 @@ def test_a_loaded_conversation_goes_on_and_the_one_before_stays(openai_server, c
 def test_clear_leaves_what_was_said_saved(chat, sessions):
     "".join(delta.text for delta in chat.ask("Hi"))
     chat.keep()
-    run_command(chat, "/clear")
+    assert f"/load {sessions.summaries()[0].id}" in run_command(chat, "/clear")
     chat.keep()
     assert [known.title for known in sessions.summaries()] == ["Hi"]
 

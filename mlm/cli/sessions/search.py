@@ -118,4 +118,4 @@ def _render(hit: "Hit") -> "Text":
     return text
 
 
-_STYLES = ("not bold", "bold yellow")
+_STYLES = ("not bold", "bold red")

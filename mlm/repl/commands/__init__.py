@@ -5,24 +5,24 @@ from difflib import get_close_matches
 from mlm.errors import NotFoundError
 from mlm.repl.chat import Chat
 from mlm.repl.commands.asking import ASKING
-from mlm.repl.commands.command import Command, Goodbye
+from mlm.repl.commands.command import Command, Goodbye, Outcome
 from mlm.repl.commands.context import CONTEXT
 from mlm.repl.commands.files import FILES
 from mlm.repl.commands.sessions import SESSIONS
 from mlm.repl.commands.thinking import THINKING
 from mlm.repl.commands.turns import TURNS
-from mlm.repl.question import Question
 
-__all__ = ["COMMANDS", "Command", "Goodbye", "run_command"]
+__all__ = ["COMMANDS", "Command", "Goodbye", "Outcome", "run_command"]
 
 _KEYS = (
+    "@FILE in a question sends that file with it.",
     "Enter sends, Alt-Enter starts a new line, Up and Down walk the history.",
     "Ctrl-C stops an answer, Ctrl-D leaves.",
 )
 
 
-def run_command(chat: Chat, line: str) -> str | Question:
-    """Do what ``line`` says (``/save notes.md``); return what to print, or what to ask.
+def run_command(chat: Chat, line: str) -> Outcome:
+    """Do what ``line`` says (``/save notes.md``); return what comes of it.
 
     Raises:
         NotFoundError: there is no such command.

@@ -14,6 +14,9 @@ def _model(chat: Chat, name: str) -> str:
     offered = chat.client.models()
     if not name:
         return "\n".join(f"{'*' if model == chat.model else ' '} {model}" for model in offered)
+    begun = [model for model in offered if model.casefold().startswith(name.casefold())]
+    if name not in offered and len(begun) == 1:
+        name = begun[0]
     if name not in offered:
         near = get_close_matches(name, offered, n=3, cutoff=0.4)
         raise NotFoundError(

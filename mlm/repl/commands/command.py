@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from mlm.repl.chat import Chat
 from mlm.repl.question import Question
+from mlm.sessions.types import Session
+
+Outcome = str | Question | Session  # to print, to ask, to remind of
 
 
 class Goodbye(Exception):
@@ -13,11 +16,11 @@ class Goodbye(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """``act`` gets the chat and the words after the name; it returns what to print, or to ask."""
+    """``act`` gets the chat and the words after the name."""
 
     name: str
     argument: str
     help: str
-    act: Callable[[Chat, str], str | Question]
+    act: Callable[[Chat, str], Outcome]
     details: str = ""  # what ``/help NAME`` tells beside that
     choices: tuple[str, ...] = ()  # words that may come first after it, for a Tab

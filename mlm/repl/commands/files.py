@@ -91,8 +91,8 @@ FILES = (
         "[FILE...|-]",
         "add text files to the next question; - takes them off",
         _attach,
-        "A folder adds its text files; patterns as src/**/*.py work. In a question, @FILE or\n"
-        '@"my file" does the same.',
+        "A folder adds its text files; patterns as src/**/*.py work.\n"
+        'In a question, @FILE or @"my file" does the same.',
     ),
     Command("save", "[FILE]", "write the conversation as Markdown, or as JSON to x.json", _save),
     Command("export", "[FILE]", "the same as /save", _save),

@@ -1,21 +1,22 @@
 """Saved conversations: find them, and go on with another."""
 
-from mlm.errors import UsageError
+from mlm.errors import NotFoundError, UsageError
 from mlm.repl.chat import Chat
 from mlm.repl.commands.command import Command
 from mlm.repl.keeper import Keeper
-from mlm.repl.recall import describe_hit, describe_summary, remind
-from mlm.sessions.types import Query
+from mlm.repl.recall import describe_hit, describe_summary
+from mlm.sessions.types import Query, Session
 
 _ROWS = 10  # of a list; a screen has more to show than that
 
 
 def _sessions(chat: Chat, words: str) -> str:
     wanted = words.casefold().split()
+    everything = _keeper(chat).sessions.summaries()
+    if not everything:
+        return "No conversation is saved yet."
     found = [
-        known
-        for known in _keeper(chat).sessions.summaries()
-        if all(word in known.title.casefold() for word in wanted)
+        known for known in everything if all(word in known.title.casefold() for word in wanted)
     ]
     lines = [describe_summary(known) for known in found[:_ROWS]]
     if len(found) > _ROWS:
@@ -33,14 +34,19 @@ def _search(chat: Chat, words: str) -> str:
     return "\n".join(lines) or "Nothing was found."
 
 
-def _load(chat: Chat, prefix: str) -> str:
+def _load(chat: Chat, prefix: str) -> Session:
     if not prefix:
         raise UsageError("say which conversation", remedy="/sessions lists them: /load ID")
     keeper = _keeper(chat)
-    session = keeper.sessions.read(keeper.sessions.find(prefix))
+    try:
+        session = keeper.sessions.read(keeper.sessions.find(prefix))
+    except NotFoundError as error:
+        if error.remedy == "mlm sessions list":
+            error.remedy = "/sessions lists them"
+        raise
     chat.conversation = keeper.go_on(session)
     chat.unanswered, chat.attached = None, ()
-    return remind(session)
+    return session
 
 
 def _keeper(chat: Chat) -> Keeper:

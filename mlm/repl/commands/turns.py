@@ -50,9 +50,8 @@ def _undo(chat: Chat, argument: str) -> str:
     left = len(turns) - count
     first = turns[left].typed or turns[left].question
     what = "The last turn is" if count == 1 else f"The last {count} turns are"
-    return (
-        f"{what} taken back, from “{begin(first)}” on; {left} {'is' if left == 1 else 'are'} left."
-    )
+    rest = {0: "none is", 1: "1 is"}.get(left, f"{left} are")
+    return f"{what} taken back, from “{begin(first)}” on; {rest} left."
 
 
 def _pin(chat: Chat, argument: str) -> str:
@@ -87,10 +86,13 @@ def _number(text: str, remedy: str) -> int:
 
 
 def _clear(chat: Chat, _argument: str) -> str:
+    saved = chat.keeper.session if chat.keeper else None
     if chat.keeper is not None:
-        chat.keeper.begin_anew()  # what was said stays saved
+        chat.keeper.begin_anew()
     chat.conversation = chat.conversation.cleared()
     chat.unanswered, chat.attached = None, ()
+    if saved:
+        return f"Forgotten; /load {saved.id} brings it back. The system prompt stays."
     return "Forgotten; the system prompt stays."
 
 
