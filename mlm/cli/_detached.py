@@ -1,6 +1,5 @@
 """A server in the background: started here, watched until it is ready, then on its own."""
 
-import errno
 import os
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from mlm.cli._log_limit import log_path, older_log
 from mlm.cli._serving import failure_in, parse_event
 from mlm.cli._session import Session, session
 from mlm.cli._waiting import waiting_for
-from mlm.errors import DiskSpaceError, EngineError, UsageError
+from mlm.errors import DISK_FULL, DiskSpaceError, EngineError, UsageError
 
 _POLL_S = 0.02
 _LEFT_OUT = ("detach", "as_json")
@@ -90,7 +89,7 @@ def _start(started: Session, words: list[str]) -> tuple[subprocess.Popen[bytes],
         path = log_path(folder, process.pid)
         nameless.replace(path)
     except OSError as error:
-        family = DiskSpaceError if error.errno == errno.ENOSPC else UsageError
+        family = DiskSpaceError if error.errno in DISK_FULL else UsageError
         raise family(
             f"cannot write a log in {folder}: {error.strerror}", remedy="mlm --home DIR serve"
         ) from error

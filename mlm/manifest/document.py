@@ -1,6 +1,5 @@
 """A YAML file of ours, held against its schema: either all of it is right, or it is refused."""
 
-import errno
 import json
 import unicodedata
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from mlm import strictyaml
 from mlm.catalog.schema import find_violations
-from mlm.errors import UsageError
+from mlm.errors import DISK_FULL, UsageError
 from mlm.paths import replace_text
 from mlm.strictyaml import Document, KeyPath
 
@@ -57,7 +56,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         replace_text(path, text)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL:
             raise
         raise UsageError(
             f"cannot write {path}: {(error.strerror or str(error)).lower()}",

@@ -1,6 +1,5 @@
 """Earlier versions of a config file, and how a new one takes its place without losing any."""
 
-import errno
 import os
 import re
 import shutil
@@ -8,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlm.errors import DiskSpaceError
+from mlm.errors import DISK_FULL, DiskSpaceError
 from mlm.paths import replace_text
 from mlm.planning.config_file import ConfigError
 
@@ -67,7 +66,7 @@ def restore_version(path: Path, version: Version, text: str) -> None:
 
 def cannot_write(path: Path, error: OSError) -> DiskSpaceError | ConfigError:
     """Return what to tell of a config file that could not be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in DISK_FULL:
         remedy = "make room: mlm df, then mlm prune or mlm rm REF"
         return DiskSpaceError(f"cannot write {path}: {error.strerror}", remedy=remedy)
     remedy = "mlm --home DIR config generate REF"

@@ -1,6 +1,5 @@
 """What has been said so far. Nothing here changes in place: a failed question leaves no trace."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -69,21 +68,6 @@ class Conversation:
         """Return what is sent of all that was said, and ``question``, as the chat API has it."""
         asked = [{"role": "user", "content": question}] if question is not None else []
         return [*_to_messages(self.system, self.sent), *asked]
-
-    def to_markdown(self, model: str) -> str:
-        """Return the conversation as a page to read."""
-        parts = [f"# A conversation with {model}"]
-        if self.system:
-            parts += ["## System", self.system]
-        for turn in self.turns:
-            answer = turn.answer + (" *(stopped)*" if turn.stopped else "")
-            parts += ["## Question", turn.question, "## Answer", answer]
-        return "\n\n".join(parts) + "\n"
-
-    def to_json(self, model: str) -> str:
-        """Return the conversation as a body that the chat API takes."""
-        body = {"model": model, "messages": _to_messages(self.system, self.turns)}
-        return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
 
 
 def _to_messages(system: str | None, turns: Sequence[Turn]) -> list[dict[str, str]]:

@@ -52,6 +52,10 @@ class Keeper:
         """Leave what was saved as it is; what comes is another conversation."""
         self.session, self._saved = None, ()
 
+    def messages(self, conversation: Conversation, model: str) -> tuple[Message, ...]:
+        """Return what was said, with what was saved of it as it is there: who gave each answer."""
+        return to_messages(conversation, model, self._saved)
+
     def keep(self, conversation: Conversation, model: str, answer: Recording | None = None) -> None:
         """Write what has changed; ``answer`` has the figures of the last one. Failures are said."""
         if not conversation.turns:

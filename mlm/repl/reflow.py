@@ -7,16 +7,30 @@ from prompt_toolkit.data_structures import Point
 from prompt_toolkit.layout.screen import Screen
 from prompt_toolkit.renderer import Renderer
 
+# What terminals are known by that wrap their lines anew: variables that they set, and names.
+_VARIABLES = (
+    "TMUX",
+    "VTE_VERSION",  # GNOME's and its kin
+    "KONSOLE_VERSION",
+    "KITTY_WINDOW_ID",
+    "WEZTERM_PANE",
+    "ALACRITTY_WINDOW_ID",
+    "GHOSTTY_RESOURCES_DIR",
+    "WT_SESSION",  # Windows Terminal
+    "TERM_PROGRAM",  # Apple's, iTerm2, Visual Studio Code's
+)
+_NAMES = ("tmux", "xterm-kitty", "xterm-ghostty", "alacritty", "foot", "wezterm")
+
 
 def is_reflowing(environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether the terminal wraps lines anew when it is resized, as all but few do.
+    """Tell whether the terminal is known to wrap lines anew when it is resized.
 
-    xterm, the Linux console and GNU screen cut them.
+    One that is not, as xterm and GNU screen, or any that is called xterm at the other end of ssh,
+    may cut them: erasing too much there would be worse than a line left behind.
     """
-    if "TMUX" in environ:
+    if environ.get("TERM", "").startswith(_NAMES):
         return True
-    term = environ.get("TERM", "")
-    return "XTERM_VERSION" not in environ and not term.startswith(("linux", "screen"))
+    return any(environ.get(name) for name in _VARIABLES)
 
 
 def follow_reflow(renderer: Renderer, columns: int) -> None:

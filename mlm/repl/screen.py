@@ -33,8 +33,8 @@ class Screen:
         try:
             for delta in deltas:
                 if not delta.thinking:
-                    if has_thought and not last.endswith("\n"):
-                        self._write("\n")
+                    if has_thought:
+                        self._write("\n" if last.endswith("\n") else "\n\n")
                     has_thought = False
                     shown = text.feed(delta.text)
                     self._write(shown)

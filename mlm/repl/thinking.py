@@ -37,7 +37,8 @@ class Thought:
             return None
         self._is_told = True
         seconds = self._latest - self._began
-        return f"thought for {seconds:.0f} s · {self._count()} · /thinking shows it"
+        places = 1 if seconds < 10 else 0
+        return f"thought for {seconds:.{places}f} s · {self._count()} · /thinking shows it"
 
     def _count(self) -> str:
         return "1 token" if self._tokens == 1 else f"{self._tokens:,} tokens"

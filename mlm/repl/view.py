@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from mlm.client import Delta
 from mlm.repl.markdown import MarkdownStream, Part, Prose
-from mlm.repl.rendering import Line, render
+from mlm.repl.rendering import Line, render, wrap_words
 from mlm.repl.status import Speed
 from mlm.repl.thinking import Thought
 from mlm.terminal import TerminalFilter
@@ -98,7 +98,8 @@ class AnswerView:
 
     def _finished(self, width: int) -> list[Line]:
         told = self._thought.tell()
-        lines: list[Line] = [[(DIM, told)]] if told else []
+        lines: list[Line] = [[(DIM, line)] for line in wrap_words(told, width)] if told else []
+        self._is_blank = self._is_blank and not told
         parts = self._text.take()
         lines += render(parts, width, is_first=self._is_blank)
         self._is_blank = self._is_blank and not parts

@@ -4,7 +4,6 @@ A key made here is 192 random bits, which nobody finds by trying, so one round o
 as well as a slow hash would.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -19,7 +18,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from mlm.errors import ConflictError, NotFoundError, UsageError
+from mlm.errors import DISK_FULL, ConflictError, NotFoundError, UsageError
 from mlm.paths import replace_text
 from mlm.store.lock import locked
 
@@ -179,7 +178,7 @@ def _editing(path: Path) -> Iterator[None]:
         with locked(path.with_suffix(".lock")):
             yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL:
             raise
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 

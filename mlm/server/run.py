@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import os
 import signal
 import socket
@@ -14,7 +13,7 @@ from functools import partial
 import uvicorn
 
 from mlm.engine.spawn import DEFAULT_COMMAND
-from mlm.errors import DiskSpaceError, DoesNotFitError, EngineError, UsageError
+from mlm.errors import DISK_FULL, DiskSpaceError, DoesNotFitError, EngineError, UsageError
 from mlm.hardware.memory import memory_limit
 from mlm.paths import Home
 from mlm.server.address import bind, is_loopback, own_names, url_of
@@ -244,7 +243,7 @@ class _Life:
             self._registry.keep_key(os.getpid(), self._services.keys.add_own())
             self._announce()
         except OSError as error:
-            family = DiskSpaceError if error.errno == errno.ENOSPC else UsageError
+            family = DiskSpaceError if error.errno in DISK_FULL else UsageError
             raise family(
                 f"cannot write {error.filename}: {error.strerror}", remedy="mlm --home DIR serve"
             ) from error

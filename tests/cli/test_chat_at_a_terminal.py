@@ -136,6 +136,21 @@ def test_a_narrower_window_leaves_no_lines_behind(server, terminal):
     assert [terminal.everything.count(word) for word in words] == [1] * len(words)
 
 
+def test_a_terminal_that_cuts_its_lines_loses_nothing_of_what_was_said(server, tmp_path):
+    said = [f"said{number:02}" for number in range(8)]
+    with at_terminal("chat", "tiny", cwd=tmp_path, VTE_VERSION="") as terminal:
+        terminal.sees(">>>")
+        server.says("\n\n".join(said))
+        terminal.types("Hi\r")
+        terminal.sees(said[-1])
+        terminal.types("what is typed " * 4)
+        terminal.sees("typed what is typed")
+        terminal.resizes(24, 30, cuts=True)
+        terminal.types("!")
+        terminal.sees("!")
+        assert [terminal.everything.count(line) for line in said] == [1] * len(said)
+
+
 def test_what_was_drawn_as_high_as_the_screen_is_not_kept_twice(server, terminal):
     words = [f"word{number:03}" for number in range(400)]
     goes_on = begins(server, *(f"{word} " for word in words))

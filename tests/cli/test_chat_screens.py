@@ -16,6 +16,8 @@ from fakes.spectator import Spectator, at_terminal, without_figures
 
 pytestmark = pytest.mark.usefixtures("warm_home")
 
+# What can be read on a dark and on a light background: no white or yellow, no black or blue.
+READABLE = {"default", "red", "green", "magenta", "cyan"}
 SCREENS = Path(__file__).parent / "screens"
 ANSWER = """# Tides
 
@@ -86,6 +88,9 @@ def test_a_chat_looks_as_it_should(
     with at_terminal("chat", "tiny", rows=70, columns=columns, **looks[colours]) as terminal:
         chat_about_tides(terminal)
         seen = without_figures(terminal.painted()) + "\n"
+        cells = [cell for row in terminal.screen.buffer.values() for cell in row.values()]
+        assert {cell.fg for cell in cells} <= READABLE
+        assert {cell.bg for cell in cells} == {"default"}
         if colours == "dumb":
             seen = re.sub(
                 r"\n\|80 tokens .*?\n\|>>>", "\n|80 tokens …\n|>>>", seen, flags=re.DOTALL

@@ -14,6 +14,7 @@ import pexpect
 import pyte
 
 PATIENCE_S = 30.0
+_REFLOWS = {"VTE_VERSION": "7600"}  # what tells a program that the window wraps its lines anew
 
 
 class Spectator:
@@ -67,9 +68,9 @@ class Spectator:
         whole, self._begun = _split_sequence(self._begun + data)
         self._stream.feed(re.sub(rb"(\x1b\[(?:[0-9;]*;)?)2m", rb"\g<1>9m", whole))
 
-    def resizes(self, rows: int, columns: int) -> None:
-        """Change the size of the window, which wraps its lines anew."""
-        self.screen.reflow(rows, columns)
+    def resizes(self, rows: int, columns: int, *, cuts: bool = False) -> None:
+        """Change the size of the window, which wraps its lines anew, or ``cuts`` them."""
+        (self.screen.resize if cuts else self.screen.reflow)(rows, columns)
         self.child.setwinsize(rows, columns)
 
     def painted(self) -> str:
@@ -148,7 +149,7 @@ def at_terminal(
     *words: str, rows: int = 24, columns: int = 80, cwd: Path | None = None, **environ: str
 ) -> Iterator[Spectator]:
     """Run ``mlm`` with ``words`` at a terminal; an empty variable of ``environ`` is taken out."""
-    environment = {**os.environ, "TERM": "xterm-256color", **environ}
+    environment = {**os.environ, "TERM": "xterm-256color", **_REFLOWS, **environ}
     environment = {name: value for name, value in environment.items() if value}
     environment.pop("COLUMNS", None)
     child = pexpect.spawn(

@@ -1,5 +1,6 @@
 """Each slash command does one thing to the chat and says so."""
 
+import json
 import re
 
 import pytest
@@ -81,9 +82,15 @@ def test_save_writes_markdown_or_json_and_never_over_a_file(tmp_path, chat):
         run_command(chat, f"/save {tmp_path}/empty.md")
     say(chat, "Hi")
     assert run_command(chat, f"/save {tmp_path}/talk.md") == f"Saved to {tmp_path}/talk.md"
-    assert "Hello there" in (tmp_path / "talk.md").read_text()
+    assert (tmp_path / "talk.md").read_text() == (
+        "# Hi\n\n*A conversation with tiny*\n\n## Question\n\nHi\n\n## Answer\n\nHello there\n"
+    )
     run_command(chat, f"/save {tmp_path}/talk.json")
-    assert '"messages"' in (tmp_path / "talk.json").read_text()
+    body = json.loads((tmp_path / "talk.json").read_text())  # can be sent again
+    assert body["messages"] == [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello there"},
+    ]
     with pytest.raises(ConflictError):
         run_command(chat, f"/save {tmp_path}/talk.md")
     with pytest.raises(UsageError, match="cannot write"):

@@ -1,6 +1,4 @@
-"""A conversation grows turn by turn and can be written down."""
-
-import json
+"""A conversation grows turn by turn."""
 
 from mlm.repl.conversation import Conversation, Turn
 
@@ -26,22 +24,6 @@ def test_clearing_keeps_the_system_prompt():
     assert talk.cleared() == Conversation(system="Be brief.")
 
 
-def test_a_conversation_reads_well_as_markdown():
-    talk = Conversation("Be brief.", (Turn("Hi", "Hello"), Turn("And?", "We", stopped=True)))
-    assert talk.to_markdown("tiny") == (
-        "# A conversation with tiny\n\n"
-        "## System\n\nBe brief.\n\n"
-        "## Question\n\nHi\n\n## Answer\n\nHello\n\n"
-        "## Question\n\nAnd?\n\n## Answer\n\nWe *(stopped)*\n"
-    )
-
-
-def test_a_conversation_as_json_can_be_sent_again():
-    body = json.loads(Conversation(turns=(Turn("Hi", "Grüße"),)).to_json("tiny"))
-    assert body["model"] == "tiny"
-    assert body["messages"][1] == {"role": "assistant", "content": "Grüße"}
-
-
 def numbered(count: int) -> Conversation:
     return Conversation(turns=tuple(Turn(f"Q{n}", f"A{n}") for n in range(1, count + 1)))
 
@@ -53,7 +35,7 @@ def questions(talk: Conversation) -> list[str]:
 def test_what_is_left_out_is_not_sent_but_stays_said():
     talk = numbered(4).with_pin(1, True).leaving_out(3)
     assert questions(talk) == ["Q1", "Q4"]
-    assert "Q2" in talk.to_markdown("tiny") and "Q2" in talk.to_json("tiny")
+    assert [turn.question for turn in talk.turns] == ["Q1", "Q2", "Q3", "Q4"]
 
 
 def test_a_summary_stands_for_what_is_left_out():

@@ -157,7 +157,7 @@ def test_thinking_is_shown_to_a_person_only_and_not_remembered(openai_server, ch
     shown, piped = io.StringIO(), io.StringIO()
     talk(chat, Typist("Hi"), Screen(shown, is_interactive=True, has_colour=True))
     talk_in_pipe(chat, ["Hi"], pipe(piped))
-    assert "\x1b[2mhm\n\x1b[0mYes\n" in shown.getvalue()
+    assert "\x1b[2mhm\n\x1b[0m\nYes\n" in shown.getvalue()
     assert piped.getvalue() == "Yes\n"
     assert chat.conversation.turns[0].answer == "Yes"
 

@@ -67,6 +67,20 @@ def test_clear_leaves_what_was_said_saved(chat, sessions):
     assert [known.title for known in sessions.summaries()] == ["Hi"]
 
 
+def test_a_page_says_who_gave_each_answer(chat, sessions, tmp_path):
+    run_command(chat, f"/load {begin(sessions, 'About cats', 'Cats?', 'They purr').id}")
+    chat.model = "small"
+    for question in ("Why?", "And how?"):
+        "".join(delta.text for delta in chat.ask(question))
+        chat.keep()
+        chat.model = "tiny"
+    run_command(chat, f"/save {tmp_path}/cats.md")
+    page = (tmp_path / "cats.md").read_text()
+    assert page.startswith("# About cats\n\n*A conversation with tiny*\n")
+    answers = [line for line in page.split("\n") if line.startswith("## Answer")]
+    assert answers == ["## Answer", "## Answer by small", "## Answer"]
+
+
 def test_a_chat_that_saves_nothing_may_look(chat, sessions):
     chat.keeper = Keeper(sessions, pytest.fail, is_saving=False)
     cats = begin(sessions, "About cats", "Cats?", "They purr")

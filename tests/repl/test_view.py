@@ -46,13 +46,13 @@ def test_thinking_is_one_line_that_counts_and_then_one_that_stays(view, clock):
     view.feed(Delta("So."))
     frame = view.draw(80, 10, "")
     assert texts(frame.finished) == ["thought for 12 s · 340 tokens · /thinking shows it"]
-    assert texts(frame.live) == ["So."]
-    assert texts(view.end(80)) == ["So."]
+    assert texts(frame.live) == ["", "So."]
+    assert texts(view.end(80)) == ["", "So."]
 
 
 def test_an_answer_that_was_only_thought_says_so(view):
     view.feed(Delta("hm", thinking=True))
-    assert texts(view.end(80)) == ["thought for 0 s · 1 token · /thinking shows it"]
+    assert texts(view.end(80)) == ["thought for 0.0 s · 1 token · /thinking shows it"]
 
 
 def test_what_is_finished_is_told_once(view):

@@ -1,6 +1,5 @@
 """``mlm config export``: a config for another program."""
 
-import errno
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,7 +8,7 @@ import typer
 
 from mlm.cli._options import InstalledRefArg, JsonOpt
 from mlm.cli._session import Session, print_document, session
-from mlm.errors import UsageError
+from mlm.errors import DISK_FULL, UsageError
 
 if TYPE_CHECKING:
     from mlm.hardware.types import Hardware
@@ -131,7 +130,7 @@ def _write(path: Path, text: str) -> None:
     try:
         replace_text(path, text)
     except (OSError, ValueError) as error:  # ValueError: a name without a last part
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise
         raise UsageError(f"cannot write {path}: {error}", remedy="-o FILE") from error
 

@@ -101,7 +101,7 @@ def _line(finding: "Finding") -> "Table":
     line.add_column(width=4)
     line.add_column(width=9)
     line.add_column(overflow="fold")
-    colour = {"ok": "green", "warn": "yellow", "fail": "red"}[finding.status]
+    colour = {"ok": "green", "warn": "magenta", "fail": "red"}[finding.status]
     line.add_row(Text(finding.status, colour), finding.name, Text(printable(finding.detail)))
     if finding.fix:
         line.add_row("", "", Text(printable(f"fix: {finding.fix}"), "dim"))

@@ -1,6 +1,5 @@
 """``mlm sessions export``: a conversation as a file."""
 
-import errno
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +8,7 @@ import typer
 
 from mlm.cli._saved import SessionArg
 from mlm.cli._session import print_text, session
-from mlm.errors import UsageError
+from mlm.errors import DISK_FULL, UsageError
 
 FormatOpt = Annotated[
     Literal["markdown", "json"] | None,
@@ -64,6 +63,6 @@ def _write(path: Path, text: str) -> None:
     try:
         replace_text(path, text, mode=0o600)
     except (OSError, ValueError) as error:  # ValueError: a name without a last part
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise
         raise UsageError(f"cannot write {path}: {error}", remedy="-o FILE") from error

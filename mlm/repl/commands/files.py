@@ -1,17 +1,19 @@
 """The conversation and what lies outside of it: files and the clipboard."""
 
-import errno
 import re
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from mlm.errors import ConflictError, DiskSpaceError, NotFoundError, UsageError
+from mlm.errors import DISK_FULL, ConflictError, DiskSpaceError, NotFoundError, UsageError
 from mlm.repl.chat import Chat
 from mlm.repl.clipboard import copy
 from mlm.repl.commands.command import Command
 from mlm.repl.conversation import Turn
+from mlm.repl.keeper import to_messages
+from mlm.sessions.export import to_json, to_markdown
+from mlm.sessions.title import make_title
 from mlm.terminal import printable
 
 _CODE = re.compile(
@@ -23,14 +25,18 @@ def _save(chat: Chat, name: str) -> str:
     if not chat.conversation.turns:
         raise UsageError("there is nothing to save yet", remedy="ask something first")
     path = Path(name or f"chat-{datetime.now():%Y%m%d-%H%M%S}.md").expanduser()
-    write = chat.conversation.to_json if path.suffix == ".json" else chat.conversation.to_markdown
+    said = (chat.keeper.messages if chat.keeper else to_messages)(chat.conversation, chat.model)
+    known, first = chat.keeper and chat.keeper.session, chat.conversation.turns[0]
+    title = known.title if known else make_title(first.typed or first.question)
+    is_json = path.suffix == ".json"
+    text = to_json(chat.model, said) if is_json else to_markdown(title, chat.model, said)
     try:
         with path.open("x", encoding="utf-8", errors="replace") as file:
-            file.write(write(chat.model))
+            file.write(text)
     except FileExistsError as error:
         raise ConflictError(f"{path} is there already", remedy="/save OTHER.md") from error
     except OSError as error:
-        family = DiskSpaceError if error.errno == errno.ENOSPC else UsageError
+        family = DiskSpaceError if error.errno in DISK_FULL else UsageError
         why = error.strerror or str(error)
         raise family(f"cannot write {path}: {why}", remedy="/save ~/chat.md") from error
     return f"Saved to {path}"
