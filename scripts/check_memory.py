@@ -22,10 +22,11 @@ from typing import Any
 import psutil
 from fakes.real_buffers import USUAL
 from fakes.real_shapes import HARD_SHAPES, SHAPES
-from fakes.real_worker import ask
+from fakes.real_worker import ask, events_of
 from fakes.vocabularies import spell
 
 from mlm.cli._machine import without_unusable_amx
+from mlm.engine.messages import Embed, Finished
 from mlm.engine.process import Worker
 from mlm.engine.rehearsal import rehearse_load
 from mlm.gguf.reader import read_metadata
@@ -87,7 +88,10 @@ async def try_worker(path: Path, config: RuntimeConfig) -> Outcome:
     worker = await Worker.start(path, worker_config(config))
     try:
         loaded = psutil.Process(worker.pid).memory_info().rss
-        if not config.embedding:
+        if config.embedding:
+            whole = Embed(request_id=1, inputs=[[LETTER] * (worker.ready.n_ctx_slot - 8)])
+            assert [type(event) async for event in events_of(worker, whole)][-1] is Finished
+        else:
             await ask(worker, "0" * (worker.ready.n_ctx_slot - 8), max_tokens=4)
             slots = range(config.n_parallel)
             await asyncio.gather(*(ask(worker, "0", max_tokens=6, **GREEDIEST) for _ in slots))
