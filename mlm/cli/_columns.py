@@ -13,15 +13,33 @@ def align(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
     Text from outside has its control characters taken out.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = [max(map(width_of, column)) for column in zip(*cells, strict=True)]
     lines = []
     for row in cells:
-        padded = [
-            cell.rjust(width) if index in right else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
+        padded = []
+        for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            rest = " " * (width - width_of(cell))
+            padded.append(rest + cell if index in right else cell + rest)
         lines.append(_GAP.join(padded).rstrip())
     return "\n".join(lines)
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal ``text`` takes: a Chinese character two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def cut(line: str, width: int) -> str:
+    """Return a printable ``line`` in at most ``width`` columns: what has no room becomes "…"."""
+    if width_of(line) <= width:
+        return line
+    from rich.cells import set_cell_size
+
+    return set_cell_size(line, width - 1).rstrip() + "…"
 
 
 def one_line(text: str) -> str:

@@ -13,7 +13,7 @@ _QUOTED = r"""(?:[^\s"']|"[^"]*"|'[^']*')+"""
 _WORD = re.compile(rf"(?:--?\w[\w-]* (?!-))?{_QUOTED}")  # an option stays with its value
 _RANGES = (
     (re.compile(r"(-?[\d.]+)<=x<=(-?[\d.]+)"), r"\1 to \2"),
-    (re.compile(r"x>=(-?[\d.]+)"), r"at least \1"),
+    (re.compile(r"(?:in the range )?x>=(-?[\d.]+)"), r"at least \1"),
 )
 
 

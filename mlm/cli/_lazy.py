@@ -1,7 +1,7 @@
 """A command group that imports a command's file only when that command is asked for."""
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -54,14 +54,24 @@ class LazyGroup(TyperGroup):
         """Write the examples."""
         formatter.write(example_block(self.examples, formatter.width))
 
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Read the words of a command line; ``--help`` is printed here."""
+        with _whose_reader_may_leave():
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; typer would end with exit code 1 when the reader has gone."""
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()  # or the interpreter would find out, after everything
-            return result
-        except BrokenPipeError as error:
-            raise ReaderGone from error
+        """Run the command."""
+        with _whose_reader_may_leave():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _whose_reader_may_leave() -> Iterator[None]:
+    """Let typer not know of a reader that has gone: it would end with exit code 1."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGone from error
 
 
 def _load_command(package: str, module: str, name: str) -> Any:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mlm.cli._help import describe_range
 from mlm.errors import UsageError
 
 # What other tools call it; each is a name that people try first.
@@ -15,6 +16,12 @@ _ELSEWHERE = {
     "server": "serve", "specs": "hardware", "start": "serve", "status": "ps", "talk": "chat",
     "suggest": "recommend", "uninstall": "rm", "update": "outdated", "upgrade": "outdated",
 }  # fmt: skip
+_PLAINER = (
+    (re.compile(r"is not a valid int( range)?\.$"), "is not a whole number"),
+    (re.compile(r"is not a valid float( range)?\.$"), "is not a number"),
+    (re.compile(r"Choose from:\s+"), "It is one of "),
+    (re.compile(r",\s+"), ", "),
+)
 _CHOICE = re.compile(r"'([^']*)' is not one of ")
 
 
@@ -55,10 +62,18 @@ def unknown_command(where: str, word: str, there: Sequence[str]) -> UsageError:
     return UsageError(f"{where} has no command '{word}'{meant}", remedy=remedy)
 
 
-def unknown_option(where: str, option: str, near: Sequence[str]) -> UsageError:
+def unknown_option(error: Any, where: str) -> UsageError:
     """Return the error for an option that the command ``where`` does not have."""
-    meant = f"; did you mean {' or '.join(near)}?" if near else ""
-    return UsageError(f"{where} has no option {option}{meant}", remedy=f"{where} --help")
+    params = error.ctx.command.params
+    there = (name for param in params for name in param.opts if name.startswith("--"))
+    near = nearest(error.option_name, there)
+    message = f"{where} has no option {error.option_name}"
+    if near:
+        message += f"; did you mean {' or '.join(near)}?"
+    elif any(param.param_type_name == "argument" for param in params):
+        remedy = f"{where} --help, or -- before a word that begins with a dash"
+        return UsageError(message, remedy=remedy)
+    return UsageError(message, remedy=f"{where} --help")
 
 
 def unknown_choice(where: str, message: str, choices: Sequence[str]) -> UsageError:
@@ -71,11 +86,11 @@ def unknown_choice(where: str, message: str, choices: Sequence[str]) -> UsageErr
 
 def explain(error: Any, where: str) -> UsageError:
     """Return what is wrong with the words of a command line, and what was perhaps meant."""
-    message = error.format_message()
+    message = describe_range(error.format_message())
+    for pattern, words in _PLAINER:
+        message = pattern.sub(words, message)
     if type(error).__name__ == "NoSuchOption":
-        there = [name for param in error.ctx.command.params for name in param.opts]
-        near = nearest(error.option_name, (name for name in there if name.startswith("--")))
-        return unknown_option(where, error.option_name, near)
+        return unknown_option(error, where)
     choices = getattr(getattr(getattr(error, "param", None), "type", None), "choices", None)
     if choices and _CHOICE.search(message):
         return unknown_choice(where, message, [str(getattr(c, "value", c)) for c in choices])

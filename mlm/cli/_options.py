@@ -16,6 +16,11 @@ def finite(value: float | None) -> float | None:
     return value
 
 
+def _countable(limit: int) -> int:
+    """Return ``limit`` as SQLite can count: to 2^63 - 1, and one more is asked for."""
+    return min(limit, 2**62)
+
+
 _REF = "qwen3-8b, qwen3-8b:Q4_K_M, org/repo:Q4_K_M, org/repo/file.gguf or ./file.gguf"
 _REFS = "qwen3-8b, qwen3-8b:Q4_K_M, org/repo:Q4_K_M or org/repo/file.gguf"
 
@@ -77,6 +82,10 @@ SystemOpt = Annotated[
         help="What the model is told first: who it is, how to answer.",
         show_default=False,
     ),
+]
+LimitOpt = Annotated[
+    int,
+    typer.Option("--limit", "-n", min=1, metavar="N", help="At most so many.", callback=_countable),
 ]
 MaxTokensOpt = Annotated[
     int | None,

@@ -1,5 +1,6 @@
 """The ``mlm`` command: the list of commands, the global options and the one error boundary."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -148,6 +149,8 @@ def _explain(error: Exception) -> MlmError:
             f"cannot write {where}: {os.strerror(error.errno)}",
             remedy="make room: mlm df, then mlm prune or mlm rm REF",
         )
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return UsageError("the name of a file is too long", remedy="take a shorter one")
     return MlmError(
         f"this is a bug in mlm: {type(error).__name__}: {error}",
         remedy="run it again with MLM_DEBUG=1 and report what it prints",
@@ -209,6 +212,10 @@ def _dispatch(arguments: list[str]) -> int:
             print(error.format_message(), file=sys.stderr)
             return ExitCode.USAGE
         raise _usage_error(error) from error
+    try:
+        sys.stdout.flush()  # or the interpreter would find out, after everything
+    except BrokenPipeError:
+        _discard_stdout()
     return code if isinstance(code, int) else ExitCode.OK
 
 

@@ -124,11 +124,12 @@ def test_python_dash_m_mlm_is_the_command():
     assert json.loads(done.stdout)["error"]["code"] == "usage"
 
 
-def test_a_reader_that_has_gone_is_no_failure():
+@pytest.mark.parametrize("words", ["catalog list", "--help", "help", "list --help", "--version"])
+def test_a_reader_that_has_gone_is_no_failure(words: str):
     reading, writing = os.pipe()
     os.close(reading)
-    words = [sys.executable, "-m", "mlm", "catalog", "list"]
-    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, check=False)
+    command = [sys.executable, "-m", "mlm", *words.split()]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     assert done.returncode == ExitCode.OK
     assert b"Traceback" not in done.stderr
@@ -176,6 +177,12 @@ def test_the_name_of_a_file_cannot_command_the_terminal(mlm, tmp_path, words: st
     assert "vil" in result.stdout.replace("\n", "")
     for control in "\x1b\x07\x9b\u202e":
         assert control not in result.stdout + result.stderr
+
+
+def test_a_name_too_long_for_a_file_is_no_bug(mlm):
+    result = mlm("--home", "x" * 300, "ps")
+    assert result.exit_code == ExitCode.USAGE
+    assert "too long" in result.stderr
 
 
 def test_an_endless_word_is_not_repeated_whole(mlm):

@@ -118,6 +118,13 @@ def test_without_a_config_there_is_nothing_to_compare(mlm, model: Path):
     assert f"hint: mlm config generate {model}" in result.stderr
 
 
+@pytest.mark.parametrize("command", ["diff", "rollback"])
+def test_a_folder_is_no_model(mlm, command: str):
+    result = mlm("config", command, "./")
+    assert result.exit_code == ExitCode.NOT_FOUND
+    assert "./ is a folder, not a model" in result.stderr
+
+
 def test_a_broken_config_is_named_by_line(mlm, model: Path, config: Path, edit: Edit):
     mlm("config", "generate", model)
     edit("n_batch: 2048", "n_batch: many")

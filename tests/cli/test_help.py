@@ -101,6 +101,24 @@ def test_bounds_of_numbers_are_in_words(mlm):
     assert "x>=1" not in mlm("plan", "--help").stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("sessions list -n 0", "0 is not at least 1"),
+        ("sessions list -n x", "'x' is not a whole number"),
+        ("stats --live --port 70000", "70000 is not in the range 1 to 65535"),
+        ("run x y --temperature x", "'x' is not a number"),
+        ("config export x", "It is one of llama-server, llama-server-ini, ollama, systemd\n"),
+        ("sessions rename 3f9a -dash", "-- before a word that begins with a dash"),
+    ],
+)
+def test_what_is_wrong_with_a_word_is_said_in_one_plain_line(mlm, words: str, complaint: str):
+    result = mlm(*words.split())
+    assert result.exit_code == ExitCode.USAGE
+    assert complaint in result.stderr
+    assert len(result.stderr.splitlines()) == 2
+
+
 def test_nothing_is_no_slip_of_anything(mlm):
     result = mlm("")
     assert result.exit_code == ExitCode.USAGE

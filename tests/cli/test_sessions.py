@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from rich.cells import cell_len
 
 from mlm.errors import ExitCode
 from mlm.sessions.store import Sessions
@@ -57,6 +58,31 @@ def test_the_list_has_the_last_one_first(mlm, home, sorting):
     assert document["schema"] == "mlm.sessions.list/1"
     assert [found["id"] for found in document["sessions"]] == [newer.id]
     assert "-n 10" in mlm("sessions", "list", "-n", "1").stderr
+
+
+def test_titles_of_wide_characters_stay_on_the_screen_and_in_their_column(mlm, home, monkeypatch):
+    talk(home, "Hi", title="今日はいい天気ですね、散歩に行きましょうか、本を読みましょうか")
+    talk(home, "Hi", title="Walks")
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = mlm("sessions", "list").stdout.splitlines()
+    assert all(cell_len(line) <= 60 for line in lines)
+    assert lines[2].endswith("…")
+    begins = [cell_len(line[: line.rindex("  ") + 2]) for line in lines]
+    assert len(set(begins)) == 1
+
+
+@pytest.mark.parametrize("columns", [20, 30, 40, 60])
+def test_where_there_is_no_room_for_all_columns_the_title_stays(mlm, sorting, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    head, line = mlm("sessions", "list").stdout.splitlines()
+    assert head.endswith("  TITLE")
+    assert line.endswith("  Sorting")
+    assert max(len(head), len(line)) <= columns
+
+
+@pytest.mark.parametrize("words", ["list", "search sort"])
+def test_all_of_them_are_asked_for_with_a_number_beyond_all_bounds(mlm, sorting, words):
+    assert sorting.id in mlm("sessions", *words.split(), "-n", "9" * 30).stdout
 
 
 def test_hostile_titles_and_texts_command_nothing(mlm, home):
@@ -111,6 +137,16 @@ def test_search_marks_what_it_found(mlm, home, sorting):
     assert "purr" in mlm("sessions", "search", "purr", "--model", "QWEN").stdout
 
 
+def test_where_something_was_found_is_said_on_one_line(mlm, home):
+    known = talk(
+        home, "Walks", title="今日はいい天気ですね、散歩に行きましょうか、本を読みましょうか"
+    )
+    line = mlm("sessions", "search", "walks").stdout.splitlines()[0]
+    assert line.startswith(f"{known.id}  今日")
+    assert "… · user · " in line
+    assert cell_len(line) <= 80
+
+
 @pytest.mark.parametrize("words", ['"', "AND (", "* NEAR", "a OR OR", "'; DROP TABLE x; --", "-x-"])
 def test_no_words_are_a_command_to_the_database(mlm, sorting, words):
     result = mlm("sessions", "search", "--", words)
@@ -134,6 +170,7 @@ def test_an_export_is_a_page_or_a_request(mlm, tmp_path, sorting):
 
 def test_a_conversation_can_be_called_something_else(mlm, sorting):
     assert mlm("sessions", "rename", sorting.id[:4], "Lists, sorted").exit_code == ExitCode.OK
+    assert mlm("sessions", "rename", sorting.id, " ").exit_code == ExitCode.USAGE
     assert "Lists, sorted" in mlm("sessions", "list").stdout
 
 

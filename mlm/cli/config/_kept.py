@@ -29,6 +29,7 @@ def find_kept(session: "Session", text: str) -> Kept:
 
     Raises:
         UsageError: it cannot be the name of a model.
+        NotFoundError: it is a folder without a name.
     """
     from mlm.planning.config_file import config_path
     from mlm.store.names import split_shard
@@ -41,6 +42,8 @@ def find_kept(session: "Session", text: str) -> Kept:
         installed = [file for file in store.find_all(text) if file.path.exists()]
     if installed:
         model_id = installed[0].model_id
+    elif isinstance(ref, LocalRef) and not ref.path.name:
+        raise NotFoundError(f"{text} is a folder, not a model", remedy=f"look: ls {text}")
     else:
         model_id = split_shard(ref.path.name)[0] if isinstance(ref, LocalRef) else str(ref)
     return Kept(model_id, config_path(settings.home.config, model_id))

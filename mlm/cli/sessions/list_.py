@@ -1,19 +1,17 @@
 """``mlm sessions list``: what was talked about, last first."""
 
 import shutil
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from mlm.cli._options import JsonOpt
+from mlm.cli._options import JsonOpt, LimitOpt
 from mlm.cli._session import print_document, print_text, session
 
 if TYPE_CHECKING:
     from mlm.sessions.types import Summary
 
-LimitOpt = Annotated[
-    int, typer.Option("--limit", "-n", min=1, metavar="N", help="At most so many.")
-]
+_TITLE_WIDTH = 20  # columns that a title has at least, if others can make room
 
 EXAMPLES = {
     "mlm sessions list": "The last twenty",
@@ -45,20 +43,25 @@ def list_(ctx: typer.Context, limit: LimitOpt = 20, as_json: JsonOpt = False) ->
 
 
 def _table(found: "list[Summary]") -> str:
-    from mlm.cli._columns import align, one_line
+    """Return a line for each; in a narrow terminal the title stays and other columns go."""
+    from mlm.cli._columns import align, cut, one_line
     from mlm.units import format_ago
 
-    rows = [("ID", "LAST", "MESSAGES", "MODEL", "TITLE")]
+    rows = [("TITLE", "ID", "LAST", "MESSAGES", "MODEL")]
     rows += [
         (
+            one_line(known.title),
             known.id,
             format_ago(known.updated_at),
             str(known.n_messages),
             one_line(known.model),
-            one_line(known.title),
         )
         for known in found
     ]
     width = shutil.get_terminal_size().columns
-    lines = align(rows, right=(2,)).splitlines()
-    return "\n".join(line if len(line) <= width else line[: width - 1] + "…" for line in lines)
+    for n_columns in range(len(rows[0]), 1, -1):
+        right = (2,) if n_columns > 3 else ()
+        text = align([(*row[1:n_columns], row[0]) for row in rows], right=right)
+        if text.index("TITLE") <= width - _TITLE_WIDTH:
+            break
+    return "\n".join(cut(line, width) for line in text.splitlines())

@@ -7,6 +7,7 @@ import typer
 from mlm.cli._options import JsonOpt
 from mlm.cli._session import session
 from mlm.completion.names import complete_session
+from mlm.errors import UsageError
 
 IdArg = Annotated[
     str,
@@ -32,6 +33,8 @@ def rename(ctx: typer.Context, wanted: IdArg, title: TitleArg, as_json: JsonOpt 
     from mlm.cli._saved import describe_session, saved_sessions
     from mlm.sessions.title import make_title
 
+    if not title.strip():
+        raise UsageError("a title needs a word", remedy=f'mlm sessions rename {wanted} "TITLE"')
     with saved_sessions(session(ctx)) as sessions:
         known = sessions.rename(sessions.find(wanted), make_title(title))
     session(ctx).emit(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mlm.cli._options import JsonOpt
+from mlm.cli._options import JsonOpt, LimitOpt
 from mlm.cli._session import print_document, session, stdout
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ ModelOpt = Annotated[
 SinceOpt = Annotated[
     str | None,
     typer.Option("--since", metavar="TIME", help="How far back: 12h, 7d.", show_default=False),
-]
-LimitOpt = Annotated[
-    int, typer.Option("--limit", "-n", min=1, metavar="N", help="At most so many.")
 ]
 
 EXAMPLES = {
@@ -73,8 +70,9 @@ def search(
             "sessions.search", {"query": query.words, "hits": [_describe(hit) for hit in shown]}
         )
         return
+    screen = stdout()
     for hit in shown:
-        stdout().print(_render(hit))
+        screen.print(_render(hit, screen.width))
     if not shown:
         run.note("Nothing was found.")
     if len(found) > limit:
@@ -100,18 +98,22 @@ def _describe(hit: "Hit") -> dict[str, Any]:
     }
 
 
-def _render(hit: "Hit") -> "Text":
-    """Return two lines; what was found stands out, in a pipe between asterisks."""
+def _render(hit: "Hit", width: int) -> "Text":
+    """Return a line that says where, and what was said.
+
+    What was found stands out, in a pipe between asterisks.
+    """
     from rich.text import Text
 
-    from mlm.cli._columns import one_line
+    from mlm.cli._columns import cut, one_line, width_of
     from mlm.units import format_ago
 
     mark = "" if sys.stdout.isatty() else "**"
     who = hit.model if hit.role == "assistant" else hit.role
     text = Text(hit.session.id, style="bold")
-    heading = (one_line(hit.session.title), one_line(who or hit.role), format_ago(hit.at))
-    text.append("  " + " · ".join(heading) + "\n  ", style="not bold dim")
+    rest = f" · {one_line(who or hit.role)} · {format_ago(hit.at)}"
+    title = cut(one_line(hit.session.title), max(1, width - len(text) - 2 - width_of(rest)))
+    text.append(f"  {title}{rest}\n  ", style="not bold dim")
     for index, part in enumerate(hit.parts):
         clean = " ".join(part.split("\n"))
         text.append(f"{mark}{clean}{mark}" if index % 2 else clean, style=_STYLES[index % 2])
