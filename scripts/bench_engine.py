@@ -1,7 +1,7 @@
 """mlm's engine beside llama-server: the same models, threads, contexts and types, taking turns.
 
     python scripts/bench_engine.py LLAMA_SERVER [--folder FOLDER] [--model NAME] [--rounds N]
-                                   [--scenario NAME]
+                                   [--scenario NAME] [--max-tokens N]
 
 LLAMA_SERVER is a llama-server built from the same llama.cpp source, with the same flags, as the
 engine that is installed. Both servers have the model loaded all the time; one works while the other
@@ -23,9 +23,17 @@ from pathlib import Path
 from typing import Any
 
 from bench_models import make_model
-from both_servers import MLM, Layout, engine_version, llama_version, serving_llama, serving_mlm
+from both_servers import (
+    MLM,
+    Layout,
+    engine_version,
+    llama_version,
+    serving_llama,
+    serving_mlm,
+    to_words,
+)
 
-from mlm.bench.scenarios import SCENARIOS
+from mlm.bench.scenarios import NEW_TOKENS, all_scenarios
 
 MODELS = ("qwen2.5-0.5b", "llama-3.2-1b")
 N_SLOTS, N_CTX_SLOT, N_BATCH, N_UBATCH = 16, 2560, 2048, 512
@@ -53,6 +61,7 @@ class Options:
     models: tuple[str, ...]
     scenarios: tuple[str, ...]
     rounds: int
+    max_tokens: int
 
 
 def main() -> None:
@@ -76,9 +85,10 @@ def _read_options() -> Options:
     folder = Path(tempfile.gettempdir()) / "mlm-bench-models"
     parser.add_argument("--folder", type=Path, default=folder, help="where models are, or are made")
     parser.add_argument("--model", action="append", choices=MODELS, help="default: both")
-    names = [scenario.name for scenario in SCENARIOS]
+    names = [scenario.name for scenario in all_scenarios()]
     parser.add_argument("--scenario", action="append", choices=names, help="default: all")
     parser.add_argument("--rounds", type=int, default=9, help="that count; one more comes before")
+    parser.add_argument("--max-tokens", type=int, default=NEW_TOKENS, help="of an answer")
     given = parser.parse_args()
     if not os.access(given.llama_server, os.X_OK):
         parser.error(f"{given.llama_server} is not a program")
@@ -88,6 +98,7 @@ def _read_options() -> Options:
         tuple(given.model or MODELS),
         tuple(given.scenario or names),
         given.rounds,
+        given.max_tokens,
     )
 
 
@@ -95,7 +106,7 @@ def _compare(options: Options, name: str, n_threads: int) -> dict[str, Any]:
     """Let both servers play with one model; print each scenario's figures, return the ratios."""
     model = make_model(name, options.folder)
     layout = Layout(N_SLOTS, N_CTX_SLOT, n_threads, N_BATCH, N_UBATCH, KV_TYPE, FLASH_ATTENTION)
-    print(f"{name}, {options.rounds} rounds")
+    print(f"{name}, {options.rounds} rounds, answers of {options.max_tokens} tokens")
     print("scenario       figure           mlm    other   ratio        95 %        range  target")
     found: dict[str, Any] = {}
     with (
@@ -104,7 +115,8 @@ def _compare(options: Options, name: str, n_threads: int) -> dict[str, Any]:
         serving_llama(options.llama_server, model, layout, Path(home)) as b,
     ):
         for scenario in options.scenarios:
-            words = [a, "--against", b, "--rounds", str(options.rounds), "--scenario", scenario]
+            flags = {"--rounds": options.rounds, "--max-tokens": options.max_tokens}
+            words = [a, "--against", b, "--scenario", scenario, *to_words(flags)]
             command = [*MLM, "--home", home, "bench", *words, "--json"]
             load = os.getloadavg()[0]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True)

@@ -45,7 +45,7 @@ def serving_mlm(model: Path, layout: Layout, home: Path) -> Iterator[str]:
         "--flash-attn": layout.flash_attention,
         "--response-cache": "off",
     }
-    command = [*MLM, "--home", str(home), "serve", "--json", "--port", "0", *_words(flags)]
+    command = [*MLM, "--home", str(home), "serve", "--json", "--port", "0", *to_words(flags)]
     log = home / "mlm.log"
     with _running([*command, str(model)], log, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
@@ -83,7 +83,7 @@ def serving_llama(program: Path, model: Path, layout: Layout, home: Path) -> Ite
         "--flash-attn": layout.flash_attention,
     }
     url, log = f"http://127.0.0.1:{port}", home / "llama-server.log"
-    command = [str(program), *_words(flags)]
+    command = [str(program), *to_words(flags)]
     with _running(command, log, stdout=subprocess.DEVNULL) as server, Client(url) as client:
         deadline = time.monotonic() + LOADING_S
         while not _is_ready(client):
@@ -107,7 +107,8 @@ def engine_version() -> str:
     return f"llama-cpp-python {build['version']}, ggml {build['ggml']} ({features})"
 
 
-def _words(flags: dict[str, Any]) -> list[str]:
+def to_words(flags: dict[str, Any]) -> list[str]:
+    """Return flags and their values as a command line has them."""
     return [str(word) for flag in flags.items() for word in flag]
 
 

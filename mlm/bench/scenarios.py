@@ -42,7 +42,7 @@ class Scenario:
         return {figure.name: value for figure, value in zip(self.figures, values, strict=True)}
 
 
-def distinct(n_clients: int) -> Scenario:
+def distinct(n_clients: int, new_tokens: int = NEW_TOKENS) -> Scenario:
     """Clients at once with different prompts: what the kernels and the batching are worth.
 
     Fewer than four clients ask several times, so that a round measures more than one answer.
@@ -53,14 +53,14 @@ def distinct(n_clients: int) -> Scenario:
             stage.ask(
                 stage.scenario,
                 [stage.question(_QUESTION_TOKENS, wave, client) for client in range(n_clients)],
-                NEW_TOKENS,
+                new_tokens,
             )
             for wave in range(max(1, 4 // n_clients))
         ]
         seconds = sum(wave.wall_s for wave in waves)
         return [sum(wave.tokens for wave in waves) / seconds]
 
-    each = f"{_QUESTION_TOKENS}-token prompts, {NEW_TOKENS} new tokens"
+    each = f"{_QUESTION_TOKENS}-token prompts, {new_tokens} new tokens"
     return Scenario(
         f"distinct-{n_clients}",
         f"{n_clients} at once, {each} each, all different"
@@ -71,7 +71,9 @@ def distinct(n_clients: int) -> Scenario:
     )
 
 
-def shared_prefix(n_clients: int = 8, n_tokens: int = 850) -> Scenario:
+def shared_prefix(
+    n_clients: int = 8, n_tokens: int = 850, new_tokens: int = NEW_TOKENS
+) -> Scenario:
     """Clients at once with one new system prompt, then the same clients with new questions."""
 
     def play(stage: Stage) -> Sequence[float]:
@@ -79,14 +81,14 @@ def shared_prefix(n_clients: int = 8, n_tokens: int = 850) -> Scenario:
 
         def ask(part: str) -> Answers:
             questions = [[system, *stage.question(24, part, i)] for i in range(n_clients)]
-            return stage.ask(f"{stage.scenario}/{part}", questions, NEW_TOKENS)
+            return stage.ask(f"{stage.scenario}/{part}", questions, new_tokens)
 
         return [ask("cold").wall_s, ask("warm").wall_s]
 
     return Scenario(
         "shared-prefix",
         f"{n_clients} at once with the same new {n_tokens}-token system prompt (cold), then again "
-        "with other questions (warm): until the last answer",
+        f"with other questions (warm), {new_tokens} new tokens each: until the last answer",
         (Figure("cold_s"), Figure("warm_s")),
         play,
     )
@@ -164,18 +166,21 @@ def _ttft_s(answer: Recording) -> float:
     return answer.ttft_s
 
 
-SCENARIOS = (*map(distinct, (1, 4, 8, 16)), shared_prefix(), long_prompt(), chat())
+def all_scenarios(new_tokens: int = NEW_TOKENS) -> tuple[Scenario, ...]:
+    """Return every scenario. Answers have ``new_tokens``, where their length is not the point."""
+    crowds = (distinct(n_clients, new_tokens) for n_clients in (1, 4, 8, 16))
+    return (*crowds, shared_prefix(new_tokens=new_tokens), long_prompt(), chat())
 
 
-def find_scenarios(names: Sequence[str]) -> tuple[Scenario, ...]:
+def find_scenarios(names: Sequence[str], new_tokens: int = NEW_TOKENS) -> tuple[Scenario, ...]:
     """Return the scenarios of these names, all of them for no name.
 
     Raises:
         UsageError: there is none of a name.
     """
-    known = {scenario.name: scenario for scenario in SCENARIOS}
+    known = {scenario.name: scenario for scenario in all_scenarios(new_tokens)}
     if unknown := [name for name in names if name not in known]:
         raise UsageError(
             f"there is no scenario '{unknown[0]}'", remedy=f"take one of {', '.join(known)}"
         )
-    return tuple(known[name] for name in dict.fromkeys(names)) or SCENARIOS
+    return tuple(known[name] for name in dict.fromkeys(names or known))

@@ -4,6 +4,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -54,14 +55,12 @@ def measure_match(
     session: Session,
     servers: tuple[tuple["Client", str], tuple["Client", str]],
     scenarios: "tuple[Scenario, ...]",
-    rounds: int,
+    load: "Load",
     machine: "Hardware",
 ) -> "Report":
-    """Let two servers, each with its model, take turns."""
-    from mlm.bench.load import Load
+    """Let two servers, each with its model, take turns; ``load`` says how often and how long."""
     from mlm.bench.match import DROPPED, play_match
     from mlm.bench.report import Report
-    from mlm.bench.scenarios import NEW_TOKENS
     from mlm.bench.side import Name, Side
     from mlm.bench.summary import summarise
     from mlm.bench.texts import measure_texts
@@ -80,16 +79,16 @@ def measure_match(
             "b": Side.open("b", asker_b, model_b),
         }
         texts = measure_texts(secrets.token_hex(4), sides["a"].count_prompt_tokens)
-        done, total = count(), len(scenarios) * (rounds + DROPPED) * len(sides)
+        done, total = count(), len(scenarios) * (load.rounds + DROPPED) * len(sides)
         match = play_match(
-            sides, scenarios, texts, rounds, lambda name: show(name, next(done), total)
+            sides, scenarios, texts, load.rounds, lambda name: show(name, next(done), total)
         )
     measured = match.measured("a")
     return Report(
         machine=to_document(machine),
         model=model_a,
         server=client_a.base_url,
-        load=Load(1 + max((run.user for run in measured.runs), default=0), rounds, NEW_TOKENS),
+        load=replace(load, users=1 + max((run.user for run in measured.runs), default=0)),
         measured=measured,
         summary=summarise(measured),
         skipped=match.skipped,

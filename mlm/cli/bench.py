@@ -46,7 +46,9 @@ RoundsOpt = Annotated[
 ]
 MaxTokensOpt = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="Length of each answer.", show_default="64"),
+    typer.Option(
+        min=1, metavar="N", help="Length of each answer.", show_default="64, with --against 48"
+    ),
 ]
 ModelOpt = Annotated[str | None, typer.Option(metavar="ID", help="With a URL: which model there.")]
 ApiKeyFileOpt = Annotated[
@@ -126,12 +128,12 @@ def bench(
     """
     from mlm.bench.load import Load
     from mlm.bench.report import read_runs
-    from mlm.bench.scenarios import find_scenarios
+    from mlm.bench.scenarios import NEW_TOKENS, find_scenarios
     from mlm.cli._bench_tables import tables
     from mlm.cli._machine import planned_machine
 
     _check(ctx.params)
-    scenarios = find_scenarios(scenario or ())
+    scenarios = find_scenarios(scenario or (), max_tokens or NEW_TOKENS)
     before = read_runs(compare) if compare else ()
     # Before the model is loaded: its predictions rest on what is measured here.
     machine = planned_machine(session(ctx))
@@ -144,7 +146,8 @@ def bench(
             load = Load(users or 1, rounds or 3, max_tokens or 64)
             report = measure(session(ctx), *own, load, machine)
         else:
-            report = measure_match(session(ctx), (own, other), scenarios, rounds or 9, machine)
+            load = Load(1, rounds or 9, max_tokens or NEW_TOKENS)
+            report = measure_match(session(ctx), (own, other), scenarios, load, machine)
     given = {name: value for name, value in asdict(overrides).items() if value is not None}
     report = replace(report, overrides=given, match_gate_pct=gate)
     if compare:
@@ -163,9 +166,9 @@ def _check(given: Mapping[str, Any]) -> None:
             raise UsageError("that needs a second server", remedy="--against URL")
         if given["gate"] is not None and compare is None:
             raise UsageError("--gate needs something to compare with", remedy="--compare FILE")
-    elif compare or given["users"] or given["max_tokens"]:
+    elif compare or given["users"]:
         raise UsageError(
-            "with --against, scenarios say how many ask for how much, and no file is compared",
+            "with --against, scenarios say how many ask, and no file is compared",
             remedy="--scenario NAME --rounds N",
         )
     elif not against.startswith(SCHEMES):

@@ -78,6 +78,16 @@ def test_the_gate_fails_who_is_slower_for_certain(mlm, openai_server, other):
     assert result.exit_code == ExitCode.OK
 
 
+def test_answers_may_be_shorter_where_their_length_is_not_the_point(mlm, openai_server, other):
+    words = ("--scenario", "shared-prefix", "--rounds", "1", "--max-tokens", "24", "--json")
+    document = mlm("bench", openai_server.url, "--against", other.url, *words).json
+    lengths = {asked.body["max_tokens"] for asked in other.asked if asked.body}
+    assert 24 in lengths and 48 not in lengths
+    assert document["config"]["max_tokens"] == 24
+    (scenario,) = document["against"]["scenarios"]
+    assert "24 new tokens" in scenario["meaning"]
+
+
 def test_a_server_that_fails_half_of_the_requests_is_told_without_a_traceback(
     mlm, openai_server, other
 ):
