@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlm.client import Client, Delta, Recording
+from mlm.client import Client, ContextLengthError, Delta, Recording
 from mlm.errors import MlmError
 from mlm.repl.attachment import Attachment, read_attachments
 from mlm.repl.context import choose_reserve, plan_context
@@ -109,11 +109,11 @@ class Chat:
 
         What does not fit the model's context any more is left out before, and that is said. An
         answer that fails, or is closed before its end, counts as stopped: what came of it stays.
-        Where nothing came, the conversation is as it was before.
+        Where nothing came, the conversation is as it was before, and what is attached stays so.
         """
         if isinstance(question, str):
             question = Question(question)
-        self.unanswered, self.attached, self.draft = question, (), None
+        self.unanswered, self.draft = question, None
         before = self.conversation.without_last() if question.replaces else self.conversation
         before = self._make_room(before, question)
         messages = before.messages(question.text)
@@ -122,7 +122,9 @@ class Chat:
             recording = Recording(events)
             try:
                 yield from recording
-            except (GeneratorExit, KeyboardInterrupt, MlmError):
+            except (GeneratorExit, KeyboardInterrupt, MlmError) as end:
+                if isinstance(end, ContextLengthError) and before.turns:
+                    end.remedy = f"/clear forgets what was said, which makes room; or {end.remedy}"
                 self.tokens.doubt_limit(self.model)
                 self._remember(before, question, recording)
                 raise
@@ -151,7 +153,9 @@ class Chat:
         if plan.left_out == before.left_out and plan.fits:
             return before
         if self.when_full == "off" or not plan.fits:
-            raise too_long(sizes, plan, limit, is_off=self.when_full == "off")
+            raise too_long(
+                sizes, plan, limit, is_off=self.when_full == "off", has_files=bool(self.attached)
+            )
         summary = None
         if self.when_full == "summarise":
             budget = choose_summary_tokens(room)
@@ -196,6 +200,7 @@ class Chat:
         )
         self.conversation = before.with_turn(turn)
         self.unanswered = None
+        self.attached = tuple(file for file in self.attached if file not in question.attached)
         usage = recording.finished.usage if recording.finished else None
         if usage:
             tokens = usage.prompt_tokens + usage.completion_tokens

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from typing import Protocol
 
-from mlm.client import ContextLengthError, Delta, Recording
+from mlm.client import Delta, Recording
 from mlm.errors import MlmError
 from mlm.repl.chat import Chat
 from mlm.repl.commands import Goodbye, Outcome, run_command
@@ -82,8 +82,6 @@ def talk(chat: Chat, keyboard: Keyboard, screen: ChatScreen, before: Session | N
             if len(chat.answers) > answers:  # what came of it was kept
                 error.remedy = "/retry asks again; what came of the answer is kept"
             screen.fail(error)
-            if isinstance(error, ContextLengthError) and chat.conversation.turns:
-                screen.remark("hint: /clear forgets what was said and makes room")
         except Goodbye:
             return
 

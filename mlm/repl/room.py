@@ -65,7 +65,9 @@ def name_turns(numbers: Sequence[int]) -> str:
     return f"turns {numbers[0]} to {numbers[-1]}"
 
 
-def too_long(sizes: Sizes, plan: Plan, limit: int, *, is_off: bool) -> ContextLengthError:
+def too_long(
+    sizes: Sizes, plan: Plan, limit: int, *, is_off: bool, has_files: bool
+) -> ContextLengthError:
     """Return the error for a question that cannot be sent."""
     about = "" if sizes.is_exact else "about "
     pinned = sum(turn.tokens for turn in sizes.turns if turn.pinned)
@@ -80,15 +82,16 @@ def too_long(sizes: Sizes, plan: Plan, limit: int, *, is_off: bool) -> ContextLe
     return ContextLengthError(
         f"the question needs {about}{needed:,} tokens{with_others} and {plan.room:,} are available:"
         f" the context of {limit:,} less {limit - plan.room:,} for the answer",
-        remedy=_way_out(is_off, bool(pinned)),
+        remedy=_way_out(is_off, bool(pinned), has_files),
     )
 
 
-def _way_out(is_off: bool, has_pins: bool) -> str:
+def _way_out(is_off: bool, has_pins: bool, has_files: bool) -> str:
     if is_off:
         return "/context drop leaves older turns out; /clear forgets them"
+    files = "/attach - takes the files off, or " if has_files else ""
     unpin = "/unpin what is not needed, or " if has_pins else ""
     return (
-        f"{unpin}shorten it; /set max_tokens N keeps less for the answer;"
+        f"{unpin}{files}shorten it; /set max_tokens N keeps less for the answer;"
         " `mlm chat REF --ctx N` makes the context larger"
     )

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from mlm.errors import ConflictError, EngineError, NotFoundError, UsageError
+from mlm.errors import ConflictError, EngineError, MlmError, NotFoundError, UsageError
 from mlm.repl.chat import Chat
 from mlm.repl.commands import COMMANDS, Goodbye, run_command
 from mlm.repl.commands.files import choose_text
@@ -219,6 +219,27 @@ def test_attach_adds_files_to_the_next_question_only(openai_server, chat, tmp_pa
     assert "four" in openai_server.asked[-1].body["messages"][-1]["content"]
     list(chat.ask(chat.read_question("And?")))
     assert openai_server.asked[-1].body["messages"][-1]["content"] == "And?"
+
+
+def test_files_stay_attached_until_a_question_with_them_is_answered(openai_server, chat, tmp_path):
+    (tmp_path / "a.txt").write_text("one two three")
+    say(chat, "Hi")
+    run_command(chat, f"/attach {tmp_path}/a.txt")
+    openai_server.refuses(503, {"error": {"message": "not now"}})
+    with pytest.raises(MlmError):
+        list(chat.ask(chat.read_question("Sum up")))
+    openai_server.says("Fine.")
+    list(chat.ask(chat.read_question("Sum up")))
+    assert "one two three" in openai_server.asked[-1].body["messages"][-1]["content"]
+    assert chat.attached == ()
+
+
+def test_asking_the_last_question_again_leaves_files_for_the_next(chat, tmp_path):
+    (tmp_path / "a.txt").write_text("one two three")
+    say(chat, "Hi")
+    run_command(chat, f"/attach {tmp_path}/a.txt")
+    list(chat.ask(run_command(chat, "/retry")))
+    assert len(chat.attached) == 1
 
 
 def test_a_file_that_is_attached_and_named_goes_once(openai_server, chat, tmp_path):

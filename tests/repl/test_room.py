@@ -125,6 +125,16 @@ def test_a_question_that_is_too_long_by_itself_is_refused_with_figures(openai_se
     assert "225 are available" in caught.value.message
     assert "75 for the answer" in caught.value.message
     assert full.unanswered is not None and len(full.conversation.turns) == 6
+    assert "/attach" not in caught.value.remedy
+
+
+def test_files_that_are_too_long_stay_attached_and_can_be_taken_off(openai_server, full, tmp_path):
+    (tmp_path / "long.txt").write_text("word " * 400)
+    run_command(full, f"/attach {tmp_path}/long.txt")
+    with pytest.raises(ContextLengthError, match="are available") as caught:
+        list(full.ask(full.read_question("Sum up")))
+    assert "/attach - takes the files off" in caught.value.remedy
+    assert "long.txt" in run_command(full, "/attach")
 
 
 def test_more_is_kept_for_a_longer_answer(openai_server, full, said):
