@@ -338,4 +338,5 @@ def echo(line: str, most: int | None = None) -> list[Line]:
     lines = line.split("\n")
     kept = lines if most is None or len(lines) <= most else [*lines[: most - 1], "…"]
     heads = [PROMPT, *[CONTINUATION] * (len(kept) - 1)]
-    return [[("bold", head + text)] for head, text in zip(heads, kept, strict=True)]
+    shown = [text.expandtabs(4) for text in kept]  # as the input had it
+    return [[("bold", head + text)] for head, text in zip(heads, shown, strict=True)]

@@ -185,6 +185,7 @@ def test_a_tab_that_is_pasted_looks_like_one(server, terminal):
     terminal.sees("...     pass")
     terminal.types("\r")
     terminal.sees("Hello there")
+    assert ">>> if x:\n...     pass\nHello there" in terminal.text
     assert last_question(server) == "if x:\n\tpass"
 
 
