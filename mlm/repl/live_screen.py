@@ -8,7 +8,7 @@ from mlm.repl.application import ChatApplication, echo
 from mlm.repl.figures import remarkable
 from mlm.repl.markdown import parts_of
 from mlm.repl.recall import ANSWER_LINES, QUESTION_LINES, describe_session, latest
-from mlm.repl.rendering import Line, render, wrap_words
+from mlm.repl.rendering import Line, render, wrap_rows, wrap_words
 from mlm.repl.view import DIM, AnswerView
 from mlm.sessions.types import Session
 from mlm.terminal import printable
@@ -51,7 +51,8 @@ class LiveScreen:
     def show(self, text: str) -> None:
         """Write what a command found."""
         if text:
-            self._print(text, "")
+            rows = wrap_rows(printable(text), self._application.width)
+            self._application.print([*([("", row)] for row in rows), []])
 
     def remind(self, session: Session) -> None:
         """Write how a saved conversation ended, which goes on now."""

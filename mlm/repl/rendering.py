@@ -4,6 +4,7 @@ So an answer is readable on a dark and on a light background, and in whatever th
 """
 
 import io
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Line = list[tuple[str, str]]  # pieces: a style in prompt_toolkit's words, and a text
 
 MIN_WIDTH = 10
+_FIRST_COLUMN = re.compile(r"\S.{0,40}?  +(?=\S)")
+_LEAST_COLUMN, _INDENT = 24, 4  # of a table whose rows are wrapped, in columns
 _THEME = {
     "markdown.h1": "bold underline",
     "markdown.h2": "bold underline",
@@ -67,6 +70,26 @@ def wrap_words(text: str, width: int) -> list[str]:
 
     wrapped = [line for one in lines for line in _wrap(Text(one), max(width, 1))]
     return ["".join(text for _, text in line) for line in wrapped]
+
+
+def wrap_rows(text: str, width: int) -> list[str]:
+    """Return the rows of a table as `wrap_words` does, but what goes on in a next line indented.
+
+    It stands below the second column, or only a little to the right where that is narrow.
+    """
+    from prompt_toolkit.utils import get_cwidth
+
+    lines: list[str] = []
+    for row in text.expandtabs(8).split("\n"):
+        first, *more = wrap_words(row, width)
+        lines.append(first)
+        if more and (column := _FIRST_COLUMN.match(row)):
+            indent = get_cwidth(column[0])
+            indent = indent if width - indent >= _LEAST_COLUMN else _INDENT
+            more = wrap_words(row[len(first) :].lstrip(), max(width - indent, 1))
+            more = [" " * indent + line for line in more]
+        lines += more
+    return lines
 
 
 def load() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlm.repl.markdown import Code, MarkdownStream, Part, Prose
-from mlm.repl.rendering import render
+from mlm.repl.rendering import render, wrap_rows
 
 PAGE = """# Title
 
@@ -180,3 +180,20 @@ def test_a_language_that_nobody_knows_is_no_problem():
 
 def test_a_line_separator_is_no_end_of_a_line():
     assert drawn_all("```\na\u2028b\n```\n\nc\u2028d\n\ne")[0] == "  a\u2028b"
+
+
+def test_rows_of_a_table_that_are_too_long_go_on_below_their_second_column():
+    table = "/undo [N]  take back the last turn, or the last N\n\n日本  all is well here, as it was so"
+    assert wrap_rows(table, 36) == [
+        "/undo [N]  take back the last turn,",
+        "           or the last N",
+        "",
+        "日本  all is well here, as it was so",
+    ]
+    assert wrap_rows(table, 35)[-1] == "      so"
+    assert wrap_rows(table, 30)[:3] == [
+        "/undo [N]  take back the last",
+        "    turn, or the last N",
+        "",
+    ]
+    assert wrap_rows("A sentence of one column only", 20) == ["A sentence of one", "column only"]
