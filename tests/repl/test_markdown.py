@@ -183,14 +183,15 @@ def test_a_line_separator_is_no_end_of_a_line():
 
 
 def test_rows_of_a_table_that_are_too_long_go_on_below_their_second_column():
-    table = "/undo [N]  take back the last turn, or the last N\n\n日本  all is well here, as it was so"
+    undo = "/undo [N]  take back the last turn, or the last N"
+    table = f"{undo}\n\n日本  all is as well as it was here"
     assert wrap_rows(table, 36) == [
         "/undo [N]  take back the last turn,",
         "           or the last N",
         "",
-        "日本  all is well here, as it was so",
+        "日本  all is as well as it was here",
     ]
-    assert wrap_rows(table, 35)[-1] == "      so"
+    assert wrap_rows(table, 34)[-1] == "      here"
     assert wrap_rows(table, 30)[:3] == [
         "/undo [N]  take back the last",
         "    turn, or the last N",
