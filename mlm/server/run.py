@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -200,6 +201,7 @@ class _Life:
         except ApiError as error:
             raise EngineError(error.message, remedy=error.remedy) from None
         self._services.preloaded = True
+        _leave_program_out_of_collections()
         self._tell(Loaded(tuple(model.model_id for model in first)))
 
     async def _reap(self) -> None:
@@ -293,6 +295,16 @@ class _Life:
         if not os.read(sys.stdin.fileno(), 4096):
             asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
             self._stop_at_once()
+
+
+def _leave_program_out_of_collections() -> None:
+    """Spare the garbage collector what is there for good, which is nearly all there is.
+
+    Going through it took 60 ms, in which no token is handed on; and CPython would put that off
+    until a quarter as many objects have come and stayed, dead ones among them.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 class _HttpServer(uvicorn.Server):

@@ -1,5 +1,6 @@
 """The process behind `fake_server`: it serves fake workers and prints events as JSON lines."""
 
+import gc
 import hashlib
 import json
 import sys
@@ -92,7 +93,7 @@ def main(given: dict[str, Any]) -> int:
 
 def _tell(event: object) -> None:
     assert is_dataclass(event) and not isinstance(event, type)
-    _say({"kind": type(event).__name__, **asdict(event)})
+    _say({"kind": type(event).__name__, **asdict(event), "frozen": gc.get_freeze_count()})
 
 
 def _say(document: dict[str, Any]) -> None:

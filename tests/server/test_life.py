@@ -40,6 +40,11 @@ def test_a_killed_worker_is_a_502_and_the_next_request_works(tmp_path: Path):
         assert server.resident()["crashes"] == 1
 
 
+def test_the_program_itself_is_left_out_of_garbage_collections(tmp_path: Path):
+    with serving(tmp_path) as server:
+        assert server.wait_for("Loaded")["frozen"] > 10_000
+
+
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGABRT"])
 def test_a_stream_whose_worker_dies_ends_with_an_error_and_no_done(tmp_path: Path, number: str):
     with serving(tmp_path, {"alpha": {}, "beta": {}}) as server:
