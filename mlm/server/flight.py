@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from itertools import zip_longest
 from typing import Any
 
 from mlm.engine.messages import (
@@ -17,10 +16,10 @@ from mlm.engine.messages import (
     TokenOut,
 )
 from mlm.engine.process import Event
+from mlm.server.arrivals import Arrivals
 from mlm.server.errors import ApiError, from_failed, to_api_error
 from mlm.stats.types import Source
 
-_BURST_S = 0.0001  # no engine makes 10,000 tokens per second for one request
 _log = logging.getLogger("mlm.server")
 Produce = Callable[["Flight"], Coroutine[Any, Any, object]]
 
@@ -45,21 +44,21 @@ class Flight:
         self.engine = ""
         self.load_s = 0.0
         self.queue_s = 0.0  # waited for a place, before the worker had the request
-        self._arrivals: list[tuple[float, int]] = []  # monotonic time, tokens
+        self._arrivals = Arrivals()
         self._watchers: set[Watcher] = set()
         self._task = asyncio.create_task(self._run(produce))
 
     @property
     def first_token_at(self) -> float | None:
         """When the first token came, on the monotonic clock."""
-        return self._arrivals[0][0] if self._arrivals else None
+        return self._arrivals.first_at
 
     @property
     def completion_tokens(self) -> int:
         """How many tokens the answer has so far."""
         if self.finished is not None:
             return self.finished.completion_tokens
-        return sum(n_tokens for _, n_tokens in self._arrivals)
+        return self._arrivals.n_tokens
 
     @property
     def accepted(self) -> bool:
@@ -84,7 +83,7 @@ class Flight:
         """Take in what the worker says."""
         match event:
             case TokenOut():
-                self._arrivals.append((time.monotonic(), event.n_tokens))
+                self._arrivals.add(time.monotonic(), event.n_tokens)
                 self.pieces.append(event.text)
                 self.tokens += event.logprobs
             case Accepted():
@@ -125,18 +124,8 @@ class Flight:
             await self._task
 
     def gaps_s(self) -> tuple[float, ...]:
-        """Return the seconds between tokens.
-
-        Tokens that were read in one go were made one after the other: they share their gap.
-        """
-        gaps: list[float] = []
-        last_at, pending = self._arrivals[0][0] if self._arrivals else 0.0, 0
-        for (at, n_tokens), following in zip_longest(self._arrivals[1:], self._arrivals[2:]):
-            pending += n_tokens
-            if following is None or following[0] - at > _BURST_S:
-                gaps += [(at - last_at) / pending] * pending
-                last_at, pending = at, 0
-        return tuple(gaps)
+        """Return the seconds between tokens."""
+        return self._arrivals.gaps_s()
 
     def _wake(self) -> None:
         for watcher in self._watchers:

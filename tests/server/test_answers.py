@@ -112,20 +112,3 @@ def test_after_the_answer_is_stored_nothing_is_kept_in_memory(tmp_path: Path):
         assert again.replayed
 
     with_answers(tmp_path, story)
-
-
-def test_gaps_between_tokens_that_came_together_are_shared_out():
-    async def story() -> None:
-        async def nothing(_: Flight) -> None:
-            await asyncio.Event().wait()
-
-        flight = Flight(nothing)
-        flight._arrivals = [(1.0, 1), (1.2, 1), (1.20001, 1), (1.20002, 2), (1.3, 1)]
-        gaps = flight.gaps_s()
-        assert len(gaps) == 5
-        assert gaps[0] == gaps[3]
-        assert abs(sum(gaps) - 0.3) < 1e-9
-        with flight.watch():
-            pass
-
-    asyncio.run(story())
