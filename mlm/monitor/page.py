@@ -30,12 +30,12 @@ space            hold the view; again: go on
 ?, h             this help; any key leaves it
 q, Esc, Ctrl-C   quit; the server goes on
 
-Percentiles are of the latest requests, 50/95/99: half, 95 % and 99 % took
-no longer. TTFT: until the first token. ITL: from one token to the next.
-E2E: until the end. REUSED: share of prompt tokens that were not computed
-again. Charts show the last two minutes."""
+Percentiles are of the latest requests, 50/95/99: half, 95 % and 99 % took no longer. \
+TTFT: until the first token. ITL: from one token to the next. E2E: until the end. \
+REUSED: share of prompt tokens that were not computed again. Charts show the last two minutes."""
+_HELP_INDENT = " " * 17
 _KEYS = ("? help", "q quit", "u unload", "l load", "p pin", "s sort", "space hold")
-_LEAST_RECENT, _WIDE = 3, 60
+_LEAST_RECENT, _WIDE, _WIDEST_HELP = 3, 60, 80
 _REPLY_S = 10.0  # for which the last line says what became of an order
 
 
@@ -44,9 +44,7 @@ def draw_page(sight: Sight, view: View, columns: int, rows: int, *, pretty: bool
     head, foot = _head(sight, columns, pretty=pretty), _foot(sight, view, columns, pretty=pretty)
     room = rows - 2
     if view.helps:
-        text = _HELP.format(orders=", ".join(ORDERS))
-        wide = [line for part in text.split("\n") for line in textwrap.wrap(part, columns) or [""]]
-        body: list[Line] = [[("", line)] for line in wide]
+        body: list[Line] = [[("", line)] for line in _help(min(columns, _WIDEST_HELP))]
     elif sight.reading is None:
         body = []
     else:
@@ -59,12 +57,21 @@ def draw_page(sight: Sight, view: View, columns: int, rows: int, *, pretty: bool
     return [[(style, text.replace("…", "~")) for style, text in line] for line in lines]
 
 
+def _help(columns: int) -> list[str]:
+    """Return what the keys do in a table, what the words mean in a paragraph."""
+    keys, words = _HELP.format(orders=", ".join(ORDERS)).split("\n\n")
+    indent = _HELP_INDENT if columns >= _WIDE else "  "
+    rows = [textwrap.wrap(row, columns, subsequent_indent=indent) for row in keys.split("\n")]
+    return [*(line for row in rows for line in row), "", *textwrap.wrap(words, columns)]
+
+
 def _body(sight: Sight, view: View, columns: int, room: int, *, pretty: bool) -> list[Line]:
     assert sight.reading is not None
     models = list_models(sight, view.order)
     signs = PRETTY if pretty else PLAIN
     about = next((describe_model(r, columns) for r in models if r.model.name == view.chosen), "")
     detail = textwrap.wrap(about, columns)[: 2 if columns >= _WIDE else 4]
+    detail[-1:] = [line.rstrip(",") for line in detail[-1:]]
     tiles = draw_tiles(sight.reading, sight.pace, columns)
     tiles = tiles[: max(0, room - 5 - len(detail))]  # a model and two requests come before them
     if tiles:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from mlm.monitor.pace import Pace
 from mlm.monitor.types import ModelState
-from mlm.monitor.words import Line, fit, joined, rate, share, spread, with_word
+from mlm.monitor.words import Line, fit, joined, rate, share, spread, spread_of, with_word
 from mlm.units import format_duration, format_size
 
 Order = Literal["name", "tokens/s", "queue", "requests", "memory"]
@@ -137,15 +137,15 @@ def describe_model(row: Row, columns: int) -> str:
     """Return what the row of a model has no room for."""
     model, hidden = row.model, set(_COLUMNS) - set(_choose_columns(columns))
     figures = {
-        "itl": with_word(spread(model.itl), "ms between tokens"),
+        "itl": spread_of(model.itl, "between tokens"),
         "reused": with_word(share(model.reused), "of prompts reused"),
         "memory": _memory(model),
         "requests": f"{model.requests} request{'s' if model.requests != 1 else ''}",
         "ok": with_word(share(model.success_rate), "answered"),
-        "e2e": with_word(spread(model.e2e), "ms for an answer"),
+        "e2e": spread_of(model.e2e, "for an answer"),
         "slots": with_word(_slots(model), "slots"),
         "queue": with_word(str(model.waiting), "waiting"),
-        "ttft": with_word(spread(model.ttft), "ms to the first token"),
+        "ttft": spread_of(model.ttft, "to the first token"),
         "tps": with_word(rate(row.decode), "tok/s"),
     }
     parts = [model.trouble] if model.trouble else []

@@ -48,6 +48,15 @@ def spread(durations: Percentiles) -> str:
     return "/".join(short_ms(ms) for ms in (durations.p50, durations.p95, durations.p99))
 
 
+def spread_of(durations: Percentiles, what: str) -> str:
+    """Return the three percentiles with their unit and what they are of: ``8.1/20/31 ms to …``."""
+    text = spread(durations)
+    if "s" in text:  # then each has its own
+        text = "/".join(part if part.endswith("s") else f"{part}ms" for part in text.split("/"))
+        return f"{text} {what}"
+    return with_word(text, f"ms {what}")
+
+
 def joined(parts: Iterable[str], width: int | None = None) -> str:
     """Return what there is of ``parts``, with commas between: the first, and those that fit."""
     text = ""

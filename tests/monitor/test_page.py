@@ -10,8 +10,10 @@ from rich.cells import cell_len
 from mlm.monitor.pace import Pacer
 from mlm.monitor.page import draw_page
 from mlm.monitor.reading import read_stats
+from mlm.monitor.types import Percentiles
 from mlm.monitor.view import View
 from mlm.monitor.watcher import Sight
+from mlm.monitor.words import spread_of
 
 
 def sight_of(**changes: object) -> Sight:
@@ -110,6 +112,21 @@ def test_help_explains_every_key():
     text = "\n".join(draw(sight_of(), helps=True))
     for wanted in ("load it", "unload it", "pin it", "sort by", "space", "q, Esc, Ctrl-C", "TTFT"):
         assert wanted in text
+
+
+def test_help_is_laid_out_for_the_width_there_is():
+    lines = draw(sight_of(), 60, 24, helps=True)
+    (sorting,) = (n for n, line in enumerate(lines) if line.startswith("s  "))
+    assert lines[sorting + 1].startswith(" " * 17)
+    words = [line for line in lines if line and not line.startswith(" ")]
+    first = next(n for n, line in enumerate(words) if line.startswith("Percentiles"))
+    assert all(len(line) > 45 for line in words[first : first + 4])
+
+
+def test_durations_over_a_second_have_a_unit_each():
+    assert spread_of(Percentiles(8.1, 20, 310), "for an answer") == "8.1/20/310 ms for an answer"
+    assert spread_of(Percentiles(432, 1400, 2800), "in all") == "432ms/1.4s/2.8s in all"
+    assert spread_of(Percentiles(None, None, None), "in all") == ""
 
 
 def test_orders_are_answered_on_the_last_line():
