@@ -1,6 +1,8 @@
 """How ``mlm stats`` looks: a table of what was served, and how it came over time."""
 
+import shutil
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -9,13 +11,14 @@ from rich.text import Text
 
 from mlm.monitor.charts import bar, sparkline
 from mlm.monitor.types import Percentiles
-from mlm.monitor.words import spread
+from mlm.monitor.words import fit, spread
 from mlm.stats.review import MINUTE_S, SPANS, By, Review, count_over_time, fill_gaps
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _CHART_WIDTH, _NAME_WIDTH, _MOST_ROWS = 48, 24, 8
+_NARROW, _BARS = 60, 80  # columns of a terminal below which the less important ones are left out
 _BAR_WIDTH = 9
 _MOST_FILLED = 100  # rows up to which days and hours without a request are shown, too
 _NO_KEY = "(no key)"
@@ -41,37 +44,52 @@ def show_review(
 
 
 def _table(by: By, rows: list[tuple[str, dict[str, Any]]]) -> Table:
-    table = _new_table(by.upper(), ("REQUESTS", "OK", "IN", "REUSED", "OUT", "TOK/S"))
+    columns = ["REQUESTS", "OK", "IN", "REUSED", "OUT", "TOK/S"]
     if by == "model":
-        table.add_column("LOAD", justify="right", overflow="fold")
+        columns.append("LOAD")
+    if _width() < _NARROW:
+        columns = ["REQUESTS", "OK", "TOK/S"]
+    table = _new_table(by.upper(), columns)
     for name, row in rows:
-        prompts, cached = row["prompt_tokens"], row["cached_tokens"]
-        cells = [str(row["requests"]), _percent(row["success_rate"]), _count(prompts)]
-        cells += [_percent(cached / prompts if prompts else None), _count(row["completion_tokens"])]
-        cells.append(_number(row["decode_tps"]))
-        if by == "model":
-            cells.append(_ms(row["load_ms"]["p50"]))
-        table.add_row(Text(name), *cells)
+        cells = _describe_group(row)
+        table.add_row(Text(name), *(cells[column] for column in columns))
     return table
+
+
+def _describe_group(row: dict[str, Any]) -> dict[str, str]:
+    """Return the cells of a row by the columns' names."""
+    prompts, cached = row["prompt_tokens"], row["cached_tokens"]
+    return {
+        "REQUESTS": str(row["requests"]),
+        "OK": _percent(row["success_rate"]),
+        "IN": _count(prompts),
+        "REUSED": _percent(cached / prompts if prompts else None),
+        "OUT": _count(row["completion_tokens"]),
+        "TOK/S": _number(row["decode_tps"]),
+        "LOAD": _ms(row["load_ms"]["p50"]),
+    }
 
 
 def _percentiles(by: By, rows: list[tuple[str, dict[str, Any]]]) -> Table:
     """Return how long it took: half, 95 % and 99 % of all took no longer."""
-    table = _new_table("ms p50/p95/p99", ("TTFT", "ITL", "E2E"))
+    shown = _DURATIONS[:2] if _width() < _NARROW else _DURATIONS
+    table = _new_table("ms p50/p95/p99", [name.split("_")[0].upper() for name in shown])
     for name, row in rows:
-        spreads = [Percentiles(*(row[of][p] for p in ("p50", "p95", "p99"))) for of in _DURATIONS]
+        spreads = [Percentiles(*(row[of][p] for p in ("p50", "p95", "p99"))) for of in shown]
         table.add_row(Text(name), *(spread(durations) or "-" for durations in spreads))
     return table
 
 
 def _table_of_spans(by: By, spans: dict[str, dict[str, Any]]) -> Table:
     """Return days or hours, with bars of how many requests and tokens there were in each."""
+    has_bars, durations = _width() >= _BARS, ("p50", "p95") if _width() >= _NARROW else ()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(by.upper(), no_wrap=True)
     for name in ("REQUESTS", "TOKENS"):
         table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True, min_width=_BAR_WIDTH)
-    for name in ("OK", "TTFT p50", "p95"):
+        if has_bars:
+            table.add_column("", no_wrap=True, min_width=_BAR_WIDTH)
+    for name in ("OK", *("TTFT p50", "p95")[: len(durations)]):
         table.add_column(name, justify="right", overflow="fold")
     most_requests = max(row["requests"] for row in spans.values())
     most_tokens = max(_tokens(row) for row in spans.values())
@@ -83,8 +101,9 @@ def _table_of_spans(by: By, spans: dict[str, dict[str, Any]]) -> Table:
         requests, tokens = row["requests"], _tokens(row)
         cells = [str(requests), bar(requests, most_requests, _BAR_WIDTH)]
         cells += [_count(tokens), bar(tokens, most_tokens, _BAR_WIDTH)]
+        cells = cells if has_bars else cells[::2]
         cells += [_percent(row["success_rate"])]
-        table.add_row(name, *cells, *(_ms(row["ttft_ms"][p]) for p in ("p50", "p95")))
+        table.add_row(name, *cells, *(_ms(row["ttft_ms"][p]) for p in durations))
     return table
 
 
@@ -92,7 +111,11 @@ def _tokens(row: dict[str, Any]) -> int:
     return int(row["prompt_tokens"] + row["completion_tokens"])
 
 
-def _new_table(first: str, others: tuple[str, ...]) -> Table:
+def _width() -> int:
+    return shutil.get_terminal_size().columns
+
+
+def _new_table(first: str, others: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(first, overflow="fold")
     for name in others:
@@ -111,12 +134,12 @@ def _chart(review: Review, since: float | None) -> list[Text]:
     last = max(first, int(time.time() // MINUTE_S), *(max(counts) for counts in minutes.values()))
     busiest = sorted(minutes, key=lambda name: (-minutes[name].total(), name))[:_MOST_ROWS]
     lines = [Text(""), Text(f"requests from {_moment(first * MINUTE_S)} until now")]
+    name_width = min(_NAME_WIDTH, _width() // 3)
+    chart_width = max(1, min(_CHART_WIDTH, _width() - name_width - 1))
     for name in busiest:
-        counts = count_over_time(minutes[name], first, last, _CHART_WIDTH)
-        shown = name or _NO_KEY
-        if len(shown) > _NAME_WIDTH:
-            shown = f"{shown[: _NAME_WIDTH - 1]}…"
-        lines.append(Text(f"{shown:<{_NAME_WIDTH}} {sparkline(counts)}", no_wrap=True))
+        counts = count_over_time(minutes[name], first, last, chart_width)
+        line = f"{fit(name or _NO_KEY, name_width)} {sparkline(counts)}"
+        lines.append(Text(line, no_wrap=True))
     return [*lines, Text("")]
 
 

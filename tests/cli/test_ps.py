@@ -15,7 +15,7 @@ def test_nobody_is_running(mlm):
     assert "mlm serve REF" in result.stderr
 
 
-def test_a_running_server_is_listed_with_its_models(mlm, tmp_path: Path):
+def test_a_running_server_is_listed_with_its_models(mlm, tmp_path: Path, monkeypatch):
     models = {"alpha": {}, "beta": {}, "gamma": {}}
     with serving(tmp_path, models) as server:
         server.wait_for("Loaded")
@@ -32,6 +32,13 @@ def test_a_running_server_is_listed_with_its_models(mlm, tmp_path: Path):
         rows = {line.split()[-4 if "GiB" in line else -3]: line for line in table.splitlines()[1:]}
         assert "ready" in rows["alpha"]
         assert "on demand" in table.splitlines()[-1]
+        monkeypatch.setenv("COLUMNS", "40")
+        lines = mlm("--home", home, "ps").stdout.splitlines()
+        assert lines[0] == f"{server.process.pid}  {server.url}"
+        assert [line for line in lines if line.startswith("  ") and line.strip() in models] == [
+            "  alpha", "  beta", "  gamma",
+        ]  # fmt: skip
+        assert lines[-1] == "    on demand"
 
 
 def test_a_server_that_was_killed_is_swept_from_the_list(mlm, tmp_path: Path):

@@ -170,6 +170,18 @@ def test_a_chart_shows_each_model_over_time(mlm, busy_week):
     assert small.startswith("small ") and small.rstrip()[-1] == "█"
 
 
+@pytest.mark.parametrize("columns", [40, 60])
+@pytest.mark.parametrize("by", ["model", "key", "day", "hour"])
+def test_in_a_narrow_terminal_columns_are_left_out_not_torn(
+    mlm, busy_week, monkeypatch, by: str, columns: int
+):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = mlm("stats", "--by", by).stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert {by.upper(), "REQUESTS", "OK"} <= set(lines[0].split())
+    assert "…" not in "".join(lines)
+
+
 @pytest.mark.parametrize("by", ["model", "key", "day", "hour"])
 def test_every_view_fits_80_columns(mlm, home: Path, by: str):
     recorder = Recorder(home / "stats.sqlite")
