@@ -106,6 +106,7 @@ class AnswerForm(msgspec.Struct, frozen=True, omit_defaults=True):
     think_close: str = ""
     begins_thinking: bool = False  # the prompt has opened the thoughts already
     calls: CallStyle = ""  # how calls of tools are written; "" = there are none
+    channels: bool = False  # messages in a row, each in a channel: the last one is for the reader
 
 
 class Generate(Message, frozen=True):

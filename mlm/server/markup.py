@@ -10,7 +10,16 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mlm.engine.dialect import LIST_MARK, PYTHON_TAG, TAG_CLOSE, TAG_OPEN
+from mlm.engine.dialect import (
+    CHANNEL_MARK,
+    LIST_MARK,
+    MESSAGE_END,
+    MESSAGE_MARK,
+    MESSAGE_START,
+    PYTHON_TAG,
+    TAG_CLOSE,
+    TAG_OPEN,
+)
 from mlm.engine.messages import AnswerForm
 
 Kind = Literal["text", "thought", "call", "arguments"]
@@ -20,6 +29,9 @@ _MAX_ODD_CHARS = 64 * 1024  # of a call that has to be complete before it can be
 _STRUCTURE = re.compile(r'["\\{}\[\]]')
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NAMED_HEAD = re.compile(r"([^\s\[{]+)\s*(?:\[CALL_ID\]\w*\s*)?(?:\[ARGS\]\s*)?(?={)")
+_MESSAGE_HEADS = (CHANNEL_MARK, MESSAGE_START, MESSAGE_END, "to=")
+_ADDRESSEE = re.compile(r"\bto=functions\.([\w.-]+)")
+_FINAL = re.compile(re.escape(CHANNEL_MARK) + r"\s*final\b")
 _NAME = ""  # stands for any string in what `_follow` expects
 _PLAIN_HEAD = (("{",), ('"name"',), (":",), (_NAME,), (",",),
                ('"arguments"', '"parameters"'), (":",), ("{",))  # fmt: skip
@@ -48,9 +60,12 @@ class MarkupReader:
         self._parts: list[Part] = []
         self._markup = ""  # what has been taken as the beginning of a call whose name is unknown
         self._in_list = False  # calls stand in a list
+        self._kind: Kind = "text"  # of a message in a channel
         self._object = _ObjectScan()
         self._marker = {"tags": TAG_OPEN, "bare": PYTHON_TAG}.get(form.calls, LIST_MARK)
-        self._state: Callable[[bool], bool] = self._at_start
+        self._state: Callable[[bool], bool] = self._in_head_of_message
+        if not form.channels:
+            self._state = self._at_start
 
     def push(self, text: str) -> list[Part]:
         """Return the parts that ``text`` makes certain."""
@@ -77,15 +92,25 @@ class MarkupReader:
 
     def _give(self, kind: Kind, text: str) -> None:
         if text or kind == "call":
-            if self._parts and self._parts[-1].kind == kind != "call":
-                self._parts[-1].text += text
+            start = self._n_chars - len(self._held) - len(self._markup)
+            last = self._parts[-1] if self._parts else None
+            if last and last.kind == kind != "call" and last.start + len(last.text) == start:
+                last.text += text
             else:
-                start = self._n_chars - len(self._held) - len(self._markup)
                 self._parts.append(Part(kind, text, start))
 
     def _go(self, state: Callable[[bool], bool]) -> bool:
         self._state = state
         return True
+
+    def _skip_to(self, state: Callable[[bool], bool]) -> bool:
+        """Go on with ``state`` after white space."""
+
+        def skip(last: bool) -> bool:
+            self._held = self._held.lstrip()
+            return self._go(state) if self._held else False
+
+        return self._go(skip)
 
     def _drop(self, n_chars: int) -> None:
         self._held = self._held[n_chars:]
@@ -96,30 +121,58 @@ class MarkupReader:
         begun = self._held.lstrip()
         opening = self._form.think_open
         if self._form.begins_thinking:
-            return self._go(self._before_thought)
+            return self._skip_to(self._in_thought)
         if opening and begun.startswith(opening):
             self._held = begun[len(opening) :]
-            return self._go(self._before_thought)
+            return self._skip_to(self._in_thought)
         if opening and opening.startswith(begun) and not last:
             return False
         return self._go(self._before_text)
 
-    def _before_thought(self, last: bool) -> bool:
-        self._held = self._held.lstrip()
-        return self._go(self._in_thought) if self._held else False
+    def _in_head_of_message(self, last: bool) -> bool:
+        """Read what stands before a message: its channel, and who is addressed."""
+        begun = self._held.lstrip()
+        if not any(begun.startswith(mark[: len(begun)]) for mark in _MESSAGE_HEADS):
+            return self._go(self._before_text)
+        head, mark, rest = begun.partition(MESSAGE_MARK)
+        if not mark:
+            if len(begun) > _MAX_HEAD_CHARS:
+                return self._go(self._before_text)
+            self._held = "" if last else begun  # half a head is for nobody
+            return False
+        self._held = rest
+        addressee = _ADDRESSEE.search(head)
+        if addressee and addressee[1] in self._names:
+            self._give("call", addressee[1])
+            self._object = _ObjectScan()
+            return self._go(self._in_call_message)
+        self._kind = "text" if _FINAL.search(head) else "thought"
+        may_call = self._kind == "text" and self._form.calls
+        return self._skip_to(self._before_text if may_call else self._in_message)
+
+    def _in_message(self, last: bool) -> bool:
+        said, end, rest = self._held.partition(MESSAGE_END)
+        if not end:
+            self._release(self._kind, MESSAGE_END, last)
+            return False
+        self._give(self._kind, said.rstrip())
+        self._held = rest
+        return self._go(self._in_head_of_message)
+
+    def _in_call_message(self, last: bool) -> bool:
+        end = self._object.find_end(self._held)
+        self._give("arguments", self._held[:end])
+        self._drop(len(self._held) if end is None else end)
+        return False if end is None else self._go(self._in_head_of_message)
 
     def _in_thought(self, last: bool) -> bool:
         thought, closing, rest = self._held.partition(self._form.think_close)
         if closing:
             self._give("thought", thought.rstrip())
             self._held = rest
-            return self._go(self._after_thought)
+            return self._skip_to(self._before_text)
         self._release("thought", self._form.think_close, last)
         return False
-
-    def _after_thought(self, last: bool) -> bool:
-        self._held = self._held.lstrip()
-        return self._go(self._before_text) if self._held else False
 
     def _before_text(self, last: bool) -> bool:
         if self._form.calls != "bare":
@@ -246,6 +299,9 @@ class MarkupReader:
                 if mark == "]":
                     self._in_list = False
                 return self._go(self._in_head if mark == "," and self._in_list else self._state)
+        if last and any(mark.startswith(self._held) for mark in between):
+            self._held = ""  # half a closing tag is for nobody
+            return False
         waits = any(mark.startswith(self._held) for mark in (*between, self._marker))
         if waits and not last and self._held != self._marker:
             return False

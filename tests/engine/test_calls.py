@@ -17,7 +17,10 @@ from mlm.engine.process import Worker
 from mlm.server.markup import MarkupReader
 
 CHAT = [{"role": "user", "content": "hello"}]
-CONTROL_TOKENS = ("<tool_call>", "[TOOL_CALLS]", "<|python_tag|>", "<think>", "</think>")
+FINAL = "<|channel|>final<|message|>"  # a token only here, so that a bias can make it likely
+CONTROL_TOKENS = (
+    "<tool_call>", "[TOOL_CALLS]", "<|python_tag|>", "<think>", "</think>", FINAL
+)  # fmt: skip
 PARAMETERS = {
     "type": "object",
     "properties": {"city": {"enum": ["Oslo", "Rome"]}, "days": {"type": "integer", "minimum": 1}},
@@ -164,6 +167,17 @@ def test_json_and_calls_come_after_the_thoughts(family: str, model_of: ModelOf):
     if family == "qwen3":  # the other template does not ask
         assert off_at_once.text.startswith("{")
         assert [kind for kind, _ in parts_of(off_at_once)] == ["text"]
+
+
+def test_json_comes_in_the_final_channel(model_of: ModelOf):
+    async def story(worker: Worker) -> Answer:
+        wanted = JsonFormat(schema={"const": {"answer": 1}})
+        fields = FIELDS | {"tools": None, "logit_bias": bias(FINAL)}
+        return await ask(worker, **fields, json_format=wanted)
+
+    answer = tell(model_of("channels"), story)
+    assert answer.text.startswith(FINAL)
+    assert parts_of(answer) == [("text", '{"answer": 1}')]
 
 
 def test_an_answer_may_be_json_or_a_call_when_both_are_offered(model_of: ModelOf):

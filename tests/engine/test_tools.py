@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from fakes.chat_templates import FAMILIES, PLAIN, QWEN3
 
-from mlm.engine.dialect import read_dialect
+from mlm.engine.dialect import markers_of, read_dialect
+from mlm.engine.messages import AnswerForm
 from mlm.engine.template import ChatTemplate
 from mlm.engine.tools import say_tools
 
@@ -62,6 +63,7 @@ def render(template: str, messages: list[dict[str, Any]], tools: list[dict[str, 
         ("mistral list", "list", True, False),
         ("mistral named", "named", True, False),
         ("plain", "tags", False, False),
+        ("channels", "tags", False, False),
     ],
 )
 def test_a_template_tells_how_its_model_writes_calls(
@@ -69,6 +71,24 @@ def test_a_template_tells_how_its_model_writes_calls(
 ):
     dialect = read_dialect(FAMILIES[family])
     assert (dialect.calls, dialect.native, bool(dialect.think_open)) == (calls, native, thinks)
+
+
+def test_what_comes_before_the_final_channel_are_thoughts():
+    dialect = read_dialect(FAMILIES["channels"])
+    form = dialect.form_of("…<|end|><|start|>assistant", with_tools=True)
+    assert form.channels and form.begins_thinking and form.calls == "tags"
+    assert form.think_close == "<|channel|>final<|message|>"
+    assert {"<|start|>", "<|channel|>", "<|message|>", "<|end|>"} < set(markers_of(form))
+    goes_on = dialect.form_of("…<|start|>assistant<|channel|>final<|message|>", with_tools=False)
+    assert goes_on == AnswerForm()
+
+
+def test_gemma_has_tags_of_its_own_for_thoughts():
+    template = "{{ '<|channel>thought\n' + m.reasoning + '\n<channel|>' }}"
+    form = read_dialect(template).form_of("…<|turn>model\n", with_tools=False)
+    assert form == AnswerForm("<|channel>thought", "<channel|>")
+    closed = "…<|turn>model\n<|channel>thought\n<channel|>"
+    assert read_dialect(template).form_of(closed, with_tools=False) == AnswerForm()
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,13 @@ MISTRAL_NAMED = _MISTRAL.replace(
     "{{ c.function.arguments | tojson }}{% endfor %}",
 )
 PLAIN = "{% for m in messages %}" + _CHATML + "{% endfor %}" + _ASSISTANT
+CHANNELS = (
+    "{% for m in messages %}<|start|>{{ m.role }}"
+    "{{ '<|channel|>final<|message|>' if m.role == 'assistant' else '<|message|>' }}"
+    "{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+)
 FAMILIES = {
     "hermes": HERMES, "qwen3": QWEN3, "always thinking": ALWAYS_THINKING, "llama3": LLAMA3,
     "mistral list": MISTRAL_LIST, "mistral named": MISTRAL_NAMED, "plain": PLAIN,
+    "channels": CHANNELS,
 }  # fmt: skip

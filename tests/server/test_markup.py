@@ -1,11 +1,12 @@
 """Answers taken apart, in whatever pieces they come."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlm.engine.messages import AnswerForm
-from mlm.server.markup import MarkupReader
+from mlm.server.markup import MarkupReader, Part
 
 NAMES = ("f", "g")
 TAGS, BARE = AnswerForm(calls="tags"), AnswerForm(calls="bare")
@@ -13,6 +14,8 @@ LIST, NAMED = AnswerForm(calls="list"), AnswerForm(calls="named")
 MAY_THINK = AnswerForm("<think>", "</think>")
 THINKS = AnswerForm("<think>", "</think>", begins_thinking=True)
 THINKS_AND_CALLS = AnswerForm("[THINK]", "[/THINK]", calls="named")
+CHANNELS = AnswerForm("", "<|channel|>final<|message|>", begins_thinking=True, channels=True)
+CALLS_TOO = msgspec.structs.replace(CHANNELS, calls="tags")
 TRICKY = '{"a": "}</tool_call>]\\\\\\"{", "b": [{"c": "é😀"}, {}], "name": "g"}'
 
 CASES = [
@@ -81,6 +84,12 @@ CASES = [
         [("text", '<tool_call>{"name": "f", "argu')],
     ),
     (
+        "a call without the end of its tags",
+        TAGS,
+        '<tool_call>{"name": "f", "arguments": {}}</tool_',
+        [("call", "f"), ("arguments", "{}")],
+    ),
+    (
         "text after a call",
         TAGS,
         '<tool_call>{"name": "f", "arguments": {}}</tool_call> So.',
@@ -125,6 +134,49 @@ CASES = [
         "[TOOL_CALLS]f[CALL_ID]abcdefghi[ARGS]" + TRICKY + "[TOOL_CALLS]g[ARGS]{}",
         [("call", "f"), ("arguments", TRICKY), ("call", "g"), ("arguments", "{}")],
     ),
+    (
+        "thoughts in a channel",
+        CHANNELS,
+        "<|channel|>analysis<|message|>hm <|x|>\n<|end|><|start|>assistant<|channel|>commentary"
+        "<|message|>wait<|end|><|start|>assistant<|channel|>final<|message|> yes <|end ",
+        [("thought", "hm <|x|>wait"), ("text", "yes <|end ")],
+    ),
+    (
+        "no channel but the final",
+        CHANNELS,
+        "<|channel|>final<|message|>yes<|end|>",
+        [("text", "yes")],
+    ),
+    (
+        "a final channel that announces JSON",
+        CHANNELS,
+        "<|channel|>final <|constrain|>json<|message|>{}",
+        [("text", "{}")],
+    ),
+    ("channels that are none", CHANNELS, "yes <|channel|>", [("text", "yes <|channel|>")]),
+    ("a head of a message without its end", CHANNELS, "<|channel|>anal", []),
+    (
+        "calls in messages of their own",
+        CHANNELS,
+        "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary "
+        f"to=functions.f <|constrain|>json<|message|>{TRICKY}<|call|><|start|>assistant "
+        "to=functions.g<|channel|>commentary json<|message|>{}",
+        [
+            ("thought", "hm"),
+            ("call", "f"),
+            ("arguments", TRICKY),
+            (
+                "text",
+                "<|call|><|start|>assistant to=functions.g<|channel|>commentary json<|message|>{}",
+            ),
+        ],
+    ),
+    (
+        "a call of nobody",
+        CHANNELS,
+        "<|channel|>commentary to=functions.h json<|message|>{}<|end|><|channel|>final<|message|>a",
+        [("thought", "{}"), ("text", "a")],
+    ),
     ("a marker and nothing", NAMED, "[TOOL_CALLS]", [("text", "[TOOL_CALLS]")]),
     ("half a marker", NAMED, "so [TOOL_", [("text", "so [TOOL_")]),
 ]
@@ -139,6 +191,10 @@ def read(form: AnswerForm, pieces: list[str], *, cut: bool = False) -> list[tupl
     for part in parts:
         if part.kind in ("text", "thought"):
             assert text.startswith(part.text, part.start)
+    return join(parts)
+
+
+def join(parts: list[Part]) -> list[tuple[str, str]]:
     joined: list[tuple[str, str]] = []
     for part in parts:
         if joined and joined[-1][0] == part.kind != "call":
@@ -170,11 +226,10 @@ def test_what_has_been_given_out_is_never_taken_back(
     """Whenever the answer is cut, what it has said is the beginning of what it would have said."""
     whole = [(kind, part) for kind, part in parts]
     for size in range(len(text)):
-        reader = MarkupReader(form, NAMES)
-        said = reader.push(text[:size])
-        for i, part in enumerate(said):
-            assert part.kind == whole[i][0]
-            assert whole[i][1].startswith(part.text)
+        said = join(MarkupReader(form, NAMES).push(text[:size]))
+        for i, (kind, part) in enumerate(said):
+            assert kind == whole[i][0]
+            assert whole[i][1].startswith(part)
 
 
 def test_a_call_that_is_cut_before_its_name_is_known_is_not_shown_as_text():
@@ -189,6 +244,11 @@ FRAGMENTS = [
     "<tool_call>",
     "</tool_call>",
     "[TOOL_CALLS]",
+    "<|channel|>",
+    "final",
+    "to=functions.f",
+    "<|message|>",
+    "<|end|>",
     "[ARGS]",
     "[",
     "]",
@@ -211,7 +271,7 @@ FRAGMENTS = [
     '{"name": "f", "arguments": {',
     "é",
 ]
-FORMS = [TAGS, BARE, LIST, NAMED, MAY_THINK, THINKS, THINKS_AND_CALLS]
+FORMS = [TAGS, BARE, LIST, NAMED, MAY_THINK, THINKS, THINKS_AND_CALLS, CHANNELS, CALLS_TOO]
 
 
 @given(st.sampled_from(FORMS), st.lists(st.sampled_from(FRAGMENTS), max_size=30), st.data())
