@@ -1,5 +1,6 @@
 """``mlm config export``: a file that the other program takes."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -90,13 +91,23 @@ def test_a_model_that_was_never_downloaded_has_no_file_to_name(mlm):
         (["--to", "vllm"], "vllm"),
         ([], "--to"),
         (["--to", "ollama", "-o", "/nowhere/at/all"], "cannot write /nowhere/at/all"),
-        (["--to", "ollama", "-o", "/"], "cannot write /"),
+        (["--to", "ollama", "-o", "/"], "/ is a folder"),
     ],
 )
 def test_what_cannot_be_is_said(mlm, config: Path, model: Path, words: list[str], why: str):
     result = mlm("config", "export", model, *words)
     assert result.exit_code == ExitCode.USAGE
     assert why in result.stderr
+
+
+def test_a_pipe_is_written_to_and_stays_one(mlm, config: Path, model: Path, tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert mlm("config", "export", model, "--to", "ollama", "-o", pipe).exit_code == 0
+    assert pipe.is_fifo()
+    assert os.read(reading, 100_000).startswith(b"#")
+    os.close(reading)
 
 
 def test_a_broken_config_is_not_exported(mlm, config: Path, model: Path):

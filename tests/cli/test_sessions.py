@@ -166,6 +166,22 @@ def test_an_export_is_a_page_or_a_request(mlm, tmp_path, sorting):
     assert (tmp_path / "talk.md").read_text().startswith("# Sorting\n")
     result = mlm("sessions", "export", "-o", tmp_path / "no" / "folder.md")
     assert result.exit_code == ExitCode.USAGE
+    assert mlm("sessions", "export", "-o", tmp_path).exit_code == ExitCode.USAGE
+    assert mlm("sessions", "export", "-o", "-").stdout.startswith("# Sorting\n")
+
+
+def test_an_export_writes_over_nothing_unless_told_to(mlm, tmp_path, sorting):
+    page, pipe = tmp_path / "talk.md", tmp_path / "pipe"
+    page.write_text("mine")
+    assert mlm("sessions", "export", "-o", page).exit_code == ExitCode.CONFLICT
+    assert page.read_text() == "mine"
+    assert mlm("sessions", "export", "-o", page, "--force").exit_code == ExitCode.OK
+    assert page.read_text().startswith("# Sorting\n")
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert mlm("sessions", "export", "-o", pipe).exit_code == ExitCode.OK
+    assert pipe.is_fifo() and os.read(reading, 100_000).startswith(b"# Sorting\n")
+    os.close(reading)
 
 
 def test_a_conversation_can_be_called_something_else(mlm, sorting):

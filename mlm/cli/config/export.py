@@ -8,7 +8,7 @@ import typer
 
 from mlm.cli._options import InstalledRefArg, JsonOpt
 from mlm.cli._session import Session, print_document, session
-from mlm.errors import DISK_FULL, UsageError
+from mlm.errors import UsageError
 
 if TYPE_CHECKING:
     from mlm.hardware.types import Hardware
@@ -53,6 +53,7 @@ def export(
     """
     from mlm.cli._machine import planned_machine
     from mlm.cli._model import known_entry
+    from mlm.cli._output_file import output_file
     from mlm.cli._runtime_config import choose_config
     from mlm.gguf.reader import read_metadata
     from mlm.planning.config_file import config_path
@@ -73,7 +74,8 @@ def export(
     subject = Subject(file.model_id, file.path.absolute(), config)
     exported = _export(run, to, subject, (ref, path, shape, machine))
     if output is not None:
-        _write(output, exported.text)
+        with output_file(output, force=True, note=run.note):
+            _print(exported.text)
         run.note(f"wrote {output}; next: {_NEXT[to].format(output)}")
     if as_json:
         payload = {"model": file.model_id, "to": to, "path": str(output) if output else None}
@@ -122,17 +124,6 @@ def _owner(folder: Path) -> str:
         return folder.owner()
     except (OSError, KeyError, NotImplementedError):  # a user without a name; Windows
         return str(folder.stat().st_uid)
-
-
-def _write(path: Path, text: str) -> None:
-    from mlm.paths import replace_text
-
-    try:
-        replace_text(path, text)
-    except (OSError, ValueError) as error:  # ValueError: a name without a last part
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            raise
-        raise UsageError(f"cannot write {path}: {error}", remedy="-o FILE") from error
 
 
 def _print(text: str) -> None:

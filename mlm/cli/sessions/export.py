@@ -8,7 +8,6 @@ import typer
 
 from mlm.cli._saved import SessionArg
 from mlm.cli._session import print_text, session
-from mlm.errors import DISK_FULL, UsageError
 
 FormatOpt = Annotated[
     Literal["markdown", "json"] | None,
@@ -23,6 +22,8 @@ OutputOpt = Annotated[
     typer.Option("--output", "-o", metavar="FILE", help="Write it there.", show_default=False),
 ]
 
+ForceOpt = Annotated[bool, typer.Option("--force", help="Write over FILE.")]
+
 EXAMPLES = {
     "mlm sessions export 3f9a -o talk.md": "A page to read",
     "mlm sessions export --format json": "The last one, as a body for /v1/chat/completions",
@@ -34,8 +35,10 @@ def export(
     wanted: SessionArg = None,
     format_: FormatOpt = None,
     output: OutputOpt = None,
+    force: ForceOpt = False,
 ) -> None:
     """Write a conversation as Markdown, or as JSON that can be sent to a server."""
+    from mlm.cli._output_file import output_file
     from mlm.cli._saved import choose_session, saved_sessions
     from mlm.sessions.export import to_json, to_markdown
 
@@ -48,21 +51,10 @@ def export(
         if is_json
         else to_markdown(found.summary.title, found.summary.model, found.messages)
     )
+    with output_file(output, force=force, note=run.note):
+        if sys.stdout.isatty() or not is_json:
+            print_text(text.rstrip("\n"))
+        else:
+            print(text, end="")
     if output is not None:
-        _write(output, text)
         run.note(f"wrote {output}")
-    elif sys.stdout.isatty() or not is_json:
-        print_text(text.rstrip("\n"))
-    else:
-        print(text, end="")
-
-
-def _write(path: Path, text: str) -> None:
-    from mlm.paths import replace_text
-
-    try:
-        replace_text(path, text, mode=0o600)
-    except (OSError, ValueError) as error:  # ValueError: a name without a last part
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            raise
-        raise UsageError(f"cannot write {path}: {error}", remedy="-o FILE") from error
