@@ -147,6 +147,14 @@ def test_where_something_was_found_is_said_on_one_line(mlm, home):
     assert cell_len(line) <= 80
 
 
+def test_a_long_find_is_indented_below_where_it_was(mlm, home, monkeypatch):
+    talk(home, "The moon is made of cheese, said the mouse, and the cat agreed with it")
+    monkeypatch.setenv("COLUMNS", "40")
+    _, *said = mlm("sessions", "search", "cheese").stdout.splitlines()
+    assert len(said) > 1
+    assert all(line.startswith("  ") and len(line) <= 40 for line in said)
+
+
 @pytest.mark.parametrize("words", ['"', "AND (", "* NEAR", "a OR OR", "'; DROP TABLE x; --", "-x-"])
 def test_no_words_are_a_command_to_the_database(mlm, sorting, words):
     result = mlm("sessions", "search", "--", words)

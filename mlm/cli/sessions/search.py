@@ -10,7 +10,7 @@ from mlm.cli._options import JsonOpt, LimitOpt
 from mlm.cli._session import print_document, session, stdout
 
 if TYPE_CHECKING:
-    from rich.text import Text
+    from rich.console import RenderableType
 
     from mlm.sessions.types import Hit
 
@@ -98,11 +98,13 @@ def _describe(hit: "Hit") -> dict[str, Any]:
     }
 
 
-def _render(hit: "Hit", width: int) -> "Text":
+def _render(hit: "Hit", width: int) -> "RenderableType":
     """Return a line that says where, and what was said.
 
     What was found stands out, in a pipe between asterisks.
     """
+    from rich.console import Group
+    from rich.padding import Padding
     from rich.text import Text
 
     from mlm.cli._columns import cut, one_line, width_of
@@ -110,14 +112,14 @@ def _render(hit: "Hit", width: int) -> "Text":
 
     mark = "" if sys.stdout.isatty() else "**"
     who = hit.model if hit.role == "assistant" else hit.role
-    text = Text(hit.session.id, style="bold")
+    head, said = Text(hit.session.id, style="bold"), Text()
     rest = f" · {one_line(who or hit.role)} · {format_ago(hit.at)}"
-    title = cut(one_line(hit.session.title), max(1, width - len(text) - 2 - width_of(rest)))
-    text.append(f"  {title}{rest}\n  ", style="not bold dim")
+    title = cut(one_line(hit.session.title), max(1, width - len(head) - 2 - width_of(rest)))
+    head.append(f"  {title}{rest}", style="not bold dim")
     for index, part in enumerate(hit.parts):
         clean = " ".join(part.split("\n"))
-        text.append(f"{mark}{clean}{mark}" if index % 2 else clean, style=_STYLES[index % 2])
-    return text
+        said.append(f"{mark}{clean}{mark}" if index % 2 else clean, style=_STYLES[index % 2])
+    return Group(head, Padding(said, (0, 0, 0, 2), expand=False))
 
 
 _STYLES = ("not bold", "bold red")
