@@ -4,7 +4,7 @@ Method: each suite starts real servers of its own, with fake workers where it ta
 exact moments, else `mlm serve` with the demo model and llama.cpp; one client process on loopback
 asks them all, and looks at every answer and at /proc. What is random comes from a seed that is
 fixed. Figures that a busy machine makes worse are compared with their targets all the same: run it
-on an idle one. All suites take about an hour. The last line is JSON.
+on an idle one. All suites take an hour and a half. The last line is JSON.
 """
 
 import argparse
