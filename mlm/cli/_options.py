@@ -1,12 +1,14 @@
 """Options that several commands share, each declared once."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlm.completion.names import complete_installed, complete_known, complete_machine
+from mlm.engine.ranges import MAX_TOKENS, SEED_RANGE
 
 
 def finite(value: float | None) -> float | None:
@@ -87,6 +89,19 @@ LimitOpt = Annotated[
     int,
     typer.Option("--limit", "-n", min=1, metavar="N", help="At most so many.", callback=_countable),
 ]
+
+
+def _at_most(most: int) -> Callable[[int | None], int | None]:
+    """Return what refuses greater numbers, which no --help need mention."""
+
+    def check(number: int | None) -> int | None:
+        if number is not None and abs(number) > most:
+            raise typer.BadParameter(f"{number} is too large a number")
+        return number
+
+    return check
+
+
 MaxTokensOpt = Annotated[
     int | None,
     typer.Option(
@@ -94,6 +109,7 @@ MaxTokensOpt = Annotated[
         min=1,
         metavar="N",
         help="End an answer after so many tokens.",
+        callback=_at_most(MAX_TOKENS),
         show_default=False,
     ),
 ]
@@ -115,6 +131,7 @@ SeedOpt = Annotated[
         "--seed",
         metavar="N",
         help="Same seed, same answer, on the same set-up.",
+        callback=_at_most(SEED_RANGE[1]),
         show_default=False,
     ),
 ]

@@ -105,6 +105,13 @@ def test_a_prompt_longer_than_the_context_is_a_usage_error(mlm, server, pipe):
     assert "--ctx" in result.stderr
 
 
+@pytest.mark.parametrize("words", [("--seed", "9" * 20), ("--max-tokens", "9" * 11)])
+def test_a_number_that_no_server_takes_is_refused_at_once(mlm, words):
+    result = mlm("run", "qwen3-8b", "Hi", *words)
+    assert result.exit_code == ExitCode.USAGE
+    assert f"'{words[0]}': {words[1]} is too large a number" in result.stderr
+
+
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe\x00", b"GGUF\0\0", b"x" * (8 * 1024 * 1024 + 1)])
 def test_what_is_not_a_question_is_a_usage_error(mlm, server, pipe, data):
     pipe(data)
