@@ -13,6 +13,7 @@ from typing import Any
 from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import Completer, ThreadedCompleter
+from prompt_toolkit.cursor_shapes import ModalCursorShapeConfig
 from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -97,6 +98,7 @@ class ChatApplication:
             style=STYLE,
             key_bindings=make_bindings(Acts(self._interrupt, self._leave, self._warn, self._edit)),
             editing_mode=EditingMode.VI if is_vi else EditingMode.EMACS,
+            cursor=ModalCursorShapeConfig() if is_vi else None,  # tells the modes of vi
             input=keys,
             output=self._output,
             erase_when_done=True,
@@ -160,12 +162,25 @@ class ChatApplication:
 
     def _interrupt(self) -> None:
         if self._is_busy:
+            self._take_back()
             self._stop_answer()
         elif self._buffer.text:
             self._buffer.reset()
             self._accept(self._buffer)  # of nothing: an edit, too, is over
         else:
             self._warn("Ctrl-D leaves")
+
+    def _take_back(self) -> None:
+        """Put what waits to be asked into the input again: who stops an answer may think anew."""
+        taken: list[str] = []
+        with suppress(queue.Empty):  # what the other thread has got is asked
+            while True:
+                taken.append(self._lines.get_nowait() or "")
+        if taken:
+            del self._waiting[-len(taken) :]
+            typed = [self._buffer.text] if self._buffer.text else []
+            self._buffer.text = "\n".join([*taken, *typed])
+            self._buffer.cursor_position = len(self._buffer.text)
 
     def _leave(self) -> None:
         if self._app.is_running and not self._app.is_done:

@@ -47,8 +47,13 @@ def begins(server: OpenAIServer, *texts: str) -> threading.Event:
     return goes_on
 
 
+def questions(server: OpenAIServer) -> list[str]:
+    bodies = [asked.body for asked in server.asked if asked.path == "/v1/chat/completions"]
+    return [body["messages"][-1]["content"] for body in bodies]
+
+
 def last_question(server: OpenAIServer) -> str:
-    return server.asked[-1].body["messages"][-1]["content"]
+    return questions(server)[-1]
 
 
 def test_the_next_question_can_be_typed_and_sent_while_an_answer_comes(server, terminal):
@@ -180,6 +185,22 @@ def test_ctrl_d_leaves_and_asks_nothing_that_still_waits(server, terminal):
     assert last_question(server) == "Tell me a story"
 
 
+def test_what_still_waits_comes_back_to_be_thought_over_when_an_answer_is_stopped(server, terminal):
+    begins(server, "Once upon a time")
+    terminal.types("Tell me a story\r")
+    terminal.sees("Once upon a time")
+    terminal.types("And another\rAnd a third\r")
+    terminal.sees("next: And another And a third")
+    terminal.types("please\x03")
+    terminal.sees("stopped")
+    terminal.sees(">>> And another\n... And a third\n... please")
+    assert "next:" not in terminal.text
+    server.says("Fine.")
+    terminal.types("\r")
+    terminal.sees("Fine.")
+    assert questions(server) == ["Tell me a story", "And another\nAnd a third\nplease"]
+
+
 def test_a_tab_that_is_pasted_looks_like_one(server, terminal):
     terminal.types("\x1b[200~if x:\n\tpass\x1b[201~")
     terminal.sees("...     pass")
@@ -214,8 +235,9 @@ def test_vi_keys_work_where_they_are_wanted(server, tmp_path: Path):
         terminal.sees(">>>")
         terminal.types("world")
         terminal.sees(">>> world")
+        assert b"\x1b[6 q" in terminal.raw  # a bar, where text is typed
         terminal.types("\x1b")
-        terminal.look(0.5)
+        terminal.waits(lambda: b"\x1b[2 q" in terminal.raw, "no block, where keys are commands")
         terminal.types("0iHello \r")
         terminal.sees("Hello there")
         assert last_question(server) == "Hello world"
