@@ -70,6 +70,13 @@ def test_as_a_document(mlm, config: Path, model: Path, tmp_path: Path, target: s
     assert bool(document["left_out"]) is (target != "systemd")
 
 
+def test_a_dash_is_stdout_which_has_either_the_file_or_the_document(mlm, config: Path, model: Path):
+    words = ("config", "export", model, "--to", "ollama", "-o", "-")
+    assert mlm(*words).stdout == mlm(*words[:-2]).stdout
+    assert "wrote" not in mlm(*words).stderr
+    assert mlm(*words, "--json").json["path"] is None
+
+
 def test_without_a_config_it_is_what_would_be_chosen_but_a_service_needs_one(mlm, model: Path):
     result = mlm("config", "export", model, "--to", "ollama")
     assert result.exit_code == 0

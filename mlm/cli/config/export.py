@@ -73,15 +73,16 @@ def export(
         run.note(f"chosen now; keep it with: mlm config generate {ref}")
     subject = Subject(file.model_id, file.path.absolute(), config)
     exported = _export(run, to, subject, (ref, path, shape, machine))
-    if output is not None:
+    is_to_file = output is not None and str(output) != "-"
+    if is_to_file:
         with output_file(output, force=True, note=run.note):
             _print(exported.text)
         run.note(f"wrote {output}; next: {_NEXT[to].format(output)}")
     if as_json:
-        payload = {"model": file.model_id, "to": to, "path": str(output) if output else None}
+        payload = {"model": file.model_id, "to": to, "path": str(output) if is_to_file else None}
         left_out = list(exported.left_out)
         print_document("config.export", {**payload, "text": exported.text, "left_out": left_out})
-    elif output is None:
+    elif not is_to_file:
         _print(exported.text)
 
 

@@ -56,5 +56,5 @@ def export(
             print_text(text.rstrip("\n"))
         else:
             print(text, end="")
-    if output is not None:
+    if output is not None and str(output) != "-":
         run.note(f"wrote {output}")
