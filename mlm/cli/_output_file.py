@@ -17,12 +17,15 @@ _MAX_NAME_BYTES = 255  # of most file systems
 
 
 @contextmanager
-def output_file(path: Path | None, *, force: bool, note: Callable[[str], None]) -> Iterator[None]:
+def output_file(
+    path: Path | None, *, force: bool, note: Callable[[str], None], mode: int = 0o666
+) -> Iterator[None]:
     """Let what the block prints on stdout become the file ``path``; None: leave stdout alone.
 
     The file appears when the block has succeeded. What a failed one printed stays beside it under
     another name, which ``note`` is told. What is no regular file, such as a pipe, is written to
-    directly, and so is a file that is open already: ``/dev/fd/3``; ``-`` is stdout.
+    directly, and so is a file that is open already: ``/dev/fd/3``; ``-`` is stdout. A new file gets
+    ``mode``, less the umask.
 
     Raises:
         ConflictError: the file exists, and ``force`` is not given.
@@ -41,7 +44,7 @@ def output_file(path: Path | None, *, force: bool, note: Callable[[str], None]) 
         target = Path(os.path.realpath(path))  # a link stays one
         if target.exists() and not force:
             raise ConflictError(f"{path} exists", remedy="--force writes over it")
-        partial, file = _open_beside(target)
+        partial, file = _open_beside(target, mode)
     try:
         with redirect_stdout(file):
             yield
@@ -82,18 +85,21 @@ def _open_stream(path: Path) -> IO[str] | None:
     return os.fdopen(handle, "w", encoding="utf-8", errors="replace")
 
 
-def _open_beside(target: Path) -> tuple[Path, IO[str]]:
-    """Return a new file in the same folder, and its stream; who may read it is as of ``target``."""
+def _open_beside(target: Path, mode: int) -> tuple[Path, IO[str]]:
+    """Return a new file in the same folder, and its stream.
+
+    Who may read it is as of ``target``; where that is to be made, as ``mode`` says.
+    """
     ending = f".{os.urandom(4).hex()}.partial"
     name = os.fsencode(target.name)[: _MAX_NAME_BYTES - len(ending)].decode("utf-8", "ignore")
     partial = target.with_name(name + ending)
-    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+    there = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
     # Nobody else looks in before the mode is right.
-    opener = functools.partial(os.open, mode=0o666 if mode is None else 0o600)
+    opener = functools.partial(os.open, mode=mode if there is None else 0o600)
     file = open(partial, "x", encoding="utf-8", errors="replace", opener=opener)  # noqa: SIM115
-    if mode is not None:
+    if there is not None:
         with suppress(OSError):  # of a file system without modes
-            partial.chmod(mode)
+            partial.chmod(there)
     return partial, file
 
 

@@ -192,6 +192,12 @@ def test_an_export_writes_over_nothing_unless_told_to(mlm, tmp_path, sorting):
     os.close(reading)
 
 
+def test_nobody_else_may_read_an_export(mlm, tmp_path, sorting):
+    page = tmp_path / "talk.md"
+    assert mlm("sessions", "export", "-o", page).exit_code == ExitCode.OK
+    assert page.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_conversation_can_be_called_something_else(mlm, sorting):
     assert mlm("sessions", "rename", sorting.id[:4], "Lists, sorted").exit_code == ExitCode.OK
     assert mlm("sessions", "rename", sorting.id, " ").exit_code == ExitCode.USAGE

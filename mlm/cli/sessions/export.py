@@ -51,7 +51,7 @@ def export(
         if is_json
         else to_markdown(found.summary.title, found.summary.model, found.messages)
     )
-    with output_file(output, force=force, note=run.note):
+    with output_file(output, force=force, note=run.note, mode=0o600):
         if sys.stdout.isatty() or not is_json:
             print_text(text.rstrip("\n"))
         else:
