@@ -28,6 +28,7 @@ from mlm.repl.layout import STYLE, live_room, make_layout
 from mlm.repl.loop import PROMPT
 from mlm.repl.output import WholeOutput
 from mlm.repl.paste import MAX_INPUT_CHARS
+from mlm.repl.recall import first_lines
 from mlm.repl.reflow import follow_reflow, is_reflowing
 from mlm.repl.rendering import Line
 from mlm.repl.view import DIM, PATIENCE_S, AnswerView
@@ -350,8 +351,7 @@ class ChatApplication:
 
 def echo(line: str, most: int | None = None) -> list[Line]:
     """Return what was typed as it stands above its answer, at ``most`` so many lines of it."""
-    lines = line.split("\n")
-    kept = lines if most is None or len(lines) <= most else [*lines[: most - 1], "…"]
+    kept = line.split("\n") if most is None else first_lines(line, most)
     heads = [PROMPT, *[CONTINUATION] * (len(kept) - 1)]
     shown = [text.expandtabs(4) for text in kept]  # as the input had it
     return [[("bold", head + text)] for head, text in zip(heads, shown, strict=True)]

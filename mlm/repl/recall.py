@@ -39,9 +39,14 @@ def shorten(message: Message) -> list[str]:
     """Return the first lines of a message, those of a question marked as such."""
     is_question = message.role == "user"
     most = QUESTION_LINES if is_question else ANSWER_LINES
-    lines = message.text.strip().split("\n")
-    kept = lines if len(lines) <= most else [*lines[: most - 1], "…"]
+    kept = first_lines(message.text.strip(), most)
     return [f"> {line}" if is_question else line for line in kept]
+
+
+def first_lines(text: str, most: int) -> list[str]:
+    """Return the lines of ``text``; of more than ``most`` the first, and "…" for the others."""
+    lines = text.split("\n")
+    return lines if len(lines) <= most else [*lines[: most - 1], "…"]
 
 
 def _one_line(text: str) -> str:

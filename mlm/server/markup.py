@@ -63,9 +63,7 @@ class MarkupReader:
         self._kind: Kind = "text"  # of a message in a channel
         self._object = _ObjectScan()
         self._marker = {"tags": TAG_OPEN, "bare": PYTHON_TAG}.get(form.calls, LIST_MARK)
-        self._state: Callable[[bool], bool] = self._in_head_of_message
-        if not form.channels:
-            self._state = self._at_start
+        self._state: Callable[[bool], bool] = self._at_start
 
     def push(self, text: str) -> list[Part]:
         """Return the parts that ``text`` makes certain."""
@@ -118,6 +116,8 @@ class MarkupReader:
     # Each state takes what it can of `_held`; false means that it needs more text.
 
     def _at_start(self, last: bool) -> bool:
+        if self._form.channels:
+            return self._go(self._in_head_of_message)
         begun = self._held.lstrip()
         opening = self._form.think_open
         if self._form.begins_thinking:
