@@ -119,12 +119,7 @@ class Desk(ABC, Generic[A, P]):
     def _announce(self, request: P, asked: A) -> None:
         """Say that the request will run."""
 
-    def _open(self) -> None:
-        """Get ready, before the first request."""
-        return
-
     def _work(self) -> None:
-        self._open()
         while True:
             asked, received_s = self._inbox.get()
             if asked.request_id not in self._here:

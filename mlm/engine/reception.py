@@ -51,8 +51,10 @@ class Reception(Desk[Generate, Request]):
             source, bos_text=self._vocabulary.bos_text, eos_text=self._vocabulary.eos_text
         )
 
-    def _open(self) -> None:
+    def start(self) -> None:
+        """Begin to work, with the sandbox's process begun: the first request finds it ready."""
         self._sandbox.start()
+        super().start()
 
     def _announce(self, request: Request, generate: Generate) -> None:
         self._send(Accepted(request.request_id, request.prompt_tokens, request.form))

@@ -138,7 +138,8 @@ class MarkupReader:
         if not mark:
             if len(begun) > _MAX_HEAD_CHARS:
                 return self._go(self._before_text)
-            self._held = "" if last else begun  # half a head is for nobody
+            if last:
+                self._held = ""  # half a head is for nobody
             return False
         self._held = rest
         addressee = _ADDRESSEE.search(head)

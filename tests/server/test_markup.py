@@ -154,6 +154,7 @@ CASES = [
         [("text", "{}")],
     ),
     ("channels that are none", CHANNELS, "yes <|channel|>", [("text", "yes <|channel|>")]),
+    ("no channels after white space", CHANNELS, " <think>", [("text", " <think>")]),
     ("a head of a message without its end", CHANNELS, "<|channel|>anal", []),
     (
         "calls in messages of their own",
