@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlm.cli._session import Session
 from mlm.errors import NotFoundError, UsageError
-from mlm.planning.types import Overrides
+from mlm.planning.overrides import Overrides
 
 if TYPE_CHECKING:
     from mlm.client import Client

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mlm.manifest.types import LockedModel, hash_overrides
-from mlm.planning.types import Overrides
+from mlm.planning.overrides import Overrides
 from mlm.store.ref import HubRef, NameRef, parse_ref
 from mlm.store.types import ModelFile, RemoteFile
 

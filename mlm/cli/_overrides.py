@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from mlm.errors import UsageError
-from mlm.planning.types import FlashAttention, KvType, Overrides, ResponseCachePolicy
+from mlm.planning.overrides import FlashAttention, KvType, Overrides, ResponseCachePolicy
 
 _PANEL = "Runtime config"
 

@@ -4,7 +4,8 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlm.planning.types import Overrides, RuntimeConfig
+from mlm.planning.overrides import Overrides
+from mlm.planning.types import RuntimeConfig
 
 if TYPE_CHECKING:
     from mlm.hardware.types import Hardware

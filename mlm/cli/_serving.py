@@ -6,19 +6,19 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mlm.cli._overrides import to_flags
 from mlm.cli._waiting import waiting_for
-from mlm.client import Client
 from mlm.errors import EngineError, ExitCode, MlmError
-from mlm.planning.types import Overrides
+from mlm.planning.overrides import Overrides
 
 if TYPE_CHECKING:
     from mlm.cli._session import Session
+    from mlm.client import Client
     from mlm.server.registry import RunningServer
 
 _STOP_S = 10.0  # for a private server to end after its stdin did
@@ -26,35 +26,43 @@ _STOP_S = 10.0  # for a private server to end after its stdin did
 
 @contextmanager
 def connect(
-    session: "Session", ref: str, overrides: Overrides | None = None
-) -> Iterator[tuple[Client, str]]:
+    session: "Session",
+    ref: str,
+    overrides: Overrides | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> Iterator[tuple["Client", str]]:
     """Yield a client of a server that has the model ``ref``, and the model's id there.
 
     A running server is used when it has the model and no ``overrides`` are given. Otherwise one
-    is started, and stopped at the end; it also ends when this process is killed.
+    is started, and stopped at the end; it also ends when this process is killed. ``meanwhile`` is
+    done while it loads the model.
 
     Raises:
         MlmError: whatever keeps the model from being served.
     """
     overrides = overrides or Overrides()
     if overrides == Overrides() and (found := _find_running(session, ref)) is not None:
-        url, key, model_id = found
-        with Client(url, key) as client:
+        client, model_id = found
+        with client:
             yield client, model_id
         return
-    with (
-        _PrivateServer(session, ref, overrides) as server,
-        Client(server.url, server.key) as client,
-    ):
-        yield client, server.model_id
+    with _PrivateServer(session, ref, overrides, meanwhile) as server:
+        from mlm.client import Client  # not before the server is on its way
+
+        with Client(server.url, server.key) as client:
+            yield client, server.model_id
 
 
-def _find_running(session: "Session", ref: str) -> tuple[str, str | None, str] | None:
-    """Return the address of a server that serves ``ref``, its key, and the model's id there."""
+def _find_running(session: "Session", ref: str) -> tuple["Client", str] | None:
+    """Return a client of a server that serves ``ref``, and the model's id there."""
     from mlm.server.registry import Registry
 
     registry = Registry(session.settings.home.run)
     usable = [server for server in registry.servers() if not server.private]
+    if not usable:
+        return None
+    from mlm.client import Client
+
     is_id = all(ref in server.models for server in usable)
     path = None if is_id else find_path(session, ref)  # slow, beside a server that just answers
     for server in usable:
@@ -63,7 +71,7 @@ def _find_running(session: "Session", ref: str) -> tuple[str, str | None, str] |
         if model_id is not None and (key is not None or not server.needs_key):
             with suppress(MlmError), Client(server.url, key, silence_s=5) as client:
                 client.health()
-                return server.url, key, model_id
+                return Client(server.url, key), model_id
     return None
 
 
@@ -87,8 +95,15 @@ def match(server: "RunningServer", ref: str, path: Path | None) -> str | None:
 class _PrivateServer:
     """A server process that belongs to this one: it ends when its stdin does."""
 
-    def __init__(self, session: "Session", ref: str, overrides: Overrides) -> None:
+    def __init__(
+        self,
+        session: "Session",
+        ref: str,
+        overrides: Overrides,
+        meanwhile: Callable[[], object],
+    ) -> None:
         self._session = session
+        self._meanwhile = meanwhile
         self._ref = ref
         self._flags = to_flags(overrides)
         self._log_path = session.settings.home.logs / f"private-{os.getpid()}.log"
@@ -111,6 +126,7 @@ class _PrivateServer:
         reader.start()
         self._reader = reader
         try:
+            self._meanwhile()
             self._wait_until_loaded()
         except BaseException:
             self._stop()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from mlm.cli._model import known_entry
 from mlm.cli._runtime_config import choose_config
 from mlm.errors import DoesNotFitError, NotFoundError
-from mlm.planning.types import MemoryPlan, Overrides, RuntimeConfig
+from mlm.planning.overrides import Overrides
+from mlm.planning.types import MemoryPlan, RuntimeConfig
 from mlm.store.listener import Listener
 from mlm.store.ref import LocalRef, parse_ref
 from mlm.store.store import Store

@@ -163,7 +163,7 @@ def _config_of(
     """Return the config that the model runs with, or would run with."""
     from mlm.cli._runtime_config import choose_config
     from mlm.planning.config_file import config_path
-    from mlm.planning.types import Overrides
+    from mlm.planning.overrides import Overrides
 
     path = config_path(session.settings.home.config, subject.model_id)
     config = choose_config(path, subject.shape, hardware, Overrides())

@@ -14,7 +14,7 @@ from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import Session, session
 from mlm.completion.names import complete_installed
 from mlm.errors import GateFailedError, UsageError
-from mlm.planning.types import Overrides
+from mlm.planning.overrides import Overrides
 
 if TYPE_CHECKING:
     from mlm.bench.report import Report

@@ -3,7 +3,6 @@
 import os
 import sys
 from importlib import import_module
-from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,7 +20,7 @@ from mlm.cli._saved import (
 )
 from mlm.cli._session import Session, session
 from mlm.completion.names import complete_installed
-from mlm.planning.types import Overrides
+from mlm.planning.overrides import Overrides
 
 if TYPE_CHECKING:
     from mlm.repl.chat import Chat
@@ -70,43 +69,53 @@ def chat(
     the same conversation, and only the answers are printed.
     """
     from mlm.cli._editing import wants_vi
-    from mlm.cli._screen import open_screen
     from mlm.cli._serving import connect
-    from mlm.cli._stdin import is_piped, read_lines
+    from mlm.cli._stdin import is_piped
     from mlm.engine import require_engine
-    from mlm.repl.chat import Chat
-    from mlm.repl.keeper import Keeper
-    from mlm.repl.loop import PlainKeyboard, talk, talk_in_pipe
-    from mlm.store.ref import definite
 
     require_engine()
     is_vi = wants_vi()
     run = session(ctx)
     is_person = not is_piped() and sys.stdout.isatty()
     can_draw = is_person and os.environ.get("TERM") != "dumb" and os.name == "posix"
-    if can_draw:  # imported while the model is looked for, or loaded
-        Thread(target=import_module, args=("mlm.repl.terminal_chat",), daemon=True).start()
-    params = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
-    with saved_sessions(run, wait_s=SAVING_WAIT_S) as sessions:
-        before = find_session(run, sessions, wanted, go_on=go_on)
-        ref = ref or (before.summary.ref if before else _find_latest(run.settings))
-        with connect(run, ref, overrides) as (client, model):
-            screen = open_screen()
-            state = Chat(client, model, params=params)
-            is_kept = is_saving(run, save, is_asked=before is not None)
-            refs = {model: definite(ref)}
-            state.keeper = Keeper(sessions, lambda text: state.say(text), refs, is_saving=is_kept)
-            if before:
-                state.conversation = state.keeper.go_on(before)
-            if system:
-                state.conversation = state.conversation.with_system(system)
-            if not is_person:
-                talk_in_pipe(state, read_lines(run.note), screen)
-                return
-            if not can_draw:
-                talk(state, PlainKeyboard(), screen, before)
-                return
+    before = _find_before(run, wanted, go_on=go_on)
+    ref = ref or (before.summary.ref if before else _find_latest(run.settings))
+    needed = "mlm.repl.terminal_chat" if can_draw else "mlm.repl.keeper"
+    with (
+        connect(run, ref, overrides, lambda: import_module(needed)) as (client, model),
+        saved_sessions(run, wait_s=SAVING_WAIT_S) as sessions,
+    ):
+        # Not before a server is on its way; what they need was imported while it loaded the model.
+        from mlm.cli._screen import open_screen
+        from mlm.cli._stdin import read_lines
+        from mlm.repl.chat import Chat
+        from mlm.repl.keeper import Keeper
+        from mlm.repl.loop import PlainKeyboard, talk, talk_in_pipe
+        from mlm.store.ref import definite
+
+        params = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+        state, screen = Chat(client, model, params=params), open_screen()
+        is_kept = is_saving(run, save, is_asked=before is not None)
+        refs = {model: definite(ref)}
+        state.keeper = Keeper(sessions, lambda text: state.say(text), refs, is_saving=is_kept)
+        if before:
+            state.conversation = state.keeper.go_on(before)
+        if system:
+            state.conversation = state.conversation.with_system(system)
+        if not is_person:
+            talk_in_pipe(state, read_lines(run.note), screen)
+        elif can_draw:
             _draw(run, state, before, is_vi=is_vi)
+        else:
+            talk(state, PlainKeyboard(), screen, before)
+
+
+def _find_before(run: Session, wanted: str | None, *, go_on: bool) -> "Saved | None":
+    """Return the conversation to go on with, if any is asked for; raises as `find_session`."""
+    if wanted is None and not go_on:
+        return None
+    with saved_sessions(run, wait_s=SAVING_WAIT_S) as sessions:
+        return find_session(run, sessions, wanted, go_on=go_on)
 
 
 def _draw(run: Session, state: "Chat", before: "Saved | None", *, is_vi: bool) -> None:

@@ -8,7 +8,7 @@ import typer
 from mlm.cli._options import HardwareOpt, JsonOpt, MemoryOpt, RefArg
 from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import print_document, print_text, session
-from mlm.planning.types import Overrides
+from mlm.planning.overrides import Overrides
 
 if TYPE_CHECKING:
     from mlm.catalog.types import SideFile

@@ -16,7 +16,7 @@ from mlm.cli._options import (
 from mlm.cli._overrides import takes_overrides
 from mlm.cli._saved import ContinueOpt, SaveOpt, SessionOpt
 from mlm.cli._session import session
-from mlm.planning.types import Overrides
+from mlm.planning.overrides import Overrides
 
 if TYPE_CHECKING:
     from mlm.cli._question import Question

@@ -1,5 +1,6 @@
 """``mlm serve``: offer models over HTTP."""
 
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,10 +11,11 @@ from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import session
 from mlm.completion.names import complete_installed
 from mlm.errors import UsageError
-from mlm.planning.types import Overrides
+from mlm.planning.overrides import Overrides
 from mlm.units import parse_age
 
 if TYPE_CHECKING:
+    from mlm.engine.spawn import Spawn
     from mlm.server.shelf import Shelf
     from mlm.settings import Settings
     from mlm.store.listener import Listener
@@ -120,16 +122,15 @@ def serve(
         serve_in_background(ctx, as_json=as_json)
         return
     from mlm.cli._progress import show_progress
-    from mlm.cli._serve_log import open_log
     from mlm.server.keys import Keys
-    from mlm.server.run import ServeOptions
-    from mlm.server.run import serve as run_server
+    from mlm.server.options import ServeOptions
 
-    started, settings = session(ctx), session(ctx).settings
+    started = session(ctx)
+    home = started.settings.home
     options = ServeOptions(
         host=host,
         port=port,
-        keys=Keys.of_one_command() if until_eof else Keys.open(settings.home.keys, api_key_file),
+        keys=Keys.of_one_command() if until_eof else Keys.open(home.keys, api_key_file),
         allowed_hosts=tuple(allow_host or ()),
         max_models=max_models,
         max_queue=max_queue,
@@ -143,8 +144,22 @@ def serve(
         shelf, pinned = _find(
             started.settings, (refs or [], pin or []), overrides, config, listener
         )
-    with open_log(started, as_json=as_json, log_format=log_format) as tell:
-        run_server(shelf, replace(options, pinned=pinned), settings.home, tell)
+    with _early_worker(started.settings, shelf) as spawn:
+        from mlm.cli._serve_log import open_log  # takes as long as the worker
+        from mlm.server.run import serve as run_server
+
+        with open_log(started, as_json=as_json, log_format=log_format) as tell:
+            run_server(shelf, replace(options, pinned=pinned, spawn=spawn), home, tell)
+
+
+def _early_worker(settings: "Settings", shelf: "Shelf") -> "AbstractContextManager[Spawn]":
+    """Start the worker for the one model that is to be loaded at once, if it is only one."""
+    from mlm.engine.spawn import EarlyWorker, spawn_worker
+
+    if len(shelf.served) == 1:
+        with suppress(OSError):  # a home that cannot be written: the server says it
+            return EarlyWorker(settings.home.logs / shelf.served[0].log_name)
+    return nullcontext(spawn_worker)
 
 
 def _find(

@@ -35,7 +35,7 @@ from mlm.engine.messages import (
     Work,
     WorkerConfig,
 )
-from mlm.engine.spawn import DEFAULT_COMMAND, describe_exit, kill_worker, spawn_worker
+from mlm.engine.spawn import DEFAULT_COMMAND, Spawn, describe_exit, kill_worker, spawn_worker
 from mlm.engine.wire import Wire
 from mlm.errors import EngineError
 
@@ -99,6 +99,7 @@ class Worker:
         command: Sequence[str] = DEFAULT_COMMAND,
         on_progress: OnProgress | None = None,
         log_path: Path | None = None,
+        spawn: Spawn = spawn_worker,
     ) -> "Worker":
         """Start a worker, load the model file ``path`` and return when it can take requests.
 
@@ -111,7 +112,7 @@ class Worker:
         """
         if tuple(command) == DEFAULT_COMMAND:
             require_engine()
-        process, connection = spawn_worker(command, log_path)
+        process, connection = spawn(command, log_path)
         worker = cls(process, on_progress, log_path)
         try:
             worker._wire = await Wire.open(connection, worker._receive, START_LIMIT_S)

@@ -6,9 +6,12 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
+
+Spawned = tuple[subprocess.Popen[bytes], socket.socket]  # a worker, and our end of its socket
+Spawn = Callable[[Sequence[str], Path | None], Spawned]
 
 DEFAULT_COMMAND = (sys.executable, "-m", "mlm.engine.worker")
 PARENT_VARIABLE = "MLM_WORKER_PARENT"
@@ -43,9 +46,7 @@ def scrub_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def spawn_worker(
-    command: Sequence[str], log_path: Path | None
-) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def spawn_worker(command: Sequence[str], log_path: Path | None) -> Spawned:
     """Start ``command --fd N`` in a session of its own; return it and our end of its socket.
 
     Its output goes to ``log_path``. Started from the main thread, a worker also learns who its
@@ -71,6 +72,35 @@ def spawn_worker(
         ours.close()
         raise
     return process, ours
+
+
+class EarlyWorker:
+    """Spawns workers as `spawn_worker` does, the first of them at once.
+
+    A worker needs as long to start as a server does, and only then its model: so they start side by
+    side. Leaving the context kills a worker that nobody has asked for.
+    """
+
+    def __init__(self, log_path: Path | None, command: Sequence[str] = DEFAULT_COMMAND) -> None:
+        self._asked = command, log_path
+        self._spawned: Spawned | None = spawn_worker(command, log_path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._spawned is not None:
+            process, connection = self._spawned
+            connection.close()
+            kill_worker(process)
+            process.wait()
+
+    def __call__(self, command: Sequence[str], log_path: Path | None) -> Spawned:
+        """Return a worker with this log; call it on the main thread."""
+        if self._spawned is None or (command, log_path) != self._asked:
+            return spawn_worker(command, log_path)
+        spawned, self._spawned = self._spawned, None
+        return spawned
 
 
 def kill_worker(process: subprocess.Popen[bytes]) -> None:

@@ -16,8 +16,8 @@ from mlm.manifest.document import (
 from mlm.manifest.engine import read_requirement
 from mlm.manifest.types import Demands, Manifest, Smoke, WantedModel
 from mlm.planning.config_file import config_path
+from mlm.planning.overrides import Overrides
 from mlm.planning.runtime import check_overrides
-from mlm.planning.types import Overrides
 from mlm.store.names import is_revision
 from mlm.store.ref import LocalRef, parse_ref
 from mlm.strictyaml import Document, KeyPath

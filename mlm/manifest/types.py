@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from mlm.hardware.types import AcceleratorKind
-from mlm.planning.types import Overrides
+from mlm.planning.overrides import Overrides
 from mlm.store.ref import HubRef, NameRef
 from mlm.store.types import RemoteFile
 

@@ -11,15 +11,9 @@ from typing import Any, get_args
 import mlm
 from mlm import strictyaml
 from mlm.errors import NotFoundError, UsageError
+from mlm.planning.overrides import FlashAttention, KvType, ResponseCachePolicy
 from mlm.planning.runtime import MAX_SLOTS, MAX_THREADS
-from mlm.planning.types import (
-    FlashAttention,
-    KvType,
-    Pooling,
-    ProfileName,
-    ResponseCachePolicy,
-    RuntimeConfig,
-)
+from mlm.planning.types import Pooling, ProfileName, RuntimeConfig
 from mlm.strictyaml import Document
 
 MAX_TTL_S = 365 * 24 * 3600

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mlm.planning.overrides import Overrides
 from mlm.planning.profiles import Profile
-from mlm.planning.types import ModelShape, Overrides, RuntimeConfig
+from mlm.planning.types import ModelShape, RuntimeConfig
 
 _SHORTEST_USEFUL_CTX = 4096  # a question about a page or two, and its answer
 _SHORT_CTX = (2048, 1024, 512)

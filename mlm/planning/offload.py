@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from mlm.hardware.types import Hardware
 from mlm.planning.memory import plan_devices, verdict_of
+from mlm.planning.overrides import Overrides
 from mlm.planning.speed import predict_speed
-from mlm.planning.types import TIGHT_SHARE, DevicePlan, ModelShape, Overrides, RuntimeConfig
+from mlm.planning.types import TIGHT_SHARE, DevicePlan, ModelShape, RuntimeConfig
 
 _Offloaded = tuple[RuntimeConfig, list[DevicePlan]]
 

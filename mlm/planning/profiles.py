@@ -6,7 +6,8 @@ does not fit is given up openly: see `mlm.planning.runtime`.
 
 from dataclasses import dataclass
 
-from mlm.planning.types import KvType, ProfileName
+from mlm.planning.overrides import KvType
+from mlm.planning.types import ProfileName
 
 _HOUR_S = 3600
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from mlm.hardware.types import Hardware
 from mlm.planning.ladder import LONGEST_INPUT
+from mlm.planning.overrides import Overrides
 from mlm.planning.profiles import PROFILES, Profile
-from mlm.planning.types import DevicePlan, ModelShape, Overrides, RuntimeConfig
+from mlm.planning.types import DevicePlan, ModelShape, RuntimeConfig
 from mlm.units import format_size
 
 ASKED = "as you asked"

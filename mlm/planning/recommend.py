@@ -13,6 +13,7 @@ from mlm.catalog.types import CatalogEntry, Quant, SideFile, UseCase
 from mlm.hardware.types import Hardware
 from mlm.planning.calibration import NOTHING_KNOWN, Calibration
 from mlm.planning.memory import judge_plans, plan_devices, verdict_of
+from mlm.planning.overrides import Overrides
 from mlm.planning.placement import devices_of
 from mlm.planning.projector import add_projector, reserve_projector
 from mlm.planning.quants import divergence_at_8b
@@ -21,7 +22,6 @@ from mlm.planning.runtime import fit_runtime
 from mlm.planning.score import UNKNOWN_QUALITY, fit_factor, loss_of, most_score, speed_factor
 from mlm.planning.shape import shape_from_catalog
 from mlm.planning.speed import predict_speed
-from mlm.planning.types import Overrides
 from mlm.units import format_size
 
 # Tokens that one request may use, where nobody said: long chats, larger files, long thoughts.

@@ -8,9 +8,10 @@ from mlm.hardware.types import Hardware
 from mlm.planning.ladder import Choice, choices, embedding_choices
 from mlm.planning.memory import plan_devices, verdict_of
 from mlm.planning.offload import is_all_offloaded, offload
+from mlm.planning.overrides import Overrides
 from mlm.planning.profiles import BALANCED, Profile
 from mlm.planning.reasons import explain_config, find_lock_obstacle
-from mlm.planning.types import TIGHT_SHARE, DevicePlan, ModelShape, Overrides, RuntimeConfig
+from mlm.planning.types import TIGHT_SHARE, DevicePlan, ModelShape, RuntimeConfig
 from mlm.units import MIB
 
 MAX_SLOTS = 256  # llama.cpp's LLAMA_MAX_SEQ

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from mlm.planning.overrides import FlashAttention, ResponseCachePolicy
+
 if TYPE_CHECKING:
     from mlm.planning.graph.layers import GraphFacts
 
@@ -13,29 +15,8 @@ TIGHT_SHARE = 0.95  # of what is available
 
 Grade = Literal["exact", "computed", "estimated"]
 Verdict = Literal["fits", "tight", "does_not_fit"]
-FlashAttention = Literal["auto", "on", "off"]
-ResponseCachePolicy = Literal["deterministic", "all", "off"]
 Pooling = Literal["auto", "mean", "cls", "last"]  # auto: as the file says
 ProfileName = Literal["low-resource", "balanced", "high-performance", "production"]
-
-
-KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
-
-
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """What a person insists on, instead of what planning would choose; None leaves the choice."""
-
-    n_ctx_slot: int | None = None  # tokens that one request may use
-    n_parallel: int | None = None
-    n_threads: int | None = None
-    n_batch: int | None = None
-    n_ubatch: int | None = None
-    type_k: KvType | None = None
-    type_v: KvType | None = None
-    n_gpu_layers: int | Literal["all"] | None = None
-    flash_attn: FlashAttention | None = None
-    response_cache: ResponseCachePolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)

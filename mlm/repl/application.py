@@ -34,8 +34,10 @@ from mlm.repl.rendering import Line
 from mlm.repl.view import DIM, PATIENCE_S, AnswerView
 from mlm.repl.waiting import UNKNOWN
 
-_FRAME_S = 0.05  # between two drawings of an answer …
-_IDLE_SHARE = 8  # … or this many times what the last one took
+# Between two drawings of an answer: as long as the chat needs to take a seventh of a core in all,
+# so that it leaves the machine to the model.
+_FRAME_S, _LONGEST_FRAME_S = 0.05, 0.25
+_FRAME_PER_CPU = 7
 _NOTICE_S = 4.0
 
 
@@ -294,13 +296,14 @@ class ChatApplication:
     # Drawing.
 
     async def _animate(self, view: AnswerView, ended: asyncio.Event) -> None:
+        used_s = time.process_time()
         while not ended.is_set():
-            began = time.perf_counter()
             size = self._output.get_size()
             room = live_room(self._buffer, size)
             frame = await asyncio.to_thread(view.draw, size.columns, room, self._wait)
             self._draw(frame.finished, [*frame.live, []] if frame.live else [])
-            pause = max(_FRAME_S, _IDLE_SHARE * (time.perf_counter() - began))
+            before_s, used_s = used_s, time.process_time()
+            pause = min(max(_FRAME_S, _FRAME_PER_CPU * (used_s - before_s)), _LONGEST_FRAME_S)
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), pause)
         lines = await asyncio.to_thread(view.end, self._output.get_size().columns)

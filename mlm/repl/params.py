@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
-from mlm.engine.messages import SamplingParams
 from mlm.engine.ranges import (
     INTEGERS,
     MAX_STOP_CHARS,
@@ -29,8 +28,15 @@ class Param:
     kind: Kind
     low: float | None = None
     high: float | None = None
-    default: str = ""
+    otherwise: str | None = None  # what it is without one; None: as `SamplingParams` has it
     help: str = ""
+
+    @property
+    def default(self) -> str:
+        """What the server does without a value, in a word."""
+        from mlm.engine.messages import SamplingParams  # not before somebody wants to know
+
+        return self.otherwise or f"{getattr(SamplingParams(), self.name):g}"
 
     @property
     def values(self) -> str:
@@ -56,20 +62,21 @@ _HELP = {
 
 
 def _known() -> dict[str, Param]:
-    usual = SamplingParams()
     numbers = [
-        Param(name, kind, low, high, f"{getattr(usual, name):g}", _HELP.get(name, ""))
+        Param(name, kind, low, high, help=_HELP.get(name, ""))
         for kind, ranges in _RANGES
         for name, (low, high) in ranges.items()
     ]
     rest = [
         Param("max_tokens", "a whole number", 1, MAX_TOKENS, "no limit", _HELP["max_tokens"]),
         Param("seed", "a whole number", *SEED_RANGE, "random", _HELP["seed"]),
-        Param("stop", "text", default="none", help=_HELP["stop"]),
-        Param("deterministic", "on or off", default="off", help="same text beside other requests"),
-        Param("ignore_eos", "on or off", default="off", help="goes on where the model would end"),
-        Param("cache_prompt", "on or off", default="on", help="reuses what was computed before"),
-        Param("chat_template_kwargs", "JSON", default="none", help='{"enable_thinking": false}'),
+        Param("stop", "text", otherwise="none", help=_HELP["stop"]),
+        Param(
+            "deterministic", "on or off", otherwise="off", help="same text beside other requests"
+        ),
+        Param("ignore_eos", "on or off", otherwise="off", help="goes on where the model would end"),
+        Param("cache_prompt", "on or off", otherwise="on", help="reuses what was computed before"),
+        Param("chat_template_kwargs", "JSON", otherwise="none", help='{"enable_thinking": false}'),
     ]
     found = {param.name: param for param in [*numbers, *rest]}
     return {name: found[name] for name in [*_HELP, *(n for n in found if n not in _HELP)]}

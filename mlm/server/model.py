@@ -40,6 +40,12 @@ class ServedModel:
         return {device.device: device.total for device in self.memory.devices}
 
     @property
+    def log_name(self) -> str:
+        """What the file is called that its workers' output goes to."""
+        name = "".join(c if c.isalnum() or c in ".-_" else "_" for c in self.model_id)
+        return f"{name}.log"
+
+    @property
     def identity(self) -> str:
         """What changes when the file changes: its sha256, or what the file system says of it."""
         if self.sha256 is not None:

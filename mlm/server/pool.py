@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlm.engine.process import Worker
-from mlm.engine.spawn import DEFAULT_COMMAND
+from mlm.engine.spawn import DEFAULT_COMMAND, Spawn, spawn_worker
 from mlm.errors import EngineError, MlmError
 from mlm.planning.evict import Room
 from mlm.planning.residency import Rules, WhyGo, WhyNot, decide
@@ -22,11 +22,11 @@ from mlm.server import refusals
 from mlm.server.budget import Budget
 from mlm.server.errors import ApiError, shutting_down
 from mlm.server.model import ServedModel, worker_config
+from mlm.server.options import MAX_WAIT_S
 from mlm.server.resident import Resident
 from mlm.stats.types import LoadStats
 
 _log = logging.getLogger("mlm.server")
-MAX_WAIT_S = 300.0  # of a request, for its model to be loaded or for a slot
 _LEAST_RETRY_S = 1.0
 _NO_ROOM = Room({}, 0)
 _WHY: dict[WhyGo | Literal["asked"], str] = {
@@ -47,6 +47,7 @@ class PoolOptions:
     max_wait_s: float = MAX_WAIT_S
     ttl_s: float | None = None  # a model that nobody uses for so long is unloaded
     command: Sequence[str] = DEFAULT_COMMAND
+    spawn: Spawn = spawn_worker
     log_dir: Path | None = None
     memory_limit: Callable[[], int | None] = lambda: None  # of main memory, as it is now
     on_load: Callable[[LoadStats], None] = lambda _: None
@@ -284,6 +285,7 @@ class Pool:
                 command=self._options.command,
                 on_progress=lambda progress: self._note_progress(resident, progress),
                 log_path=self._log_path(resident.model),
+                spawn=self._options.spawn,
             )
         except (MlmError, OSError) as error:
             failure = error if isinstance(error, MlmError) else EngineError(str(error))
@@ -342,8 +344,7 @@ class Pool:
         self._step()
 
     def _log_path(self, model: ServedModel) -> Path | None:
-        name = "".join(c if c.isalnum() or c in ".-_" else "_" for c in model.model_id)
-        return self._options.log_dir / f"{name}.log" if self._options.log_dir else None
+        return self._options.log_dir / model.log_name if self._options.log_dir else None
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work)

@@ -2,6 +2,8 @@
 
 Beside it lies a key that is good as long as that server runs, for commands of the same user. It is
 readable for that user only, who could write the file of keys as well.
+
+Where nothing was announced, psutil is not even imported: commands look here before they start.
 """
 
 import json
@@ -11,8 +13,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from mlm.paths import replace_text
 
@@ -95,8 +95,7 @@ class Registry:
     def _sweep_up(self) -> None:
         """Remove what servers have left that were killed before they had announced themselves."""
         for path in self._folder.glob("[0-9]*.*"):
-            pid = path.name.partition(".")[0]
-            if pid.isdecimal() and len(pid) < 10 and not psutil.pid_exists(int(pid)):
+            if _is_abandoned(path):
                 with suppress(OSError):
                     path.unlink()
 
@@ -109,11 +108,15 @@ class Registry:
 
 def own_start_time() -> float:
     """Return when this process was started, Unix time."""
+    import psutil
+
     return psutil.Process(os.getpid()).create_time()
 
 
 def is_running(server: RunningServer) -> bool:
     """Tell whether the process that announced itself still runs."""
+    import psutil
+
     try:
         process = psutil.Process(server.pid)
         same = abs(process.create_time() - server.started_at) < _CLOCK_SLACK_S
@@ -124,12 +127,21 @@ def is_running(server: RunningServer) -> bool:
 
 def owner_of_port(port: int) -> int | None:
     """Return the pid of the process that listens on ``port``, where the system says so."""
+    import psutil
+
     try:
         connections: Iterable[Any] = psutil.net_connections("tcp")
     except (psutil.Error, OSError):
         return None
     listening = (c for c in connections if c.status == psutil.CONN_LISTEN and c.laddr.port == port)
     return next((connection.pid for connection in listening if connection.pid), None)
+
+
+def _is_abandoned(path: Path) -> bool:
+    import psutil
+
+    pid = path.name.partition(".")[0]
+    return pid.isdecimal() and len(pid) < 10 and not psutil.pid_exists(int(pid))
 
 
 def _read(path: Path) -> RunningServer | None:

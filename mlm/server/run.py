@@ -7,13 +7,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 import uvicorn
 
-from mlm.engine.spawn import DEFAULT_COMMAND
 from mlm.errors import DISK_FULL, DiskSpaceError, DoesNotFitError, EngineError, UsageError
 from mlm.hardware.memory import memory_limit
 from mlm.paths import Home
@@ -22,9 +21,9 @@ from mlm.server.app import make_app
 from mlm.server.cache import ResponseCache
 from mlm.server.crowd import Crowd
 from mlm.server.errors import ApiError, shutting_down
-from mlm.server.keys import Keys
 from mlm.server.observer import Observer
-from mlm.server.pool import MAX_WAIT_S, Pool, PoolOptions
+from mlm.server.options import ServeOptions
+from mlm.server.pool import Pool, PoolOptions
 from mlm.server.protocol import LimitedProtocol, Limits
 from mlm.server.registry import Registry, RunningServer, own_start_time
 from mlm.server.reload import reload
@@ -76,25 +75,6 @@ class Stopping:
 ServerEvent = Listening | Changed | Loaded | Stopping
 
 
-@dataclass(frozen=True, slots=True)
-class ServeOptions:
-    """How to serve."""
-
-    host: str = "127.0.0.1"
-    port: int = 8000  # 0 = any free one
-    keys: Keys = field(default_factory=Keys)
-    allowed_hosts: tuple[str, ...] = ()
-    max_models: int = 2
-    max_queue: int = 32
-    max_connections: int = 1024
-    max_per_address: int = 64  # connections of one that is not this machine
-    max_wait_s: float = MAX_WAIT_S
-    ttl_s: float | None = None  # a model that nobody uses for so long is unloaded
-    pinned: frozenset[str] = frozenset()  # ids of served models that stay in memory
-    private: bool = False  # stop when stdin ends
-    worker_command: Sequence[str] = DEFAULT_COMMAND
-
-
 def serve(
     shelf: Shelf, options: ServeOptions, home: Home, tell: Callable[[ServerEvent], None]
 ) -> None:
@@ -134,6 +114,7 @@ class _Life:
                 max_wait_s=options.max_wait_s,
                 ttl_s=options.ttl_s,
                 command=options.worker_command,
+                spawn=options.spawn,
                 log_dir=home.logs,
                 memory_limit=memory_limit,
                 on_load=recorder.note,

@@ -20,7 +20,6 @@ from mlm.sessions.rows import (
     read_summaries,
     update_summary,
 )
-from mlm.sessions.search import search_messages
 from mlm.sessions.types import Hit, Message, Query, Session, Summary
 from mlm.stats.database import BUSY_TIMEOUT_S, is_broken
 
@@ -208,6 +207,8 @@ class Sessions:
         Raises:
             UsageError: it looks for nothing.
         """
+        from mlm.sessions.search import search_messages  # a chat can wait for it
+
         return self._read(lambda db: search_messages(db, query, limit)) or []
 
     def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:

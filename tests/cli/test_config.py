@@ -9,9 +9,9 @@ from fakes.facts import entry, machine, quant
 
 from mlm.cli._runtime_config import choose_config
 from mlm.planning.config_file import format_config, read_config
+from mlm.planning.overrides import Overrides
 from mlm.planning.runtime import plan_runtime
 from mlm.planning.shape import shape_from_catalog
-from mlm.planning.types import Overrides
 
 pytestmark = pytest.mark.usefixtures("warm_home")
 

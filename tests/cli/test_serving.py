@@ -17,7 +17,7 @@ from mlm.cli._serving import connect
 from mlm.cli._session import Session
 from mlm.client import Client, Finished
 from mlm.errors import AuthError, ExitCode, MlmError, NetworkError, NotFoundError
-from mlm.planning.types import Overrides
+from mlm.planning.overrides import Overrides
 from mlm.server.registry import Registry
 from mlm.settings import Settings
 

@@ -17,7 +17,7 @@ from fakes.real_worker import CONFIG, ask, events_of, request, working
 from mlm.engine import EngineMissing
 from mlm.engine.messages import Finished, TokenOut
 from mlm.engine.process import Worker, WorkerDied, WorkerFailed
-from mlm.engine.spawn import scrub_environment
+from mlm.engine.spawn import EarlyWorker, scrub_environment
 
 TinyModel = Callable[[str], Path]
 ROOT = Path(__file__).parents[2]
@@ -167,6 +167,36 @@ def test_loading_reports_progress(demo_model: Path):
 
     asyncio.run(story())
     assert seen == sorted(seen) and seen[-1] == 1.0
+
+
+def test_the_first_worker_of_a_server_has_started_before_its_model_is_known(
+    demo_model: Path, tmp_path: Path
+):
+    log = tmp_path / "demo.log"
+
+    async def story(early: EarlyWorker) -> list[int]:
+        (begun,) = psutil.Process().children()
+        first = await Worker.start(demo_model, CONFIG, log_path=log, spawn=early)
+        second = await Worker.start(demo_model, CONFIG, log_path=log, spawn=early)
+        pids = [begun.pid, first.pid, second.pid]
+        await first.stop()
+        await second.stop()
+        return pids
+
+    with EarlyWorker(log) as early:
+        begun, first, second = asyncio.run(story(early))
+    assert first == begun != second
+
+
+def test_a_worker_that_was_started_early_for_nothing_goes_too(demo_model: Path, tmp_path: Path):
+    async def load_another(early: EarlyWorker) -> None:
+        worker = await Worker.start(demo_model, CONFIG, spawn=early)
+        await worker.stop()
+
+    with EarlyWorker(tmp_path / "demo.log") as early:
+        asyncio.run(load_another(early))
+        assert len(psutil.Process().children()) == 1
+    assert not psutil.Process().children()
 
 
 def test_giving_up_a_load_leaves_no_process(demo_model: Path):

@@ -13,7 +13,8 @@ from mlm.paths import Home
 from mlm.planning.types import DevicePlan, MemoryPlan, RuntimeConfig
 from mlm.server.keys import Keys
 from mlm.server.model import ServedModel
-from mlm.server.run import ServeOptions, serve
+from mlm.server.options import ServeOptions
+from mlm.server.run import serve
 from mlm.server.shelf import Shelf
 
 FAKE_WORKER = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))

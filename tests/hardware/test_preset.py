@@ -15,9 +15,9 @@ from mlm.hardware.document import to_document
 from mlm.hardware.gpu_table import GpuRow, load_table
 from mlm.hardware.preset import complete_preset, find_preset, preset_names
 from mlm.hardware.types import Hardware
+from mlm.planning.overrides import Overrides
 from mlm.planning.runtime import fit_runtime
 from mlm.planning.shape import shape_from_catalog
-from mlm.planning.types import Overrides
 from mlm.units import GIB
 
 

@@ -7,7 +7,7 @@ import pytest
 from mlm.errors import MlmError, NotFoundError, UsageError
 from mlm.manifest.document import read_schema
 from mlm.manifest.manifest_file import read_manifest
-from mlm.planning.types import Overrides
+from mlm.planning.overrides import Overrides
 from mlm.units import GIB
 
 FULL = """\

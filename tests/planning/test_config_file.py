@@ -17,9 +17,10 @@ from mlm.planning.config_file import (
     parse_config,
     read_config,
 )
+from mlm.planning.overrides import Overrides
 from mlm.planning.runtime import plan_runtime
 from mlm.planning.shape import shape_from_catalog
-from mlm.planning.types import Overrides, RuntimeConfig
+from mlm.planning.types import RuntimeConfig
 
 
 def planned() -> RuntimeConfig:

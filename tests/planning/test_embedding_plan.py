@@ -14,9 +14,10 @@ from mlm.cli._machine import without_unusable_amx
 from mlm.gguf.reader import read_metadata
 from mlm.hardware.detect import survey_hardware
 from mlm.planning.memory import plan_memory
+from mlm.planning.overrides import Overrides
 from mlm.planning.runtime import plan_runtime
 from mlm.planning.shape import shape_from_catalog, shape_from_metadata
-from mlm.planning.types import ContextBuffers, ModelShape, Overrides
+from mlm.planning.types import ContextBuffers, ModelShape
 from mlm.server.model import worker_config
 from mlm.units import MIB
 

@@ -23,9 +23,10 @@ from mlm.planning.export_ollama import export_ollama
 from mlm.planning.export_systemd import Service, export_systemd
 from mlm.planning.exported import CannotExport, Exported, Subject
 from mlm.planning.memory import plan_memory
+from mlm.planning.overrides import Overrides
 from mlm.planning.runtime import plan_runtime
 from mlm.planning.shape import shape_from_catalog
-from mlm.planning.types import MemoryPlan, Overrides, RuntimeConfig
+from mlm.planning.types import MemoryPlan, RuntimeConfig
 from mlm.units import MIB
 
 SHAPE = shape_from_catalog(entry(architecture=LLAMA_8B), quant())

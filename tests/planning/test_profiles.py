@@ -8,11 +8,12 @@ from fakes.facts import LLAMA_8B, NOMIC, entry, gpu, machine, quant
 
 from mlm.hardware.types import Hardware
 from mlm.planning.memory import plan_memory
+from mlm.planning.overrides import Overrides
 from mlm.planning.profiles import BALANCED, PROFILES
 from mlm.planning.reasons import find_unmet, read_wishes
 from mlm.planning.runtime import plan_runtime
 from mlm.planning.shape import shape_from_catalog
-from mlm.planning.types import ModelShape, Overrides, ProfileName, RuntimeConfig
+from mlm.planning.types import ModelShape, ProfileName, RuntimeConfig
 
 
 def llama_8b(**facts: Any) -> ModelShape:

@@ -9,10 +9,11 @@ from fakes.facts import LLAMA_8B, NOMIC, entry, gpu, machine, quant
 from mlm.errors import UsageError
 from mlm.hardware.types import Hardware
 from mlm.planning.memory import plan_memory
+from mlm.planning.overrides import Overrides
 from mlm.planning.runtime import plan_runtime
 from mlm.planning.shape import shape_from_catalog
 from mlm.planning.speed import predict_speed
-from mlm.planning.types import ModelShape, Overrides, RuntimeConfig
+from mlm.planning.types import ModelShape, RuntimeConfig
 from mlm.units import MIB
 
 

@@ -13,10 +13,10 @@ from mlm.errors import UsageError
 from mlm.hardware.strain import Clock, GpuStrain, Strain
 from mlm.hardware.types import Hardware
 from mlm.planning.evidence import Engine, Evidence, Finding, Live, Measured
+from mlm.planning.overrides import Overrides
 from mlm.planning.runtime import plan_runtime
 from mlm.planning.shape import shape_from_catalog
 from mlm.planning.speed import predict_speed
-from mlm.planning.types import Overrides
 from mlm.planning.why import explain
 from mlm.units import GIB, MIB
 

@@ -20,10 +20,10 @@ from mlm.engine.messages import Buffer, Finished, Generate, JsonFormat, Sampling
 from mlm.gguf.reader import read_metadata
 from mlm.planning.calibration import calibrate
 from mlm.planning.memory import plan_memory
+from mlm.planning.overrides import Overrides
 from mlm.planning.runtime import plan_runtime
 from mlm.planning.shape import shape_from_catalog, shape_from_metadata
 from mlm.planning.speed import predict_speed
-from mlm.planning.types import Overrides
 from mlm.server import observer
 from mlm.server.answers import Answers
 from mlm.server.cache import ResponseCache

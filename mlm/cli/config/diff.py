@@ -9,7 +9,7 @@ from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import Session, print_document, print_text, session
 from mlm.cli.config._wishes import ProfileOpt, UsersOpt
 from mlm.errors import GateFailedError, NotFoundError, UsageError
-from mlm.planning.types import Overrides
+from mlm.planning.overrides import Overrides
 
 if TYPE_CHECKING:
     from mlm.cli.config._kept import Kept

@@ -43,8 +43,8 @@ def edit(
     from mlm.planning.config_file import config_path, format_config, parse_config
     from mlm.planning.config_versions import write_version
     from mlm.planning.memory import plan_memory
+    from mlm.planning.overrides import Overrides
     from mlm.planning.runtime import plan_runtime
-    from mlm.planning.types import Overrides
 
     run = session(ctx)
     machine = planned_machine(run)

@@ -58,8 +58,8 @@ def export(
     from mlm.gguf.reader import read_metadata
     from mlm.planning.config_file import config_path
     from mlm.planning.exported import Subject
+    from mlm.planning.overrides import Overrides
     from mlm.planning.shape import shape_from_metadata
-    from mlm.planning.types import Overrides
     from mlm.store.store import Store
 
     run = session(ctx)

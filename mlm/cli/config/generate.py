@@ -6,7 +6,7 @@ from mlm.cli._options import JsonOpt, RefArg
 from mlm.cli._overrides import takes_overrides
 from mlm.cli._session import print_document, print_text, session
 from mlm.cli.config._wishes import ProfileOpt, UsersOpt
-from mlm.planning.types import Overrides
+from mlm.planning.overrides import Overrides
 
 EXAMPLES = {
     "mlm config generate qwen3-8b": "Choose what suits this machine",

@@ -22,7 +22,7 @@ def show(ctx: typer.Context, ref: RefArg, as_json: JsonOpt = False) -> None:
     from mlm.cli.config._document import config_document
     from mlm.planning.config_file import config_path, format_config
     from mlm.planning.memory import plan_memory
-    from mlm.planning.types import Overrides
+    from mlm.planning.overrides import Overrides
     from mlm.terminal import printable
 
     machine = planned_machine(session(ctx))
