@@ -5,10 +5,12 @@ Somebody who pressed Tab is answered before anything that takes time is imported
 
 import gc
 import os
+import sys
 
 # What imports make stays. With CPython's 700, looking through it again and again for what could be
 # thrown away takes a twelfth of the time to a prompt.
 _OBJECTS_UNTIL_COLLECTION = 10_000
+_INTERRUPTED = 130  # as `mlm.errors.ExitCode` has it, which is not there yet
 
 
 def main() -> None:
@@ -19,8 +21,10 @@ def main() -> None:
 
         complete(shell)
         return
-    from mlm.cli.app import main as run
-
+    try:
+        from mlm.cli.app import main as run
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
     run()
 
 

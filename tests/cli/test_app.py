@@ -98,6 +98,17 @@ def test_ctrl_c_is_130(mlm, monkeypatch):
     assert mlm("anything").exit_code == ExitCode.INTERRUPTED
 
 
+def test_ctrl_c_is_130_before_anything_is_imported_too(tmp_path: Path):
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    done = subprocess.run(
+        [sys.executable, "-m", "mlm", "list"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (ExitCode.INTERRUPTED, b"", b"")
+
+
 def test_a_reader_that_leaves_early_is_not_an_error():
     command = f"{sys.executable} -m mlm --help | head -n 1"
     done = subprocess.run(
