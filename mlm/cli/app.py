@@ -74,6 +74,12 @@ app = lazy_app(
 )
 
 
+def _parse_folder(text: str) -> Path:
+    if not text:  # an empty variable in a script; Path would take it for the current folder
+        raise UsageError("--home names no folder", remedy="mlm --home DIR …")
+    return Path(text)
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"mlm {mlm.__version__}")
@@ -95,6 +101,7 @@ def _root(
         typer.Option(
             "--home",
             metavar="DIR",
+            parser=_parse_folder,
             help="Keep what mlm writes in this folder, whatever MLM_HOME says.",
         ),
     ] = None,

@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import Protocol
 
 from mlm.client import Delta, Recording
-from mlm.errors import MlmError
+from mlm.errors import MlmError, NetworkError
 from mlm.repl.chat import Chat
 from mlm.repl.commands import Goodbye, Outcome, run_command
 from mlm.sessions.types import Session
@@ -81,9 +81,18 @@ def talk(chat: Chat, keyboard: Keyboard, screen: ChatScreen, before: Session | N
         except MlmError as error:
             if len(chat.answers) > answers:  # what came of it was kept
                 error.remedy = "/retry asks again; what came of the answer is kept"
+            elif isinstance(error, NetworkError):
+                error.remedy = f"/retry asks again; if its server has ended, {_way_back(chat)}"
             screen.fail(error)
         except Goodbye:
             return
+
+
+def _way_back(chat: Chat) -> str:
+    """Return how to go on with another server."""
+    if chat.keeper is not None and chat.keeper.is_saving and chat.keeper.session is not None:
+        return f"leave, and `mlm chat --session {chat.keeper.session.id}` goes on"
+    return f"leave, and `mlm chat {chat.model}` starts another"
 
 
 def talk_in_pipe(chat: Chat, lines: Iterable[str], screen: ChatScreen) -> None:

@@ -109,6 +109,12 @@ def test_ctrl_c_is_130_before_anything_is_imported_too(tmp_path: Path):
     assert (done.returncode, done.stdout, done.stderr) == (ExitCode.INTERRUPTED, b"", b"")
 
 
+def test_an_empty_home_is_not_the_current_folder(mlm):
+    result = mlm("--home", "", "ps")
+    assert result.exit_code == ExitCode.USAGE
+    assert "--home names no folder" in result.stderr
+
+
 def test_a_reader_that_leaves_early_is_not_an_error():
     command = f"{sys.executable} -m mlm --help | head -n 1"
     done = subprocess.run(

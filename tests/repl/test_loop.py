@@ -5,10 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from mlm.client import Client
 from mlm.errors import EngineError
 from mlm.repl.conversation import Turn
+from mlm.repl.keeper import Keeper
 from mlm.repl.loop import talk, talk_in_pipe
 from mlm.repl.screen import Screen
+from mlm.sessions.store import Sessions
 
 
 class Typist:
@@ -62,6 +65,20 @@ def test_what_came_of_an_answer_that_broke_off_is_kept_and_it_can_be_had_again(
     talk(chat, Typist("/retry"), terminal(out))
     assert openai_server.asked[-1].body["messages"] == [{"role": "user", "content": "Hi"}]
     assert chat.conversation.turns == (Turn("Hi", "Hello"),)
+
+
+def test_where_the_server_has_gone_it_is_said_how_to_go_on_with_another(chat, out, tmp_path):
+    with Sessions(tmp_path / "sessions.db") as sessions, Client("http://127.0.0.1:1") as nobody:
+        chat.client, there = nobody, chat.client
+        chat.keeper = Keeper(sessions, chat.say)
+        talk(chat, Typist("Hi"), terminal(out))
+        assert out.getvalue().endswith("leave, and `mlm chat tiny` starts another\n")
+        chat.client = there
+        talk(chat, Typist("Hi"), terminal(out))
+        chat.client = nobody
+        talk(chat, Typist("And?"), terminal(out))
+        (saved,) = sessions.summaries()
+    assert out.getvalue().endswith(f"leave, and `mlm chat --session {saved.id}` goes on\n")
 
 
 def test_a_question_that_nothing_came_of_leaves_no_trace_but_can_be_asked_again(
