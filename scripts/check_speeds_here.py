@@ -2,12 +2,13 @@
 
     PYTHONPATH=. python scripts/check_speeds_here.py [--one-core] FOLDER [N_PAST …]
 
-Makes the models of bench_models.py in FOLDER, measures memory and arithmetic as `mlm plan` does,
-and decodes with the engine, one token after the other, with so many tokens in the context (128,
-1024 and 4096), and with as many as the prompts of `mlm bench` have. The contexts take turns, so
-that other work on the machine hits all of them alike; a speed is that of the middle step. Then
-every figure is predicted again with runs in the ledger: the shortest prompt of a bench, or the
-whole bench, of the same model or of another one.
+Makes the models of bench_models.py in FOLDER. For each, measures memory and arithmetic as
+`mlm plan` does (on a shared machine they are not the same a quarter of an hour later), and decodes
+with the engine, one token after the other, with so many tokens in the context (128, 1024 and 4096),
+and with as many as the prompts of `mlm bench` have. The contexts take turns, so that other work on
+the machine hits all of them alike; a speed is that of the middle step. Then every figure is
+predicted again with runs in the ledger: the shortest prompt of a bench, or the whole bench, of the
+same model or of another one.
 
 On a machine that is busy with other things, ``--one-core`` uses one thread and counts only the time
 that it was given.
@@ -51,6 +52,7 @@ class Subject:
 
     name: str
     shape: ModelShape
+    hardware: Hardware  # as it was just before
     config: RuntimeConfig
     decode_tps: dict[int, float]  # by tokens in the context: of the middle step …
     best_tps: dict[int, float]  # … and of the fastest
@@ -64,30 +66,30 @@ def main(arguments: list[str]) -> None:
     folder = Path(arguments[0])
     n_pasts = tuple(map(int, arguments[1:])) or N_PASTS
     paths = {name: make_model(name, folder) for name in SHAPES}
-    with tempfile.TemporaryDirectory() as cache:
-        hardware = _measure_machine(Path(cache))
-    if one_core:
-        hardware = replace(hardware, cpu=replace(hardware.cpu, usable_cores=1))
     measured = tuple(sorted({*n_pasts, *BENCH_N_PASTS}))
-    subjects = [_measure_model(name, path, hardware, measured) for name, path in paths.items()]
-    short = {s.name: calibrate(_observe(s, hardware, BENCH_N_PASTS[:1])) for s in subjects}
-    bench = {s.name: calibrate(_observe(s, hardware, BENCH_N_PASTS)) for s in subjects}
+    subjects = [
+        _measure_model(name, path, _measure_machine(one_core=one_core), measured)
+        for name, path in paths.items()
+    ]
+    short = {s.name: calibrate(_observe(s, BENCH_N_PASTS[:1])) for s in subjects}
+    bench = {s.name: calibrate(_observe(s, BENCH_N_PASTS)) for s in subjects}
     columns = ("predicted", "own short run", "of another", "own bench", "of another")
     print(f"{'model':14}{'n_past':>7}{'measured':>10}{'best':>8}"
           + "".join(f"{column:>17}" for column in columns))  # fmt: skip
     for index, subject in enumerate(subjects):
         names = (subject.name, subjects[index - 1].name)
-        _show_prefill(subject, hardware, max(n_pasts))
+        _show_prefill(subject, max(n_pasts))
         for n_past in measured:
             known = [runs[name] for runs in (short, bench) for name in names]
-            _show(subject, hardware, n_past, [NOTHING_KNOWN, *known])
+            _show(subject, n_past, [NOTHING_KNOWN, *known])
     print("load average", *(f"{load:.1f}" for load in os.getloadavg()))
 
 
-def _measure_machine(cache: Path) -> Hardware:
+def _measure_machine(*, one_core: bool) -> Hardware:
     started = time.perf_counter()
-    hardware = without_unusable_amx(cached_hardware(cache))
-    known = with_arithmetic(hardware, cache)
+    with tempfile.TemporaryDirectory() as cache:
+        hardware = without_unusable_amx(cached_hardware(Path(cache)))
+        known = with_arithmetic(hardware, Path(cache))
     took = time.perf_counter() - started
     assert known.arithmetic is not None, "the engine cannot measure"
     print(
@@ -95,7 +97,7 @@ def _measure_machine(cache: Path) -> Hardware:
         f"GB/s; {known.arithmetic.n_threads} cores do {known.arithmetic.scaling:.0%} of their work "
         f"together; Q4_K {known.arithmetic.reading['Q4_K'] / 1e9:.1f} GB/s each"
     )
-    return known
+    return replace(known, cpu=replace(known.cpu, usable_cores=1)) if one_core else known
 
 
 def _measure_model(name: str, path: Path, hardware: Hardware, n_pasts: tuple[int, ...]) -> Subject:
@@ -119,6 +121,7 @@ def _measure_model(name: str, path: Path, hardware: Hardware, n_pasts: tuple[int
     return Subject(
         name,
         shape,
+        hardware,
         config,
         {n_past: 1 / median(times) for n_past, times in steps.items()},
         {n_past: 1 / min(times) for n_past, times in steps.items()},
@@ -126,9 +129,9 @@ def _measure_model(name: str, path: Path, hardware: Hardware, n_pasts: tuple[int
     )
 
 
-def _observe(subject: Subject, hardware: Hardware, n_pasts: tuple[int, ...]) -> list[Observation]:
+def _observe(subject: Subject, n_pasts: tuple[int, ...]) -> list[Observation]:
     """Return what the ledger would hold after a bench with these contexts."""
-    found = []
+    found, hardware = [], subject.hardware
     for n_past in n_pasts:
         decode, _ = time_token(subject.shape, subject.config, hardware, n_past=n_past)
         found.append(Observation(
@@ -141,15 +144,13 @@ def _observe(subject: Subject, hardware: Hardware, n_pasts: tuple[int, ...]) -> 
     return found
 
 
-def _show(
-    subject: Subject, hardware: Hardware, n_past: int, calibrations: list[Calibration]
-) -> None:
+def _show(subject: Subject, n_past: int, calibrations: list[Calibration]) -> None:
     actual = subject.decode_tps[n_past]
     figures = []
     for calibration in calibrations:
         speed, _ = predict_speed(
-            subject.shape, subject.config, hardware, n_past=n_past, calibration=calibration,
-            model=subject.name,
+            subject.shape, subject.config, subject.hardware, n_past=n_past,
+            calibration=calibration, model=subject.name,
         )  # fmt: skip
         mark = " " if speed.low <= actual <= speed.high else "!"
         figures.append(f"{speed.mid:.1f} ({speed.mid / actual - 1:+.0%}){mark}")
@@ -157,8 +158,9 @@ def _show(
           + "".join(f"{figure:>17}" for figure in figures))  # fmt: skip
 
 
-def _show_prefill(subject: Subject, hardware: Hardware, n_prompt: int) -> None:
-    _, speed = predict_speed(subject.shape, subject.config, hardware, n_past=n_prompt // 2)
+def _show_prefill(subject: Subject, n_prompt: int) -> None:
+    hardware, n_past = subject.hardware, n_prompt // 2
+    _, speed = predict_speed(subject.shape, subject.config, hardware, n_past=n_past)
     print(f"{subject.name:14}prefill of {n_prompt}: measured {subject.prefill_tps:.0f}, predicted "
           f"{speed.mid:.0f} ({speed.mid / subject.prefill_tps - 1:+.0%})")  # fmt: skip
 
