@@ -151,8 +151,8 @@ class Watcher:
     def __init__(self, flights: Iterable[Flight]) -> None:
         """Watch ``flights``, of which some may be the same; leave them with ``with``."""
         self._flights = set(flights)
-        self._changed = asyncio.Event()
-        self._changed.set()  # something may have happened before
+        self._has_changed = True  # something may have happened before
+        self._waiting: asyncio.Future[None] | None = None
         for flight in self._flights:
             flight.enter(self)
 
@@ -165,9 +165,16 @@ class Watcher:
 
     def wake(self) -> None:
         """End the current `wait`, or the next one."""
-        self._changed.set()
+        self._has_changed = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     async def wait(self) -> None:
-        """Return when something has happened since the last `wait`, or somebody called `wake`."""
-        await self._changed.wait()
-        self._changed.clear()
+        """Return when something has happened since the last `wait`, or somebody called `wake`.
+
+        For one task. An `asyncio.Event` would do the same at a higher price for each token.
+        """
+        if not self._has_changed:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        self._has_changed = False

@@ -142,23 +142,25 @@ async def _stream(exchange: Exchange, reply: Reply, client: Client, watcher: Wat
     feeds = [_Feed(flight, writer) for flight, writer in _write(exchange, reply)]
     waiting = b"".join(feed.writer.opening() for feed in feeds)
     while True:
-        room = _BLOCK_BYTES
+        room, is_any_over = _BLOCK_BYTES, False
         for feed in feeds:
             fresh = feed.fresh(room)
             room -= len(fresh)
             waiting += fresh
+            is_any_over = is_any_over or feed.flight.over
         if room <= 0:  # there may be more; to a slow reader it is written bit by bit
             await client.write(waiting)
             waiting = b""
             continue
-        if exchange.error is not None:
-            await client.write(waiting + encode_error(exchange.error), last=True)
-            return exchange.error.code
-        ended = [feed for feed in feeds if feed.flight.over]
-        if len(ended) == len(feeds):
-            break
-        waiting += b"".join([feed.close() for feed in ended])
-        feeds = [feed for feed in feeds if feed not in ended]
+        if is_any_over:
+            if exchange.error is not None:
+                await client.write(waiting + encode_error(exchange.error), last=True)
+                return exchange.error.code
+            ended = [feed for feed in feeds if feed.flight.over]
+            if len(ended) == len(feeds):
+                break
+            waiting += b"".join([feed.close() for feed in ended])
+            feeds = [feed for feed in feeds if feed not in ended]
         if waiting or client.is_silent:
             await client.write(waiting or PING)
         waiting = b""
