@@ -126,7 +126,6 @@ class _PrivateServer:
         reader.start()
         self._reader = reader
         try:
-            self._meanwhile()
             self._wait_until_loaded()
         except BaseException:
             self._stop()
@@ -160,6 +159,7 @@ class _PrivateServer:
 
         rest: list[str] = []
         with waiting_for(self._session, f"loading {self._ref}") as show:
+            self._meanwhile()
             while (line := self._lines.get()) is not None:
                 event = parse_event(line)
                 if event is None:
