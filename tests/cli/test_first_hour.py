@@ -8,7 +8,7 @@ import pytest
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial" / "first-hour.md"
 # Others need a terminal, a compiler, or a server; they have tests of their own.
-ELSEWHERE = ("chat", "run", "serve", "ps", "bench", "stop", "completion")
+ELSEWHERE = ("chat", "run", "serve", "ps", "bench", "stats", "stop", "completion")
 
 
 def typed() -> list[list[str]]:
@@ -17,7 +17,7 @@ def typed() -> list[list[str]]:
     lines = [line for block in blocks for line in block.splitlines() if line.startswith("mlm ")]
     # Nobody is recommended the small model: it is not explained, either.
     mine = [x if "--explain" in x else x.replace("qwen3-8b", "mlm-demo") for x in lines]
-    return [shlex.split(line)[1:] for line in mine]
+    return [shlex.split(line, comments=True)[1:] for line in mine]
 
 
 @pytest.mark.slow

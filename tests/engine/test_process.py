@@ -48,6 +48,10 @@ def freeze(worker: Worker) -> None:
         pass
 
 
+def new_children(before: list[psutil.Process]) -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if child not in before]
+
+
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV", "SIGABRT", "SIGTERM"])
 def test_a_death_under_load_is_named_to_every_request(name: str, tiny_model: TinyModel):
     async def story():
@@ -175,7 +179,7 @@ def test_the_first_worker_of_a_server_has_started_before_its_model_is_known(
     log = tmp_path / "demo.log"
 
     async def story(early: EarlyWorker) -> list[int]:
-        (begun,) = psutil.Process().children()
+        (begun,) = new_children(before)
         first = await Worker.start(demo_model, CONFIG, log_path=log, spawn=early)
         second = await Worker.start(demo_model, CONFIG, log_path=log, spawn=early)
         pids = [begun.pid, first.pid, second.pid]
@@ -183,6 +187,7 @@ def test_the_first_worker_of_a_server_has_started_before_its_model_is_known(
         await second.stop()
         return pids
 
+    before = psutil.Process().children()
     with EarlyWorker(log) as early:
         begun, first, second = asyncio.run(story(early))
     assert first == begun != second
@@ -193,10 +198,11 @@ def test_a_worker_that_was_started_early_for_nothing_goes_too(demo_model: Path, 
         worker = await Worker.start(demo_model, CONFIG, spawn=early)
         await worker.stop()
 
+    before = psutil.Process().children()
     with EarlyWorker(tmp_path / "demo.log") as early:
         asyncio.run(load_another(early))
-        assert len(psutil.Process().children()) == 1
-    assert not psutil.Process().children()
+        assert len(new_children(before)) == 1
+    assert not new_children(before)
 
 
 def test_giving_up_a_load_leaves_no_process(demo_model: Path):

@@ -53,12 +53,17 @@ class Comparison:
     def of(
         cls, shape: ModelShape, settings: dict[str, Any], real: dict[str, float]
     ) -> "Comparison":
-        """Return the plan of ``shape`` beside what llama.cpp said."""
+        """Return the plan of ``shape`` beside what llama.cpp said.
+
+        Of results llama.cpp has room for one row per slot at first. Where vectors are made it grows
+        with the inputs, and a plan counts how far.
+        """
         fields = {"n_batch": 2048, "n_ubatch": 512, "n_gpu_layers": 0, "n_threads": 1, **settings}
         config = RuntimeConfig(n_threads_batch=1, embedding=shape.is_encoder, **fields)
         plan = plan_memory(shape, config, without_unusable_amx(survey_hardware()))
         cpu = plan.devices[0]
         planned = {kind: getattr(cpu, kind) / MIB for kind in CONTEXT}
+        planned["output"] *= config.n_parallel / config.n_outputs_max
         return cls(plan.grade, settings, (cpu.weights + cpu.repack) / MIB, planned, real)
 
     def error(self, kind: str) -> float:
@@ -89,15 +94,17 @@ def compare(path: Path, settings: Sequence[dict[str, Any]] | None = None) -> lis
     """Return a comparison for each of ``settings``, by default for all."""
     shape = shape_from_metadata(read_metadata(path))
     settings = list(all_settings(shape)) if settings is None else settings
-    real = ask_llama_cpp([dry_run_of(path, each) for each in settings])
+    real = ask_llama_cpp([dry_run_of(path, each, embeds=shape.is_encoder) for each in settings])
     return [Comparison.of(shape, each, truth) for each, truth in zip(settings, real, strict=True)]
 
 
-def dry_run_of(path: Path, settings: dict[str, Any]) -> list[Any]:
+def dry_run_of(path: Path, settings: dict[str, Any], *, embeds: bool = False) -> list[Any]:
     """Return one run of the dry run: the same parameters, in llama.cpp's words."""
     wishes = {"n_batch": 2048, "n_ubatch": 512, **settings}
     slots = wishes.pop("n_parallel")
-    return [str(path), {**wishes, "n_seq_max": slots, "n_outputs_max": slots}]
+    rows = wishes["n_batch"] if embeds else slots
+    more = {"n_seq_max": slots, "n_outputs_max": rows, "embeddings": embeds}
+    return [str(path), {**wishes, **more}]
 
 
 def ask_llama_cpp(runs: Sequence[Any]) -> list[dict[str, float]]:
