@@ -65,13 +65,21 @@ def _help(columns: int) -> list[str]:
     return [*(line for row in rows for line in row), "", *textwrap.wrap(words, columns)]
 
 
+def _wrap_parts(text: str, columns: int, *, most: int) -> list[str]:
+    """Return as many of the first parts of ``text``, between commas, as fit on so many lines."""
+    lines = textwrap.wrap(text, columns)
+    while len(lines) > most and ", " in text:
+        text = text.rpartition(", ")[0]
+        lines = textwrap.wrap(text, columns)
+    return lines[:most]
+
+
 def _body(sight: Sight, view: View, columns: int, room: int, *, pretty: bool) -> list[Line]:
     assert sight.reading is not None
     models = list_models(sight, view.order)
     signs = PRETTY if pretty else PLAIN
     about = next((describe_model(r, columns) for r in models if r.model.name == view.chosen), "")
-    detail = textwrap.wrap(about, columns)[: 2 if columns >= _WIDE else 4]
-    detail[-1:] = [line.rstrip(",") for line in detail[-1:]]
+    detail = _wrap_parts(about, columns, most=2 if columns >= _WIDE else 4)
     tiles = draw_tiles(sight.reading, sight.pace, columns)
     tiles = tiles[: max(0, room - 5 - len(detail))]  # a model and two requests come before them
     if tiles:
