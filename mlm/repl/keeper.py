@@ -43,6 +43,10 @@ class Keeper:
         self._is_chat = is_chat
         self._is_failing = False
 
+    def ref_of(self, model: str) -> str:
+        """Return what finds a model again: a REF, or the path of a local file."""
+        return self._refs.get(model, model)
+
     def go_on(self, session: Session) -> Conversation:
         """Let what comes follow ``session``; return it as a conversation that can go on."""
         self.session, self._saved = session.summary, session.messages
@@ -88,7 +92,7 @@ class Keeper:
         if self.session is None:
             self.session = self._begin(messages, model)
             return
-        known = replace(self.session, model=model, ref=self._refs.get(model, model))
+        known = replace(self.session, model=model, ref=self.ref_of(model))
         same = _count_same(self._saved, messages)
         try:
             self.session = self.sessions.write(known, messages[same:], after=same)
@@ -107,7 +111,7 @@ class Keeper:
             messages,
             title=forked_from.title if forked_from else make_title(question),
             model=model,
-            ref=self._refs.get(model, model),
+            ref=self.ref_of(model),
             forked_from=forked_from.id if forked_from else None,
         )
 

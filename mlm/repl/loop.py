@@ -90,9 +90,10 @@ def talk(chat: Chat, keyboard: Keyboard, screen: ChatScreen, before: Session | N
 
 def _way_back(chat: Chat) -> str:
     """Return how to go on with another server."""
-    if chat.keeper is not None and chat.keeper.is_saving and chat.keeper.session is not None:
-        return f"leave, and `mlm chat --session {chat.keeper.session.id}` goes on"
-    return f"leave, and `mlm chat {chat.model}` starts another"
+    keeper = chat.keeper
+    if keeper is not None and keeper.is_saving and keeper.session is not None:
+        return f"leave, and `mlm chat --session {keeper.session.id}` goes on"
+    return f"leave, and `mlm chat {keeper.ref_of(chat.model) if keeper else chat.model}` is another"
 
 
 def talk_in_pipe(chat: Chat, lines: Iterable[str], screen: ChatScreen) -> None:
