@@ -35,7 +35,14 @@ from mlm.engine.messages import (
     Work,
     WorkerConfig,
 )
-from mlm.engine.spawn import DEFAULT_COMMAND, Spawn, describe_exit, kill_worker, spawn_worker
+from mlm.engine.spawn import (
+    DEFAULT_COMMAND,
+    Spawn,
+    describe_exit,
+    discard_worker,
+    kill_worker,
+    spawn_worker,
+)
 from mlm.engine.wire import Wire
 from mlm.errors import EngineError
 
@@ -117,9 +124,7 @@ class Worker:
         try:
             worker._wire = await Wire.open(connection, worker._receive, START_LIMIT_S)
         except BaseException:
-            connection.close()
-            kill_worker(process)
-            process.wait()
+            discard_worker(process, connection)
             raise
         worker._listener = asyncio.create_task(worker._listen())
         try:

@@ -90,10 +90,7 @@ class EarlyWorker:
 
     def __exit__(self, *_: object) -> None:
         if self._spawned is not None:
-            process, connection = self._spawned
-            connection.close()
-            kill_worker(process)
-            process.wait()
+            discard_worker(*self._spawned)
 
     def __call__(self, command: Sequence[str], log_path: Path | None) -> Spawned:
         """Return a worker with this log; call it on the main thread."""
@@ -111,6 +108,13 @@ def kill_worker(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         process.kill()
+
+
+def discard_worker(process: subprocess.Popen[bytes], connection: socket.socket) -> None:
+    """End a worker that nobody has begun to talk with, and leave nothing of it."""
+    connection.close()
+    kill_worker(process)
+    process.wait()
 
 
 def describe_exit(returncode: int | None) -> str:
