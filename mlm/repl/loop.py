@@ -93,7 +93,8 @@ def _way_back(chat: Chat) -> str:
     keeper = chat.keeper
     if keeper is not None and keeper.is_saving and keeper.session is not None:
         return f"leave, and `mlm chat --session {keeper.session.id}` goes on"
-    return f"leave, and `mlm chat {keeper.ref_of(chat.model) if keeper else chat.model}` is another"
+    ref = keeper.ref_of(chat.model) if keeper is not None else chat.model
+    return f"leave, and `mlm chat {ref}` starts another"
 
 
 def talk_in_pipe(chat: Chat, lines: Iterable[str], screen: ChatScreen) -> None:

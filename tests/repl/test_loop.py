@@ -72,7 +72,7 @@ def test_where_the_server_has_gone_it_is_said_how_to_go_on_with_another(chat, ou
         chat.client, there = nobody, chat.client
         chat.keeper = Keeper(sessions, chat.say)
         talk(chat, Typist("Hi"), terminal(out))
-        assert out.getvalue().endswith("leave, and `mlm chat tiny` is another\n")
+        assert out.getvalue().endswith("leave, and `mlm chat tiny` starts another\n")
         chat.client = there
         talk(chat, Typist("Hi"), terminal(out))
         chat.client = nobody
