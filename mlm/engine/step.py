@@ -10,6 +10,7 @@ from mlm.engine.slots import Slot
 # it does not hold up running streams for long.
 FIXED_CHUNK = 64
 _ROWS = 4  # that llama.cpp's CPU kernels multiply at once; those left over cost as much each
+_YOUNG = 2  # tokens of an answer that have come; so few are no stream yet
 _FAR = 256  # tokens that are held already, from which on attention to them takes much of the time
 
 
@@ -17,21 +18,33 @@ def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Par
     """Return the batch that all requests share, in ascending order of ``seq_id``.
 
     One token for every running answer; the rest of the room goes to prompts, first come, first
-    served: up to ``n_ubatch``, so that a cancel is noticed soon, and beside running answers no more
+    served: up to ``n_ubatch``, so that a cancel is noticed soon, and beside running streams no more
     than `Pace` allows.
     """
     slots = [slot for slot in slots if not slot.is_deterministic]
     decoding = [slot for slot in slots if slot.is_decoding]
     prefilling = sorted((slot for slot in slots if slot.is_prefilling), key=_turn)
-    if decoding:
-        room = min(computer.n_ubatch, computer.n_batch - len(decoding))
+    room = min(computer.n_ubatch, computer.n_batch - len(decoding))
+    if prefilling and any(_is_stream(slot, prefilling[0]) for slot in decoding):
         chunk, end = pace.choose_chunk(len(prefilling), len(decoding))
-        if prefilling and prefilling[0].n_held >= _FAR:
+        if prefilling[0].n_held >= _FAR:
             chunk = _fill_tile(chunk, computer.attention_tile)
         prompts = _take_few(prefilling, min(chunk, room), min(max(chunk, end), room))
     else:
-        prompts = _take_all(prefilling, computer.n_ubatch)
+        prompts = _take_all(prefilling, room)
     return sorted([*(_take(slot, 1) for slot in decoding), *prompts], key=lambda p: p.seq_id)
+
+
+def _is_stream(slot: Slot, newcomer: Slot) -> bool:
+    """Return whether an answer is to keep flowing while a newcomer's prompt enters.
+
+    Not when it is merely the first of requests that came together. They are all answered at the
+    pace of their number as soon as all are in, and small steps on the way there cost time.
+    """
+    answer, other = slot.request, newcomer.request
+    if answer is None or other is None or answer.first_token_s is None:
+        return False
+    return answer.n_generated > _YOUNG or answer.first_token_s <= other.received_s
 
 
 def _take_all(prefilling: Sequence[Slot], room: int) -> list[Part]:

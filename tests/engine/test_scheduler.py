@@ -4,7 +4,7 @@ import pytest
 from fakes.fake_llama import DECODE_S, FakeLlama, Office, question
 
 from mlm.engine.messages import Failed, Finished, Step
-from mlm.engine.pace import STEP_LIMIT_S
+from mlm.engine.pace import STEP_LIMIT_S, STRETCH
 
 
 def test_an_answer_arrives_as_text_and_ends_with_its_counts_and_times():
@@ -40,6 +40,35 @@ def test_prompts_that_come_together_are_cut_as_little_as_possible():
     prompts = [[p for p in batch if len(p.tokens) > 1] for batch in office.llama.batches[6:]]
     assert max(len(pieces) for pieces in prompts) > 1  # short ones enter together
     assert all(p.start == 0 and p.wants_logits for pieces in prompts for p in pieces[1:])
+
+
+def test_requests_that_come_together_enter_before_the_first_of_them_streams():
+    office = Office(FakeLlama(n_slots=16, n_ubatch=512, n_batch=2048))
+    for number in range(16):
+        office.submit(number, question(number, 66), "a" * 9)
+    office.run()
+    prompts = [
+        sum(len(p.tokens) for p in batch if len(p.tokens) > 1) for batch in office.llama.batches
+    ]
+    assert prompts[:4] == [512, 512, 16 * 66 - 2 * 512, 0]
+
+
+def test_who_comes_after_the_first_token_of_a_stream_does_not_hold_it_up():
+    office = Office(FakeLlama(n_ctx_slot=4000, n_ubatch=512, n_batch=2048))
+    office.submit(1, 8, "a" * 100)
+    office.scheduler.step()
+    office.submit(2, 2000, "b")
+    office.run()
+    assert max(office.gaps(1)) < STRETCH * STEP_LIMIT_S
+
+
+def test_who_comes_before_it_holds_it_up_for_two_steps_at_most():
+    office = Office(FakeLlama(n_ctx_slot=4000, n_ubatch=512, n_batch=2048))
+    office.submit(1, 8, "a" * 100)
+    office.submit(2, 3500, "b")
+    office.run()
+    long_gaps = [gap for gap in office.gaps(1) if gap > STRETCH * STEP_LIMIT_S]
+    assert len(long_gaps) == 2
 
 
 def test_all_tokens_of_a_step_travel_in_one_frame():

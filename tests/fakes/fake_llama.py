@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from fakes.fake_memory import FakeMemory
@@ -146,10 +147,16 @@ class Office:
         self.llama = llama or FakeLlama()
         self.sent: list[object] = []
         self.scheduler = Scheduler(
-            self.llama, Letters(), self.sent.append, self.llama.clock, prefix_cache=prefix_cache
+            self.llama, Letters(), self._take, self.llama.clock, prefix_cache=prefix_cache
         )
+        self.times: dict[int, list[float]] = {}  # when each token was sent
         self.samplers: dict[int, Script] = {}
         self.requests: dict[int, Request] = {}
+
+    def _take(self, message: object) -> None:
+        self.sent.append(message)
+        for token in message.tokens if isinstance(message, Step) else ():
+            self.times.setdefault(token.request_id, []).append(self.llama.clock())
 
     def submit(
         self, request_id: int, prompt: Sequence[int] | int, says: Says = None, **more: Any
@@ -190,6 +197,10 @@ class Office:
         """Return all text sent for a request."""
         steps = [message for message in self.sent if isinstance(message, Step)]
         return "".join(t.text for s in steps for t in s.tokens if t.request_id == request_id)
+
+    def gaps(self, request_id: int) -> list[float]:
+        """Return the seconds between the tokens of an answer."""
+        return [after - before for before, after in pairwise(self.times[request_id])]
 
     def ending(self, request_id: int) -> Finished | Failed:
         """Return the one message that ended a request."""
