@@ -98,6 +98,7 @@ class Embedder:
         self._lanes: list[_Lane] = []  # in ascending order of their sequences
         self.meter = Meter(clock)
         self.choosing = None  # nothing is chosen here; see `Scheduler.choosing`
+        self.patience_s = 0.0  # calls are short here; see `Scheduler.patience_s`
 
     @property
     def n_active(self) -> int:

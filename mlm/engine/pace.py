@@ -10,6 +10,8 @@ STRETCH = 1.25  # times as long, a chunk may take that ends a prompt: one more w
 # What is copied between slots and main memory in one step beside running streams: one request more
 # is let in when the ones before it took less.
 MOVE_LIMIT_S = 0.1
+# What prompts that could begin wait for others, of what computing them takes; and the most.
+PATIENCE, PATIENCE_LIMIT_S = 0.05, 0.1
 FIRST_CHUNK, SMALLEST_CHUNK = 33, 9  # tokens; the first before anything has been measured
 # How fast a better time of the past is forgotten, per step.
 _FORGETTING = 1.02
@@ -57,6 +59,10 @@ class Pace:
             aim_s = max(min(aim_s, MOST_PER_DECODE * decode_s), LEAST_PER_DECODE * decode_s)
         tokens = aim_s * max(1.0, n_prefilling / n_decoding) / self.prefill_s_per_token
         return max(SMALLEST_CHUNK, int(tokens)), max(SMALLEST_CHUNK, int(tokens * STRETCH))
+
+    def choose_patience_s(self, n_tokens: int) -> float:
+        """Return the seconds that prompts of so many tokens may wait for company."""
+        return min(PATIENCE_LIMIT_S, PATIENCE * n_tokens * (self.prefill_s_per_token or 0.0))
 
 
 def _best(old: float | None, new: float) -> float:

@@ -58,6 +58,15 @@ class Scheduler:
         return len(self._waiting)
 
     @property
+    def patience_s(self) -> float:
+        """How long those that wait may go on to do so, for others that are nearly ready.
+
+        Who enters alone goes on alone, in a step of its own for each token of its head start.
+        """
+        n_tokens = sum(request.prompt_tokens for request in self._waiting)
+        return 0.0 if self.n_active else self._pace.choose_patience_s(n_tokens)
+
+    @property
     def is_idle(self) -> bool:
         """Whether a step would do nothing."""
         return not self._waiting and self.n_active == 0

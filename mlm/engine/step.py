@@ -32,6 +32,8 @@ def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Par
         prompts = _take_few(prefilling, min(chunk, room), min(max(chunk, end), room))
     else:
         prompts = _take_all(prefilling, room)
+        if prompts and sum(slot.n_todo for slot in prefilling) <= room:
+            decoding = []  # a token more would only make them end earlier, in a step for fewer
     return sorted([*(_take(slot, 1) for slot in decoding), *prompts], key=lambda p: p.seq_id)
 
 

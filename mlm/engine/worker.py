@@ -20,6 +20,7 @@ from mlm.engine.embedder import Embedder
 from mlm.engine.embedding_desk import EmbeddingDesk
 from mlm.engine.frames import FrameDecoder, FrameError, FrameWriter
 from mlm.engine.hygiene import settle_in
+from mlm.engine.intake import take_in
 from mlm.engine.llama.context import Context
 from mlm.engine.llama.embedding import EmbeddingContext
 from mlm.engine.llama.library import ENGINE
@@ -136,16 +137,11 @@ class _Worker:
 
     def _serve(self) -> int:
         """Decode, forever. New requests and cancels are taken between two steps."""
-        scheduler = self._scheduler
-        assert scheduler is not None
+        scheduler, reception = self._scheduler, self._reception
+        assert scheduler is not None and reception is not None
         while True:
             scheduler.meter.rest()
-            while scheduler.is_idle or not self._inbox.empty():
-                item = self._inbox.get()
-                if isinstance(item, Cancel):
-                    scheduler.cancel(item.request_id)
-                else:
-                    scheduler.submit(item)
+            take_in(self._inbox, scheduler, reception)
             scheduler.meter.wake()
             scheduler.step()
 

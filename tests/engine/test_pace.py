@@ -1,4 +1,6 @@
-from mlm.engine.pace import FIRST_CHUNK, SMALLEST_CHUNK, STEP_LIMIT_S, Pace
+import pytest
+
+from mlm.engine.pace import FIRST_CHUNK, PATIENCE_LIMIT_S, SMALLEST_CHUNK, STEP_LIMIT_S, Pace
 
 
 def measured(decode_s: float, prefill_s_per_token: float) -> Pace:
@@ -63,3 +65,10 @@ def test_a_step_that_is_shorter_than_the_streams_own_was_does_not_make_prompts_f
     pace = measured(0.5, 0.01)
     pace.note(100, 4, 0.4)  # the streams' own took no half second here
     assert pace.choose_chunk(1, 4)[0] <= 1000
+
+
+def test_a_prompt_waits_for_company_for_a_small_share_of_what_it_takes_itself():
+    pace = measured(0.02, 0.01)
+    assert pace.choose_patience_s(64) == pytest.approx(0.05 * 64 * 0.01)
+    assert pace.choose_patience_s(10_000) == PATIENCE_LIMIT_S
+    assert Pace().choose_patience_s(64) == 0
