@@ -25,7 +25,7 @@ def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Par
     decoding = [slot for slot in slots if slot.is_decoding]
     prefilling = sorted((slot for slot in slots if slot.is_prefilling), key=_turn)
     room = min(computer.n_ubatch, computer.n_batch - len(decoding))
-    if prefilling and any(_is_stream(slot, prefilling[0]) for slot in decoding):
+    if prefilling and any(_is_stream(slot, prefilling[0], room) for slot in decoding):
         chunk, end = pace.choose_chunk(len(prefilling), len(decoding))
         if prefilling[0].n_held >= _FAR:
             chunk = _fill_tile(chunk, computer.attention_tile)
@@ -37,15 +37,16 @@ def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Par
     return sorted([*(_take(slot, 1) for slot in decoding), *prompts], key=lambda p: p.seq_id)
 
 
-def _is_stream(slot: Slot, newcomer: Slot) -> bool:
+def _is_stream(slot: Slot, newcomer: Slot, room: int) -> bool:
     """Return whether an answer is to keep flowing while a newcomer's prompt enters.
 
-    Not when it is merely the first of requests that came together. They are all answered at the
-    pace of their number as soon as all are in, and small steps on the way there cost time.
+    Not when both are of several that came together, with prompts that fit into a step. They are all
+    answered at the pace of their number as soon as all are in, and small steps on the way there
+    cost time.
     """
     answer, other = slot.request, newcomer.request
-    if answer is None or other is None or answer.first_token_s is None:
-        return False
+    if newcomer.n_todo > room or answer is None or answer.first_token_s is None or other is None:
+        return True
     return answer.n_generated > _YOUNG or answer.first_token_s <= other.received_s
 
 
