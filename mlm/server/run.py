@@ -39,6 +39,7 @@ DRAIN_S = 20.0  # for answers that are on their way when the server is told to s
 FAREWELL_S = 3.0  # … and then for their error events to be read
 KEEP_ALIVE_S = 30
 REAP_INTERVAL_S = 5.0
+_OBJECTS_UNTIL_COLLECTION = 700  # new ones; CPython's default
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,8 +285,12 @@ def _leave_program_out_of_collections() -> None:
     Going through it took 60 ms, in which no token is handed on; and CPython would put that off
     until a quarter as many objects have come and stayed, dead ones among them. What is dead now
     stays as well: looking for it would delay the first answer as long.
+
+    From then on it looks as often as CPython does by itself: what `mlm.__main__` allows while
+    programs are imported would let dead requests pile up between living ones.
     """
     gc.freeze()
+    gc.set_threshold(_OBJECTS_UNTIL_COLLECTION)
 
 
 class _HttpServer(uvicorn.Server):
