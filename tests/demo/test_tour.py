@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fakes.processes import wait_until
+from fakes.processes import are_gone, wait_until
 
 from mlm.demo.tour import STEPS, Step, StepFailed, take_tour
 from mlm.errors import ExitCode
@@ -35,14 +35,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TMPDIR", str(folder))  # for other processes
     monkeypatch.setattr(tempfile, "tempdir", str(folder))  # for this one
     return folder
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Return whether a process still runs; one that only waits to be reaped does not."""
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_the_tour_shows_a_whole_life_and_leaves_nothing_behind(temporary: Path, tmp_path: Path):
@@ -81,7 +73,7 @@ def test_a_tour_cut_short_stops_its_server_and_removes_its_house(
         tour.send_signal(signal_number)
         tour.communicate()
     assert started
-    wait_until(lambda: not any(map(is_alive, started)))  # a sandbox ends when its worker has
+    wait_until(lambda: are_gone(started))  # a sandbox ends when its worker has
     assert list(temporary.iterdir()) == []
 
 
