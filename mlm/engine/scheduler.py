@@ -63,8 +63,9 @@ class Scheduler:
 
         Who enters alone goes on alone, in a step of its own for each token of its head start.
         """
-        n_tokens = sum(request.prompt_tokens for request in self._waiting)
-        return 0.0 if self.n_active else self._pace.choose_patience_s(n_tokens)
+        if self.n_active:
+            return 0.0
+        return self._pace.choose_patience_s(sum(one.prompt_tokens for one in self._waiting))
 
     @property
     def is_idle(self) -> bool:
