@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mlm"
 FLOORS = {
     "errors": 0, "paths": 0, "units": 0, "settings": 0, "strictyaml": 0,
-    "strictjson": 0, "text": 0, "terminal": 0,
+    "strictjson": 0, "text": 0, "pictures": 0, "terminal": 0,
     "hardware": 1, "gguf": 1, "catalog": 1, "stats": 1,
     "planning": 2, "store": 2, "sessions": 2,
     "engine": 3, "client": 3, "manifest": 3,

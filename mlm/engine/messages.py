@@ -110,10 +110,14 @@ class AnswerForm(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Generate(Message, frozen=True):
-    """A request for text. Exactly one of ``messages``, ``prompt``, ``prompt_tokens`` is given."""
+    """A request for text. Exactly one of ``messages``, ``prompt``, ``prompt_tokens`` is given.
+
+    ``messages`` are OpenAI's. With pictures, a content is a list of ``{"type": "text", "text": …}``
+    and ``{"type": "image", "data": …}``, whose data are the bytes of a file that nobody has read.
+    """
 
     request_id: int
-    messages: list[dict[str, object]] | None = None  # OpenAI's chat messages, unchanged
+    messages: list[dict[str, object]] | None = None
     prompt: str | None = None  # raw text, no template
     tools: list[dict[str, object]] | None = None  # OpenAI's functions, unchanged
     tool_choice: ToolChoice = ToolChoice()
@@ -171,6 +175,7 @@ class Load(Message, frozen=True):
 
     path: str
     config: WorkerConfig
+    mmproj: str | None = None  # the file that the model sees with; None = it takes no pictures
 
 
 class Shutdown(Message, frozen=True):

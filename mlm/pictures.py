@@ -1,0 +1,50 @@
+"""Pictures: which bytes are one, and how they travel inside JSON."""
+
+import base64
+import binascii
+import re
+
+_MAGIC = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+}
+_URI = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w.=+-]+)*;base64,", re.ASCII)
+
+
+def media_type(data: bytes) -> str | None:
+    """Return the kind of picture by its first bytes, as ``image/png``; None: no kind mlm reads."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
+
+
+def to_data_uri(data: bytes) -> str:
+    """Return a picture as the URI that holds all of it.
+
+    Raises:
+        ValueError: it is no picture of a kind that mlm reads.
+    """
+    kind = media_type(data)
+    if kind is None:
+        raise ValueError("it is no PNG, JPEG, GIF or WebP picture")
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def from_data_uri(uri: str) -> bytes:
+    """Return the picture that a URI holds. What the URI says of its kind is not believed.
+
+    Raises:
+        ValueError: it points elsewhere, is not base64, or holds no picture.
+    """
+    head = _URI.match(uri)
+    if head is None:
+        raise ValueError("it must hold the picture itself: data:image/png;base64,...")
+    try:
+        data = base64.b64decode(uri[head.end() :], validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("it is not base64") from None
+    if media_type(data) is None:
+        raise ValueError("it holds no PNG, JPEG, GIF or WebP picture")
+    return data
