@@ -1,24 +1,16 @@
 # Every target sets itself up: a clone, Python >= 3.11, a C++ compiler and a package index are enough.
 PYTHON ?= python3
 BIN := .venv/bin
-# Only the llama and ggml libraries are used; leaving out the vision tools and TLS shortens the build.
-export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF
+# llama.cpp fetches nothing here and shows no films: without TLS and video the build is shorter.
+export CMAKE_ARGS ?= -DLLAMA_OPENSSL=OFF -DMTMD_VIDEO=OFF
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
 
 .PHONY: setup check test test-all demo bench soak docs lock
 setup: .venv/ready
 
-.venv/ready: requirements.lock pyproject.toml
+.venv/ready: requirements.lock pyproject.toml scripts/setup.sh
 	@echo "Setting up .venv (the first build of llama.cpp takes a few minutes)"
-	@if command -v uv >/dev/null; then \
-	  uv venv --quiet --clear --python $(PYTHON) .venv && \
-	  VIRTUAL_ENV=.venv uv pip install --quiet --require-hashes -r requirements.lock && \
-	  VIRTUAL_ENV=.venv uv pip install --quiet --no-deps -e . ; \
-	else \
-	  $(PYTHON) -m venv --clear .venv && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e . ; \
-	fi
+	@PYTHON="$(PYTHON)" scripts/setup.sh
 	@$(BIN)/python -m compileall -q mlm  # as an installer would: else start-up pays for compiling
 	@touch $@
 

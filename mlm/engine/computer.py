@@ -4,17 +4,25 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mlm.engine.image import Image
+
 NO_ROOM = 1  # llama_decode: no place in the KV cache; nothing was changed
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Tokens of one sequence in one batch; ``start`` is the position of the first."""
+    """Tokens of one sequence in one batch; so many of the sequence are before the first.
+
+    Those of an ``image`` are a batch of their own. ``start`` is where the image begins, however
+    many of its tokens have been computed already.
+    """
 
     seq_id: int
     start: int
     tokens: Sequence[int]
     wants_logits: bool  # of its last token
+    image: Image | None = None
+    image_start: int = 0  # tokens of the image before these
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +32,7 @@ class State:
     data: Any
     n_bytes: int
     shortest_keep: int  # the shortest beginning, besides none, to which it can be cut back
+    images: Any = ()  # where in it images are
 
 
 class Memory(Protocol):

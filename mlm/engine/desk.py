@@ -15,6 +15,7 @@ from mlm.engine.llama.vocabulary import Vocabulary
 from mlm.engine.messages import Cancel, Failed, Finished, Message, Tokenize, Tokens
 
 Dicts = list[dict[str, object]]
+NO_TOKEN = -1  # in the place of each token that a picture takes
 
 
 class Refusal(Exception):
@@ -151,22 +152,22 @@ class Desk(ABC, Generic[A, P]):
         if asked.tokens is not None:
             tokens = self._check_tokens(asked.tokens, "tokens")
         elif asked.messages is not None:
-            tokens = vocabulary.tokenize(
-                self._render(asked.messages, asked.tools, asked.template_args)
-            )
+            tokens = self._chat_tokens(asked.messages, asked.tools, asked.template_args)
         else:
             tokens = vocabulary.tokenize(
                 asked.text or "",
                 add_special=asked.add_special,
                 parse_special=asked.parse_special,
             )
-        spellings = list(map(vocabulary.spelling, tokens)) if asked.spell else []
+        if not asked.spell:
+            return Tokens(asked.request_id, tokens)
+        spellings = [b"" if t == NO_TOKEN else vocabulary.spelling(t) for t in tokens]
         return Tokens(asked.request_id, tokens, spellings)
 
-    def _render(
+    def _chat_tokens(
         self, messages: Dicts, tools: Dicts | None, template_args: dict[str, object]
-    ) -> str:
-        """Return a chat as the model is shown it.
+    ) -> list[int]:
+        """Return the tokens of a chat as the model is shown it; `NO_TOKEN` for those of pictures.
 
         Raises:
             Refusal: there is no chat with this model, or its template fails.

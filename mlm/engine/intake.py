@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from mlm.engine.image import Image
 from mlm.engine.messages import Cancel
 
 
@@ -57,5 +58,5 @@ def take_in(
                 return
         if isinstance(item, Cancel):
             work.cancel(item.request_id)
-        else:
+        elif not isinstance(item, Image):  # one is encoded now, which its owner sees by itself
             work.submit(item)

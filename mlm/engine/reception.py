@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from mlm.engine.constraint import Constraint, after_thoughts
-from mlm.engine.desk import Desk, Dicts, Refusal
+from mlm.engine.desk import NO_TOKEN, Desk, Dicts, Refusal
 from mlm.engine.dialect import CALL_ID_MARK, markers_of, read_dialect
+from mlm.engine.image import Image
 from mlm.engine.llama.context import Context
 from mlm.engine.llama.model import Model
 from mlm.engine.logprobs import Logprobs
+from mlm.engine.marks import Marks
 from mlm.engine.messages import (
     Accepted,
     AnswerForm,
@@ -22,6 +24,8 @@ from mlm.engine.sampler import Sampler
 from mlm.engine.sandbox import Constrain, Sandbox, SandboxError
 from mlm.engine.template import CHATML, CHATML_TOKENS, TRANSCRIPT, TRANSCRIPT_STOPS
 from mlm.engine.tools import has_tools, say_tools
+
+Images = dict[int, Image]  # by how many tokens are before each
 
 MAX_GRAMMAR_CHARS = 256 * 1024  # of one that a client wrote
 MAX_CONSTRAINT_CHARS = 2 * 1024**2  # of one made of schemas
@@ -44,6 +48,8 @@ class Reception(Desk[Generate, Request]):
         self._n_ctx_slot = context.n_ctx_slot
         self._max_prompt_bytes = context.n_ctx_slot * model.vocabulary.longest_piece_bytes()
         self._is_unified = context.memory.is_unified
+        self._eyes = context.eyes
+        self._n_ubatch = context.n_ubatch
         source, self._template_stops = choose_template(model)
         self._dialect = read_dialect(source)
         self._has_call_ids = CALL_ID_MARK in source
@@ -67,9 +73,10 @@ class Reception(Desk[Generate, Request]):
         if generate.deterministic and self._is_unified:
             reason = "with kv_unified, where an answer lies in the cache depends on the others"
             raise Refusal("invalid_request_error", reason, param="deterministic")
-        tokens, stops, form = self._read_prompt(generate)
+        tokens, images, stops, form = self._read_prompt(generate)
         room = self._n_ctx_slot - len(tokens)
-        sampler, logprobs = self._make_sampler(generate, tokens, form), None
+        said = [token for token in tokens if token >= 0] if images else tokens
+        sampler, logprobs = self._make_sampler(generate, said, form), None
         if generate.logprobs is not None:
             logprobs = sampler.logprobs = Logprobs(generate.logprobs, self._vocabulary.spelling)
         return Request(
@@ -77,6 +84,7 @@ class Reception(Desk[Generate, Request]):
             tokens=tokens,
             max_new_tokens=room if generate.max_tokens is None else min(generate.max_tokens, room),
             sampler=sampler,
+            images=images,
             text=AnswerText([*generate.stop, *stops], logprobs),
             form=form,
             markers=self._vocabulary.markers(markers_of(form)),
@@ -86,20 +94,76 @@ class Reception(Desk[Generate, Request]):
             received_s=received_s,
         )
 
-    def _read_prompt(self, generate: Generate) -> tuple[list[int], tuple[str, ...], AnswerForm]:
-        """Return the tokens to continue, the stop strings of their form, and the answer's form."""
+    def _read_prompt(
+        self, generate: Generate
+    ) -> tuple[list[int], Images, tuple[str, ...], AnswerForm]:
+        """Return the tokens to continue, the images among them, the stop strings of their form,
+        and the answer's form."""
         given = (generate.messages, generate.prompt, generate.prompt_tokens)
         if sum(prompt is not None for prompt in given) != 1:
             raise Refusal("invalid_request_error", "give messages, a prompt, or its tokens")
         if generate.prompt_tokens is not None:
             tokens = self._check_tokens(generate.prompt_tokens, "prompt")
-            return self._fit(tokens, "prompt"), (), AnswerForm()
+            return self._fit(tokens, "prompt"), {}, (), AnswerForm()
         if generate.prompt is not None:
-            return self._tokenize(generate.prompt, "prompt"), (), AnswerForm()
+            return self._tokenize(generate.prompt, "prompt"), {}, (), AnswerForm()
         assert generate.messages is not None
-        text = self._render(generate.messages, generate.tools, generate.template_args)
+        marks = Marks()
+        messages = marks.put(generate.messages)
+        text = self._render(messages, generate.tools, generate.template_args)
         form = self._dialect.form_of(text, with_tools=bool(generate.tools))
-        return self._tokenize(text, "messages"), self._template_stops, form
+        if marks.files:
+            tokens, images = self._illustrate(text, marks)
+            return self._fit(tokens, "messages"), images, self._template_stops, form
+        return self._tokenize(text, "messages"), {}, self._template_stops, form
+
+    def _chat_tokens(
+        self, messages: Dicts, tools: Dicts | None, template_args: dict[str, object]
+    ) -> list[int]:
+        marks = Marks()
+        text = self._render(marks.put(messages), tools, template_args)
+        if marks.files:
+            tokens, _ = self._illustrate(text, marks)
+            return [max(token, NO_TOKEN) for token in tokens]
+        return self._vocabulary.tokenize(text)
+
+    def _illustrate(self, text: str, marks: Marks) -> tuple[list[int], Images]:
+        """Return the tokens of a chat with pictures, and the images among them.
+
+        Raises:
+            Refusal: a picture, or all of them together, cannot be taken.
+        """
+        if self._eyes is None or not self._eyes.sees:
+            reason = "this model takes no pictures"
+            raise Refusal("invalid_request_error", reason, param="messages")
+        self._check_length(text, "messages")
+        try:
+            pieces = marks.split(text)
+            pictures = [self._sandbox.read_picture(data) for data in marks.files]
+            read = self._eyes.read([pictures[p] if isinstance(p, int) else p for p in pieces])
+        except SandboxError as error:
+            raise Refusal(error.code, str(error), param=error.param) from None
+        except ValueError as error:
+            raise Refusal("invalid_request_error", str(error), param="messages") from None
+        tokens: list[int] = []
+        images: Images = {}
+        for piece in read:
+            if isinstance(piece, Image):
+                self._check_image(piece)
+                images[len(tokens)] = piece
+            tokens += piece.tokens if isinstance(piece, Image) else piece
+        if images and tokens[-1] < 0:  # what follows the last token is read off that token
+            reason = "the model's chat template ends in a picture"
+            raise Refusal("template_error", reason, param="messages")
+        return tokens, images
+
+    def _check_image(self, image: Image) -> None:
+        if not image.is_causal and image.n_tokens > self._n_ubatch:
+            reason = (
+                f"this model reads the {image.n_tokens} tokens of a picture in one go, and "
+                f"n_ubatch in its config is {self._n_ubatch}"
+            )
+            raise Refusal("invalid_request_error", reason, param="messages")
 
     def _render(
         self, messages: Dicts, tools: Dicts | None, template_args: dict[str, object]
@@ -115,10 +179,13 @@ class Reception(Desk[Generate, Request]):
         return text
 
     def _tokenize(self, text: str, field: str) -> list[int]:
+        self._check_length(text, field)
+        return self._fit(self._vocabulary.tokenize(text), field)
+
+    def _check_length(self, text: str, field: str) -> None:
         n_bytes = len(text.encode())
         if n_bytes > self._max_prompt_bytes:  # so long that counting its tokens is a waste
             self._refuse_length(n_bytes * self._n_ctx_slot // self._max_prompt_bytes, field)
-        return self._fit(self._vocabulary.tokenize(text), field)
 
     def _fit(self, tokens: list[int], field: str) -> list[int]:
         if not tokens:

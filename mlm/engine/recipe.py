@@ -15,8 +15,8 @@ from mlm.units import MIB
 Backend = Literal["cpu", "cuda", "metal", "vulkan", "rocm"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
-# Only the llama and ggml libraries are used: no vision tools, no TLS.
-_ALWAYS = ("-DLLAVA_BUILD=OFF", "-DLLAMA_OPENSSL=OFF")
+# What is not used here: fetching models, and reading films.
+_ALWAYS = ("-DLLAMA_OPENSSL=OFF", "-DMTMD_VIDEO=OFF")
 _SWITCH: dict[Backend, tuple[str, ...]] = {
     "cpu": (),
     "cuda": ("-DGGML_CUDA=ON",),

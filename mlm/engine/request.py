@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mlm.engine.detokenize import Utf8Stream
+from mlm.engine.image import Image
 from mlm.engine.logprobs import Logprobs
 from mlm.engine.messages import AnswerForm, ChosenToken
 from mlm.engine.stop import StopStrings
@@ -66,6 +67,7 @@ class Request:
     tokens: list[int]  # the prompt; never empty
     max_new_tokens: int  # at most what the slot has left
     sampler: TokenChooser
+    images: Mapping[int, Image] = field(default_factory=dict)  # by how many tokens are before each
     text: AnswerText = field(default_factory=AnswerText)
     form: AnswerForm = field(default_factory=AnswerForm)
     markers: Mapping[int, bytes] = field(default_factory=dict)  # control tokens to spell out

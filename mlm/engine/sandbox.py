@@ -1,4 +1,5 @@
-"""A process that does what strangers' text asks for: render templates, compile grammars.
+"""A process that does what strangers' bytes ask for: render templates, compile grammars, read
+pictures.
 
 Inside one process nothing reliable stops ``'a' * 10**10``, a loop over a huge range, or C code
 that recurses: a thread cannot be killed, and a trace function does not see one long operation.
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO, cast
 from mlm.engine.constraint import Constraint, ConstraintError, build_constraint
 from mlm.engine.frames import FrameDecoder, FrameError, encode_frame
 from mlm.engine.messages import AnswerForm, JsonFormat, Message, ToolChoice
+from mlm.engine.picture import Picture, PictureError, read_picture
 from mlm.engine.template import ChatTemplate, TemplateError, TemplateRefusal
 
 TIME_LIMIT_S = 2.0
@@ -55,11 +57,18 @@ class Constrain(Message, frozen=True):
     has_call_ids: bool
 
 
+class ReadPicture(Message, frozen=True):
+    """Read the file of a picture."""
+
+    data: bytes
+
+
 class Done(Message, frozen=True):
     """The task succeeded; a rendering has text."""
 
     text: str = ""
     constraint: Constraint | None = None
+    picture: Picture | None = None
 
 
 class Refused(Message, frozen=True):
@@ -70,7 +79,7 @@ class Refused(Message, frozen=True):
     param: str | None = None
 
 
-Task = Render | CheckGrammar | Constrain
+Task = Render | CheckGrammar | Constrain | ReadPicture
 
 
 class SandboxError(Exception):
@@ -138,6 +147,16 @@ class Sandbox:
         subject = f"the grammar for '{param}'"
         return self._run(task, "invalid_request_error", subject, param).constraint
 
+    def read_picture(self, data: bytes) -> Picture:
+        """Return the picture in a file.
+
+        Raises:
+            SandboxError: there is none, or reading it takes too much.
+        """
+        done = self._run(ReadPicture(data), "invalid_request_error", "the picture", "messages")
+        assert done.picture is not None
+        return done.picture
+
     def stop(self) -> None:
         """End the process."""
         if self._process is not None:
@@ -200,26 +219,32 @@ class _Desk:
 
     def answer(self, task: Task) -> Done | Refused:
         """Return what became of a task; when it takes too long, this process ends instead."""
-        if not isinstance(task, Render):
-            import mlm.engine.llama.samplers  # noqa: F401  # slow, so only here, and before the timer runs
+        _import_for(task)
         signal.setitimer(signal.ITIMER_REAL, self._preparation.time_limit_s)
         try:
-            if isinstance(task, CheckGrammar):
-                _compile(task.grammar)
-                return Done()
-            if isinstance(task, Constrain):
-                return Done(constraint=_constrain(task))
-            return Done(self._render(task))
+            return self._do(task)
         except ConstraintError as error:
             return Refused("invalid_request_error", str(error), error.field)
         except TemplateRefusal as refusal:
             return Refused("invalid_request_error", str(refusal))
         except TemplateError as error:
             return Refused("template_error", str(error))
+        except PictureError as error:
+            return Refused("invalid_request_error", f"a picture cannot be taken: {error}")
         except ValueError as error:
             return Refused("invalid_request_error", str(error))
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _do(self, task: Task) -> Done:
+        if isinstance(task, CheckGrammar):
+            _compile(task.grammar)
+            return Done()
+        if isinstance(task, Constrain):
+            return Done(constraint=_constrain(task))
+        if isinstance(task, ReadPicture):
+            return Done(picture=read_picture(task.data))
+        return Done(self._render(task))
 
     def _render(self, task: Render) -> str:
         if self._compiled is None:
@@ -229,6 +254,14 @@ class _Desk:
                 eos_text=self._preparation.eos_text,
             )
         return self._compiled.render(task.messages, tools=task.tools, arguments=task.arguments)
+
+
+def _import_for(task: Task) -> None:
+    """Import what a task needs before its timer runs: slow, so only when it is needed."""
+    if isinstance(task, ReadPicture):
+        import PIL.Image  # noqa: F401
+    elif not isinstance(task, Render):
+        import mlm.engine.llama.samplers  # noqa: F401
 
 
 def _constrain(task: Constrain) -> Constraint | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from mlm.engine.computer import NO_ROOM, Computer, Part, Speller
 from mlm.engine.gaps import Gaps
+from mlm.engine.image import Image
 from mlm.engine.logits import ModelError
 from mlm.engine.messages import Failed, Finished, FinishReason, Message, Step, TokenOut
 from mlm.engine.meter import Meter
@@ -17,7 +18,7 @@ from mlm.engine.pace import MOVE_LIMIT_S, Pace
 from mlm.engine.prefixes import Prefixes
 from mlm.engine.request import Request, SamplingError
 from mlm.engine.slots import Slot
-from mlm.engine.step import plan_alone, plan_step
+from mlm.engine.step import plan_alone, plan_image, plan_step
 
 
 class Scheduler:
@@ -31,12 +32,17 @@ class Scheduler:
         clock: Callable[[], float] = time.monotonic,
         *,
         prefix_cache: int = 0,
+        encode: Callable[[Image], None] | None = None,
     ) -> None:
-        """Keep up to ``prefix_cache`` bytes of what requests have left in main memory."""
+        """Keep up to ``prefix_cache`` bytes of what requests have left in main memory.
+
+        ``encode`` begins to make the embeddings of an image and returns.
+        """
         self._computer = computer
         self._speller = speller
         self._emit = emit
         self._clock = clock
+        self._encode = encode
         self._slots = [Slot(seq_id) for seq_id in range(computer.n_slots)]
         self._waiting: deque[Request] = deque()
         self._pace = Pace()
@@ -69,8 +75,13 @@ class Scheduler:
 
     @property
     def is_idle(self) -> bool:
-        """Whether a step would do nothing."""
-        return not self._waiting and self.n_active == 0
+        """Whether a step would do nothing until something arrives."""
+        if self._waiting and self.n_active < len(self._slots):
+            return False
+        return all(
+            slot.is_free or slot.is_blind or (slot.is_waiting and not slot.can_go_on())
+            for slot in self._slots
+        )
 
     def submit(self, request: Request) -> None:
         """Put a request at the end of the queue."""
@@ -92,6 +103,7 @@ class Scheduler:
         """Move every active request forward once and send what came of it."""
         began = self._clock()
         self._admit()
+        self._ask_for_images()
         self._gaps.close()
         parts = plan_step(self._slots, self._computer, self._pace)
         prefill, decode = self._count_tokens(parts)
@@ -100,6 +112,7 @@ class Scheduler:
             self._compute(parts)
             self._pace.note(prefill, decode, self._clock() - started)
         alone = plan_alone(self._slots, self._computer)
+        alone += plan_image(self._slots, self._computer, self._pace)
         prefill_alone, decode_alone = self._count_tokens(alone)
         for part in alone:
             self._compute([part])
@@ -123,6 +136,19 @@ class Scheduler:
                 queue_s = (request.admitted_s or 0.0) - request.received_s
                 self.meter.note_admission(queue_s, request.cached_tokens)
 
+    def _ask_for_images(self) -> None:
+        """Have the next image of each request encoded, while what is before it is computed."""
+        for slot in self._slots:
+            found = None if slot.is_waiting else slot.next_image
+            if found is None:
+                continue
+            image = found[1]
+            if image.failure:
+                self._fail(slot, "engine_error", image.failure)
+            elif not image.is_asked_for and self._encode is not None:
+                image.is_asked_for = True
+                self._encode(image)
+
     def _count_tokens(self, parts: Sequence[Part]) -> tuple[int, int]:
         """Return how many tokens of prompts and of answers are to be computed."""
         decode = sum(self._slots[part.seq_id].is_decoding for part in parts)
@@ -135,7 +161,7 @@ class Scheduler:
         self.meter.note_computing(self._clock() - started)
         if code == 0:
             for part in parts:
-                self._slots[part.seq_id].n_held = part.start + len(part.tokens)
+                self._slots[part.seq_id].note_computed(part)
             self._take_tokens(parts)
         elif code == NO_ROOM and self.prefixes.make_room():
             self._compute(parts)
@@ -149,7 +175,7 @@ class Scheduler:
     def _compute_less(self, part: Part, code: int) -> None:
         """Deal with one sequence that cannot be computed even alone."""
         slot = self._slots[part.seq_id]
-        if code == NO_ROOM and len(part.tokens) > 1:
+        if code == NO_ROOM and len(part.tokens) > 1 and part.image is None:
             half = part.tokens[: len(part.tokens) // 2]
             self._compute([Part(part.seq_id, part.start, half, wants_logits=False)])
         elif code == NO_ROOM and slot.is_decoding:
@@ -161,6 +187,7 @@ class Scheduler:
     def _undo(self, part: Part) -> bool:
         """Undo what a failed step may have left of a part. False: it has to start over, later."""
         if self._computer.memory.forget(part.seq_id, part.start):
+            self._slots[part.seq_id].n_seen = 0
             return True
         self.prefixes.clear(self._slots[part.seq_id])
         return False

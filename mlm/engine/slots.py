@@ -4,6 +4,8 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mlm.engine.computer import Part
+from mlm.engine.image import Image
 from mlm.engine.request import Request
 
 WORTH = 32  # tokens; to wait for, or to keep fewer is more trouble than to compute them
@@ -19,7 +21,8 @@ class Slot:
 
     ``tokens`` are those of its request, prompt first, then the answer as it grows; the KV cache
     holds the first ``n_held`` of them. They stay when the request ends, so that the next turn of
-    the same conversation computes only what is new.
+    the same conversation computes only what is new. An image is held when all of it is; what the
+    cache has of it until then is ``n_seen``.
 
     A slot with a ``leader`` computes nothing: its request begins with the same ``n_awaited``
     tokens as the leader's, which are being computed there.
@@ -37,6 +40,7 @@ class Slot:
     leader: "Slot | None" = None
     leading: Request | None = None  # the leader's request; when it has another, it leads no more
     n_awaited: int = 0
+    n_seen: int = 0
 
     @property
     def n_todo(self) -> int:
@@ -73,6 +77,37 @@ class Slot:
         """Whether a prompt (or, after a failure, prompt and answer) is still being computed."""
         return self.request is not None and not self.is_decoding and not self.is_waiting
 
+    @property
+    def next_image(self) -> tuple[int, Image] | None:
+        """The first image that is not held, and how many tokens are before it."""
+        images = self.request.images if self.request is not None else None
+        if not images:
+            return None
+        start = min((start for start in images if start >= self.n_held), default=None)
+        return None if start is None else (start, images[start])
+
+    @property
+    def image(self) -> Image | None:
+        """The image that is to be computed next; None when that is a token."""
+        found = self.next_image
+        return found[1] if found is not None and found[0] == self.n_held else None
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether it waits for an image to be encoded."""
+        image = self.image
+        return image is not None and image.embeddings is None and not image.failure
+
+    def note_computed(self, part: Part) -> None:
+        """Know that the KV cache has what was to be computed."""
+        if part.image is None:
+            self.n_held = part.start + len(part.tokens)
+            return
+        self.n_seen += len(part.tokens)
+        if self.n_seen == part.image.n_tokens:
+            self.n_held, self.n_seen = part.start + self.n_seen, 0
+            part.image.embeddings, part.image.is_asked_for = None, False
+
     def is_continued(self, n_shared: int) -> bool:
         """Return whether a request that shares so much goes on with what the slot holds."""
         return is_continued(n_shared, n_held=self.n_held, n_prompt=self.n_prompt)
@@ -80,7 +115,7 @@ class Slot:
     def take_in(self, request: Request, keep: int, turn: int) -> None:
         """Give the slot to ``request``, of which it holds ``keep`` tokens already."""
         self.request, self.tenant, self.turn = request, request.tenant, turn
-        self.tokens, self.n_held = array("i", request.tokens), keep
+        self.tokens, self.n_held, self.n_seen = array("i", request.tokens), keep, 0
         self.n_prompt = len(self.tokens)
 
     def follow(self, leader: "Slot", n_awaited: int) -> None:
@@ -100,11 +135,11 @@ class Slot:
         del self.tokens[self.n_held :]
         self.cuts.clear()
         self.request = self.leader = self.leading = None
-        self.used_s = now
+        self.n_seen, self.used_s = 0, now
 
     def clear(self) -> None:
         """Hold nothing."""
-        self.n_held = 0
+        self.n_held = self.n_seen = 0
         if self.is_free:
             self.tokens = array("i")
 

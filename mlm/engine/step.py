@@ -21,7 +21,7 @@ def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Par
     served: up to ``n_ubatch``, so that a cancel is noticed soon, and beside running streams no more
     than `Pace` allows.
     """
-    slots = [slot for slot in slots if not slot.is_deterministic]
+    slots = [slot for slot in slots if not slot.is_deterministic and slot.image is None]
     decoding = [slot for slot in slots if slot.is_decoding]
     prefilling = sorted((slot for slot in slots if slot.is_prefilling), key=_turn)
     room = min(computer.n_ubatch, computer.n_batch - len(decoding))
@@ -91,11 +91,37 @@ def plan_alone(slots: Sequence[Slot], computer: Computer) -> list[Part]:
     The last bits of a result depend on what else is in the batch, and on how long it is.
     """
     chunk = min(FIXED_CHUNK, computer.n_ubatch)
-    return [_take(slot, chunk) for slot in slots if slot.is_deterministic]
+    alone = [slot for slot in slots if slot.is_deterministic and slot.image is None]
+    return [_take(slot, chunk) for slot in alone]
+
+
+def plan_image(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Part]:
+    """Return a part of the image whose turn it is, if there is one; it is a batch of its own.
+
+    All of it where its tokens see each other, however long others wait for that.
+    """
+    seeing = [
+        slot for slot in slots if slot.image is not None and slot.image.embeddings is not None
+    ]
+    slot = min(seeing, key=_turn, default=None)
+    if slot is None or slot.image is None:
+        return []
+    image, room = slot.image, computer.n_ubatch
+    n_streams = sum(other.is_decoding for other in slots)
+    if not image.is_causal:
+        room = image.n_tokens
+    elif slot.is_deterministic:
+        room = min(FIXED_CHUNK, room)
+    elif n_streams:
+        room = min(pace.choose_chunk(1, n_streams)[0], room)
+    tokens = image.tokens[slot.n_seen : slot.n_seen + room]
+    return [Part(slot.seq_id, slot.n_held, tokens, False, image, slot.n_seen)]
 
 
 def _take(slot: Slot, limit: int) -> Part:
     end = min(slot.n_held + limit, len(slot.tokens))
+    if (found := slot.next_image) is not None:
+        end = min(end, found[0])
     end = min((cut for cut in slot.cuts if slot.n_held < cut < end), default=end)
     tokens = slot.tokens[slot.n_held : end]
     return Part(slot.seq_id, slot.n_held, tokens, wants_logits=end == len(slot.tokens))

@@ -14,10 +14,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlm.engine.embedder import Embedder
 from mlm.engine.embedding_desk import EmbeddingDesk
+from mlm.engine.encoder import Encoder
 from mlm.engine.frames import FrameDecoder, FrameError, FrameWriter
 from mlm.engine.hygiene import settle_in
 from mlm.engine.intake import take_in
@@ -47,6 +48,9 @@ from mlm.engine.spawn import ENDLESS_CHOICE
 from mlm.engine.template import uses_date
 from mlm.errors import MlmError
 from mlm.gguf.reader import read_metadata
+
+if TYPE_CHECKING:
+    from mlm.engine.llama.vision import Eyes
 
 HEARTBEAT_S = 1.0
 # Choosing a token takes milliseconds. A grammar that llama.cpp gets lost in blocks everybody, and
@@ -112,9 +116,14 @@ class _Worker:
             self._scheduler = Embedder(context, self._send)
             self._reception = EmbeddingDesk(model, context, self._send, self._inbox.put)
         else:
-            context = Context(model, load.config, log)
+            eyes = _open_eyes(load, model, log)
+            context = Context(model, load.config, log, eyes)
             self._scheduler = Scheduler(
-                context, model.vocabulary, self._send, prefix_cache=load.config.prefix_cache
+                context,
+                model.vocabulary,
+                self._send,
+                prefix_cache=load.config.prefix_cache,
+                encode=Encoder(eyes, self._inbox.put).submit if eyes is not None else None,
             )
             self._reception = Reception(model, context, self._send, self._inbox.put)
         self._reception.start()
@@ -189,6 +198,18 @@ class _Worker:
             self._writer.send(message)
         except OSError:
             os._exit(0)  # the gateway is gone
+
+
+def _open_eyes(load: Load, model: Model, log: LoadLog) -> "Eyes | None":
+    """Return what the model sees with, if it is to see."""
+    if load.mmproj is None:
+        return None
+    from mlm.engine.llama.vision import Eyes  # only here: another library of some megabytes
+
+    try:
+        return Eyes(load.mmproj, model, load.config, log)
+    except LoadError as error:
+        raise LoadError(f"its projector {Path(load.mmproj).name}: {error}") from None
 
 
 class _Progress:

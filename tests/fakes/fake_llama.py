@@ -9,6 +9,7 @@ from typing import Any
 from fakes.fake_memory import FakeMemory
 
 from mlm.engine.computer import NO_ROOM, Part
+from mlm.engine.image import Image
 from mlm.engine.messages import Failed, Finished, Step
 from mlm.engine.request import AnswerText, Request
 from mlm.engine.scheduler import Scheduler
@@ -61,7 +62,13 @@ class FakeLlama:
         assert all(part.tokens for part in parts)
         self.batches.append(list(parts))
         for part in parts:
-            assert part.start == len(self.held(part.seq_id)), "positions must follow each other"
+            start = part.start + part.image_start
+            assert start == len(self.held(part.seq_id)), "positions must follow each other"
+            if part.image is not None:
+                assert part.image.embeddings is not None and len(parts) == 1
+                assert part.image.is_causal or len(part.tokens) == part.image.n_tokens
+            else:
+                assert min(part.tokens) >= 0, "an image is no text"
         n_prefill = sum(len(p.tokens) for p in parts if len(p.tokens) > 1)
         self.clock.now += DECODE_S + PREFILL_S * n_prefill
         code = self.codes.pop(0) if self.codes else 0
@@ -146,8 +153,14 @@ class Office:
     def __init__(self, llama: FakeLlama | None = None, prefix_cache: int = 0) -> None:
         self.llama = llama or FakeLlama()
         self.sent: list[object] = []
+        self.asked: list[Image] = []  # that are to be encoded
         self.scheduler = Scheduler(
-            self.llama, Letters(), self._take, self.llama.clock, prefix_cache=prefix_cache
+            self.llama,
+            Letters(),
+            self._take,
+            self.llama.clock,
+            prefix_cache=prefix_cache,
+            encode=self.asked.append,
         )
         self.times: dict[int, list[float]] = {}  # when each token was sent
         self.samplers: dict[int, Script] = {}
@@ -164,7 +177,7 @@ class Office:
         """Submit a request; ``prompt`` is its tokens, or how many distinct ones.
 
         ``more``: ``max_new`` tokens, ``stop`` strings, ``tenant``, ``reuse`` of prefixes,
-        ``deterministic``.
+        ``deterministic``, ``images`` by the tokens before them.
         """
         tokens = list(range(10_000, 10_000 + prompt)) if isinstance(prompt, int) else list(prompt)
         spoken = [ord(letter) for letter in says] if isinstance(says, str) else says
@@ -175,6 +188,7 @@ class Office:
             tokens,
             min(more.get("max_new", 10_000), self.llama.n_ctx_slot - len(tokens)),
             sampler,
+            images=more.get("images", {}),
             text=AnswerText(more.get("stop", ())),
             tenant=more.get("tenant", ""),
             reuses_prefix=more.get("reuse", True) and not more.get("deterministic", False),

@@ -9,7 +9,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from base64 import b64decode, b64encode
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 GGML_F32 = 0
+MARK = "<__media__>"  # libmtmd's default for where a picture is
+Picture = tuple[int, int, bytes]  # width, height, dots of three bytes
 LLAMA_POOLING_TYPE_RANK = 4
 
 
@@ -42,6 +45,23 @@ class PlainLlama:
     ) -> Continuation:
         """Return the likeliest continuation; with ``allowed``, of these tokens only."""
         return Continuation(**self._ask(model, prompt, n_tokens=n_tokens, allowed=allowed))
+
+    def see(
+        self,
+        files: tuple[Path, Path],
+        prompt: str,
+        pictures: Sequence[Picture],
+        n_tokens: int,
+        allowed: Collection[int],
+    ) -> Continuation:
+        """Return the likeliest continuation of a text with pictures, each where `MARK` is.
+
+        ``files`` are a model and its projector.
+        """
+        model, mmproj = map(str, files)
+        dots = [(width, height, b64encode(rgb).decode()) for width, height, rgb in pictures]
+        asked = {"seen": [mmproj, dots], "n_tokens": n_tokens, "allowed": list(allowed)}
+        return Continuation(**self._ask(Path(model), prompt, **asked))
 
     def score(self, model: Path, prompt: str, tokens: list[int]) -> list[float]:
         """Return the log-probability of each of ``tokens`` after the prompt and those before it."""
@@ -100,6 +120,38 @@ class _Model:
         settings.embeddings = embeds
         self._context = llama_cpp.llama_init_from_model(self._handle, settings)
 
+    def logits_after_seeing(
+        self, text: str, mmproj: str, pictures: Sequence[tuple[int, int, str]]
+    ) -> Any:
+        """Compute a text with pictures and return the logits of its last token."""
+        import numpy as np
+        from llama_cpp import mtmd_cpp
+
+        params = mtmd_cpp.mtmd_context_params_default()
+        params.use_gpu, params.n_threads = False, 1
+        eyes = mtmd_cpp.mtmd_init_from_file(os.fsencode(mmproj), self._handle, params)
+        bitmaps = (ctypes.c_void_p * len(pictures))()
+        for number, (width, height, dots) in enumerate(pictures):
+            raw = b64decode(dots)
+            array = (ctypes.c_uint8 * len(raw)).from_buffer_copy(raw)
+            bitmaps[number] = mtmd_cpp.mtmd_bitmap_init(width, height, array)
+        raw_text = text.encode()
+        given = mtmd_cpp.mtmd_input_text(raw_text, len(raw_text), True, True)
+        chunks = mtmd_cpp.mtmd_input_chunks_init()
+        code = mtmd_cpp.mtmd_tokenize(eyes, chunks, ctypes.byref(given), bitmaps, len(pictures))
+        assert code == 0, code
+        end = ctypes.c_int32()
+        code = mtmd_cpp.mtmd_helper_eval_chunks(
+            eyes, self._context, chunks, 0, 0, 4096, True, ctypes.byref(end)
+        )
+        assert code == 0, code
+        mtmd_cpp.mtmd_input_chunks_free(chunks)
+        for bitmap in bitmaps:
+            mtmd_cpp.mtmd_bitmap_free(bitmap)
+        mtmd_cpp.mtmd_free(eyes)
+        pointer = self._api.llama_get_logits_ith(self._context, -1)
+        return np.ctypeslib.as_array(pointer, shape=(self.n_tokens,)).astype(np.float64)
+
     def tokenize(self, text: str, *, is_bare: bool = False) -> list[int]:
         raw = text.encode()
         room = len(raw) + 8
@@ -145,6 +197,7 @@ def _answer(
     n_tokens: int = 0,
     allowed: Collection[int] = (),
     forced: Collection[int] = (),
+    seen: tuple[str, list[tuple[int, int, str]]] | None = None,
 ) -> dict[str, Any]:
     import numpy as np
 
@@ -152,7 +205,10 @@ def _answer(
     candidates = np.array(sorted(allowed) or range(model.n_tokens))
     tokens: list[int] = []
     logprobs, margin = [], np.inf
-    logits = model.logits_after(model.tokenize(prompt))
+    if seen is not None:
+        logits = model.logits_after_seeing(prompt, *seen)
+    else:
+        logits = model.logits_after(model.tokenize(prompt))
     for wanted in forced or [None] * n_tokens:
         ranking = candidates[np.argsort(-logits[candidates])]
         token = int(ranking[0]) if wanted is None else wanted

@@ -118,6 +118,12 @@ def _add_qwen2(weights: Weights) -> None:
         weights.matrix(f"{layer}.attn_v.bias", N_HEAD_KV * HEAD_DIM)
 
 
+def _add_qwen2vl(weights: Weights) -> None:
+    """Like qwen2; positions of pictures have rows and columns."""
+    _add_qwen2(weights)
+    weights.writer.add_rope_dimension_sections([2, 3, 3, 0])
+
+
 def _add_qwen3(weights: Weights) -> None:
     """Like llama, with norms over the heads of queries and keys."""
     _add_llama(weights)
@@ -323,6 +329,7 @@ LAYERS_OF: dict[str, Callable[[Weights], None]] = {
     "llama": _add_llama,
     "mixtral": _add_mixtral,
     "qwen2": _add_qwen2,
+    "qwen2vl": _add_qwen2vl,
     "qwen3": _add_qwen3,
     "qwen3moe": _add_qwen3moe,
     "gemma2": _add_gemma2,

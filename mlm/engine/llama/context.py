@@ -1,18 +1,24 @@
 """The KV cache and the computation over it."""
 
 import ctypes
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llama_cpp import llama_cpp as C
 
 from mlm.engine.computer import Part
+from mlm.engine.image import Image
 from mlm.engine.llama.candidates import Candidates
 from mlm.engine.llama.log import LoadError, LoadLog
 from mlm.engine.llama.memory import Memory
 from mlm.engine.llama.model import Model, load_model, model_params
 from mlm.engine.messages import WorkerConfig
+
+if TYPE_CHECKING:
+    from mlm.engine.llama.vision import Eyes
+
+Position = Callable[[int, int], int]  # of a sequence's token that has so many before it
 
 _FLASH_ATTN = {
     "auto": C.LLAMA_FLASH_ATTN_TYPE_AUTO,
@@ -34,7 +40,9 @@ POOLINGS = {
 class Context:
     """The KV cache and the computation over it; one sequence per slot."""
 
-    def __init__(self, model: Model, config: WorkerConfig, log: LoadLog) -> None:
+    def __init__(
+        self, model: Model, config: WorkerConfig, log: LoadLog, eyes: "Eyes | None" = None
+    ) -> None:
         self.handle = make_context(model.handle, config, log)
         self.n_ctx = int(C.llama_n_ctx(self.handle))
         # A unified cache lets one sequence take it all; an equal share cannot run out beneath it.
@@ -47,6 +55,7 @@ class Context:
         is_tiled &= config.n_gpu_layers == 0 and config.flash_attn != "off"
         self.attention_tile = _TILE if is_tiled else 0
         self.memory = Memory(self.handle, model.handle, is_unified=config.kv_unified)
+        self.eyes = eyes
         self._batch = Batch(self.n_batch)
         self._logits = ctypes.c_float * model.vocabulary.n_tokens
         self._candidates = Candidates(model.vocabulary.n_tokens)
@@ -59,8 +68,21 @@ class Context:
         this returns; otherwise reading the first logits would wait for it, and nobody could tell
         how long it took.
         """
-        code = int(C.llama_decode(self.handle, self._batch.fill(parts)))
+        if parts[0].image is not None:
+            return self._decode_image(parts[0], parts[0].image)
+        code = int(C.llama_decode(self.handle, self._batch.fill(parts, self.memory.position)))
         C.llama_synchronize(self.handle)
+        return code
+
+    def _decode_image(self, part: Part, image: Image) -> int:
+        """Compute a part of an image, which is a batch of its own."""
+        assert self.eyes is not None
+        self.memory.note_image(part.seq_id, part.start, image)
+        position = self.memory.position(part.seq_id, part.start)
+        C.llama_set_causal_attn(self.handle, image.is_causal)
+        code = int(C.llama_decode(self.handle, self.eyes.batch(part, position)))
+        C.llama_synchronize(self.handle)
+        C.llama_set_causal_attn(self.handle, True)
         return code
 
     def logits(self, row: int) -> np.ndarray[Any, Any]:
@@ -139,8 +161,13 @@ class Batch:
             logits=self._output.ctypes.data_as(int8_p),
         )
 
-    def fill(self, parts: Sequence[Part], *, all_outputs: bool = False) -> object:
-        """Return the llama_batch of ``parts``; with ``all_outputs`` every token has results."""
+    def fill(
+        self, parts: Sequence[Part], position: Position | None = None, *, all_outputs: bool = False
+    ) -> object:
+        """Return the llama_batch of ``parts``; with ``all_outputs`` every token has results.
+
+        ``position`` says where in its sequence a token is; without it, so many are before it.
+        """
         tokens: list[int] = []
         positions: list[int] = []
         seq_ids: list[int] = []
@@ -148,7 +175,8 @@ class Batch:
         for part in parts:  # lists first: a slice of an array costs more than a step's few tokens
             n_tokens = len(part.tokens)
             tokens += part.tokens
-            positions += range(part.start, part.start + n_tokens)
+            start = position(part.seq_id, part.start) if position else part.start
+            positions += range(start, start + n_tokens)
             seq_ids += [part.seq_id] * n_tokens
             outputs += [all_outputs] * (n_tokens - 1) + [all_outputs or part.wants_logits]
         n_tokens = len(tokens)

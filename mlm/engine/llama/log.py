@@ -3,6 +3,7 @@
 import re
 import sys
 from collections import deque
+from typing import Any
 
 from llama_cpp import llama_cpp as C
 
@@ -42,6 +43,13 @@ class LoadLog:
         callback = C.llama_log_callback(self._receive)
         _log_callbacks.append(callback)
         C.llama_log_set(callback, None)
+
+    def listen_to_vision(self, library: Any) -> None:
+        """Hear what libmtmd says, too."""
+        callback = C.llama_log_callback(self._receive)
+        _log_callbacks.append(callback)
+        library.mtmd_log_set(callback, None)
+        library.mtmd_helper_log_set(callback, None)
 
     @property
     def buffers(self) -> list[Buffer]:

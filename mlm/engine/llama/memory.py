@@ -1,12 +1,15 @@
 """What a context holds of each sequence: cutting it back, copying it, taking it out and in."""
 
 import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from llama_cpp import llama_cpp as C
 
 from mlm.engine.computer import State
+from mlm.engine.image import Image
 
 
 class Memory:
@@ -14,6 +17,9 @@ class Memory:
 
     Positions of recurrent state cannot be told apart: it stands for a sequence up to its end and
     for nothing less. Of a sliding window only the end of a sequence exists.
+
+    Lengths are in tokens. With M-RoPE an image has fewer positions than tokens, so that positions
+    are counted here: nobody else needs to know.
     """
 
     def __init__(self, context: Any, model: Any, *, is_unified: bool) -> None:
@@ -22,6 +28,19 @@ class Memory:
         self._n_swa = int(C.llama_model_n_swa(model))
         self._is_whole = bool(C.llama_model_is_recurrent(model) or C.llama_model_is_hybrid(model))
         self.is_unified = is_unified
+        self._images: dict[int, tuple[_Span, ...]] = {}  # where positions are not tokens
+
+    def position(self, seq_id: int, n_tokens: int) -> int:
+        """Return the position of the token that has so many before it."""
+        spans = self._images.get(seq_id, ())
+        return n_tokens - sum(span.excess for span in spans if span.end <= n_tokens)
+
+    def note_image(self, seq_id: int, start: int, image: Image) -> None:
+        """Know that a sequence has an image from its token ``start`` on."""
+        span = _Span(start, start + image.n_tokens, image.n_tokens - image.n_positions)
+        if span.excess:
+            others = (other for other in self._images.get(seq_id, ()) if other.start < start)
+            self._images[seq_id] = (*others, span)
 
     @property
     def forgets_parts(self) -> bool:
@@ -59,8 +78,11 @@ class Memory:
                 return True
             if keep < self.shortest_keep(seq_id):
                 return False
-        done = bool(C.llama_memory_seq_rm(self._memory, seq_id, keep if keep > 0 else -1, -1))
+        start = self.position(seq_id, keep) if keep > 0 else -1
+        done = bool(C.llama_memory_seq_rm(self._memory, seq_id, start, -1))
         self._is_whole = self._is_whole or not done  # some that do not say so cannot be cut either
+        if done:
+            self._keep_images(seq_id, self._images.get(seq_id, ()), keep)
         return done
 
     def copy(self, source: int, target: int, keep: int) -> bool:
@@ -70,7 +92,9 @@ class Memory:
         """
         self.forget(target, 0)
         if self.shares_cells:
-            C.llama_memory_seq_cp(self._memory, source, target, 0, keep)
+            end = self.position(source, keep)
+            C.llama_memory_seq_cp(self._memory, source, target, 0, end)
+            self._keep_images(target, self._images.get(source, ()), keep)
             return True
         return self.restore(target, self.save(source), keep)
 
@@ -83,7 +107,7 @@ class Memory:
         size = self.state_bytes(seq_id)
         data = np.empty(size, np.uint8)
         C.llama_state_seq_get_data(self._context, _pointer(data), size, seq_id)
-        return State(data, size, self.shortest_copy(seq_id))
+        return State(data, size, self.shortest_copy(seq_id), self._images.get(seq_id, ()))
 
     def restore(self, seq_id: int, state: State, keep: int) -> bool:
         """Let a sequence hold the first ``keep`` positions of ``state``, and nothing else.
@@ -93,13 +117,33 @@ class Memory:
         self.forget(seq_id, 0)
         pointer = _pointer(state.data)
         read = C.llama_state_seq_set_data(self._context, pointer, state.n_bytes, seq_id)
+        self._keep_images(seq_id, state.images, state.images[-1].end if state.images else 0)
         if read and self.forget(seq_id, keep):
             return True
         self.forget(seq_id, 0)
         return False
 
     def _length(self, seq_id: int) -> int:
-        return int(C.llama_memory_seq_pos_max(self._memory, seq_id)) + 1
+        """Return how many tokens a sequence holds; of one that ends in an image, with all of it."""
+        length = int(C.llama_memory_seq_pos_max(self._memory, seq_id)) + 1
+        for span in self._images.get(seq_id, ()):
+            if length > span.start:
+                length = max(length + span.excess, span.end)
+        return length
+
+    def _keep_images(self, seq_id: int, spans: Sequence["_Span"], keep: int) -> None:
+        self._images.pop(seq_id, None)
+        if kept := tuple(span for span in spans if span.end <= keep):
+            self._images[seq_id] = kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Tokens of an image, and how many more they are than positions."""
+
+    start: int
+    end: int
+    excess: int
 
 
 def _pointer(data: "np.ndarray[Any, Any]") -> Any:
