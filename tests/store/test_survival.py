@@ -68,7 +68,8 @@ def test_a_killed_download_goes_on_where_it_was(
     assert not list(hub_cache.glob("*/snapshots/*/*")), "nothing unfinished has a final name"
     file = finish()
     assert Path(str(file["path"])).read_bytes() == BIG
-    assert (count - (len(BIG) - int(str(file["fetched_bytes"])))) <= PIECE_BYTES
+    kept = len(BIG) - int(str(file["fetched_bytes"]))
+    assert count - kept <= 2 * PIECE_BYTES, "at most one being filled, and one not noted yet"
     assert_nothing_is_left_over(hub_cache)
 
 
