@@ -3,6 +3,9 @@
 import base64
 import binascii
 import re
+from collections.abc import Iterable
+
+MAX_PICTURE_BYTES = 32 * 1024**2  # of a file that somebody wants to show; what is sent is smaller
 
 _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -30,6 +33,14 @@ def to_data_uri(data: bytes) -> str:
     if kind is None:
         raise ValueError("it is no PNG, JPEG, GIF or WebP picture")
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def to_content(text: str, pictures: Iterable[bytes] = ()) -> str | list[dict[str, object]]:
+    """Return what a message of OpenAI's chat API holds: a text, with pictures before it if any."""
+    parts: list[dict[str, object]] = [
+        {"type": "image_url", "image_url": {"url": to_data_uri(data)}} for data in pictures
+    ]
+    return [*parts, {"type": "text", "text": text}] if parts else text
 
 
 def from_data_uri(uri: str) -> bytes:

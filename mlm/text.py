@@ -7,13 +7,14 @@ from mlm.errors import UsageError
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 _MOST_BROKEN = 0.1  # of the characters; with more it is no text in UTF-8 at all
-_IMAGES = {
+_PICTURES = {
     b"\x89PNG": "PNG",
     b"\xff\xd8\xff": "JPEG",
     b"GIF8": "GIF",
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
 }
+_HEIF = (b"heic", b"heix", b"mif1", b"msf1", b"avif")  # what telephones write
 
 
 def decode(data: bytes, source: str) -> tuple[str, str]:
@@ -24,10 +25,10 @@ def decode(data: bytes, source: str) -> tuple[str, str]:
     Raises:
         UsageError: it is not text.
     """
-    if image := _image_kind(data):
+    if picture := _picture_kind(data):
         raise UsageError(
-            f"{source} is an image ({image}), and mlm's engine takes no images yet",
-            remedy="describe what it shows, or give a text",
+            f"{source} is a picture ({picture}), not text",
+            remedy="convert it to PNG or JPEG, which can be attached; or give a text",
         )
     if data.startswith(b"%PDF"):
         raise UsageError(
@@ -50,7 +51,9 @@ def decode(data: bytes, source: str) -> tuple[str, str]:
     return text, ""
 
 
-def _image_kind(data: bytes) -> str | None:
+def _picture_kind(data: bytes) -> str | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
-    return next((kind for magic, kind in _IMAGES.items() if data.startswith(magic)), None)
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
+        return "HEIC or AVIF"
+    return next((kind for magic, kind in _PICTURES.items() if data.startswith(magic)), None)

@@ -11,7 +11,8 @@ from mlm.cli._saved import SAVING_WAIT_S, find_session, is_saving, saved_session
 if TYPE_CHECKING:
     from mlm.cli._question import Question
     from mlm.cli._session import Session
-    from mlm.client import Recording
+    from mlm.client import Client, Recording
+    from mlm.client.client import Answer
     from mlm.repl.conversation import Conversation
     from mlm.sessions.store import Sessions
     from mlm.sessions.types import Session as SavedSession
@@ -30,18 +31,36 @@ class Talk:
         """The model of what was saved."""
         return self.saved.summary.ref if self.saved else None
 
-    def messages(
-        self, question: "Question", schema: Mapping[str, Any] | None
-    ) -> list[dict[str, str]]:
-        """Return what is sent as the messages of the chat API.
+    def ask(
+        self,
+        client: "Client",
+        model: str,
+        question: "Question",
+        schema: Mapping[str, Any] | None,
+        params: Mapping[str, Any],
+    ) -> "Answer":
+        """Ask ``question`` after what was said, and return the answer on its way.
 
         The model is told the ``schema``: what holds an answer to it forbids, but does not explain.
+
+        Raises:
+            UsageError: it cannot be asked with the pictures of the question.
         """
         said = self._said(question)
+        if question.pictures or any(turn.pictures for turn in said.turns):
+            from mlm.repl.sight import check, show
+
+            sees = client.takes_pictures(model)
+            check(question.pictures, sees=sees)
+            said, remark = show(said, question.pictures, sees=sees)
+            if remark:
+                self.run.note(f"note: {remark}")
         parts = [said.system] if said.system else []
         if schema is not None:
             parts.append(f"Answer in JSON by this JSON schema: {json.dumps(schema)}")
-        return said.with_system("\n\n".join(parts)).messages(question.prompt)
+        told = said.with_system("\n\n".join(parts))
+        messages = told.messages(question.prompt, question.pictures)
+        return client.chat(messages, model=model, **params)
 
     @contextmanager
     def keeping(
@@ -63,7 +82,13 @@ class Talk:
                 if self.saved:
                     keeper.go_on(self.saved)
                 is_cut = answer.finished is None
-                turn = Turn(question.prompt, answer.text, is_cut, typed=question.typed)
+                turn = Turn(
+                    question.prompt,
+                    answer.text,
+                    is_cut,
+                    typed=question.typed,
+                    pictures=question.pictures,
+                )
                 keeper.keep(self._said(question).with_turn(turn), model, answer)
 
     def _said(self, question: "Question") -> "Conversation":

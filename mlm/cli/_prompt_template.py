@@ -35,16 +35,21 @@ class PromptTemplate:
     text: str
     settings: Mapping[str, Any] = field(default_factory=dict)  # those of `_SETTINGS` that it has
 
-    def fill(self, given: str, variables: Mapping[str, str]) -> tuple[str, str | None]:
+    def fill(
+        self, given: str, variables: Mapping[str, str], *, is_needed: bool = True
+    ) -> tuple[str, str | None]:
         """Return the prompt and the system prompt with ``given`` as the input.
 
         Raises:
-            UsageError: a variable is missing, or one has no place.
+            UsageError: a variable is missing, or one has no place; or there is no input although it
+                ``is_needed``.
         """
         system = self.settings.get("system")
         defaults = {name: str(value) for name, value in self.settings.get("vars", {}).items()}
         places = {*self._places(self.text), *self._places(system or "")}
         self._check(places, given, defaults, variables)
+        if INPUT in places and is_needed and not given:
+            raise UsageError(f"{self.source} needs an input", remedy="pipe a text into mlm run")
         values = {**defaults, **variables, INPUT: given}
         return _replaced(self.text, values), None if system is None else _replaced(system, values)
 
@@ -79,8 +84,6 @@ class PromptTemplate:
                 f"{self.source} has no place for what is piped, attached or asked",
                 remedy="write {{input}} where it belongs",
             )
-        if INPUT in places and not given:
-            raise UsageError(f"{self.source} needs an input", remedy="pipe a text into mlm run")
 
 
 def parse_variables(words: Sequence[str]) -> dict[str, str]:

@@ -75,6 +75,15 @@ def _find_running(session: "Session", ref: str) -> tuple["Client", str] | None:
     return None
 
 
+def may_take_pictures(session: "Session", ref: str) -> bool:
+    """Return whether the model ``ref`` can be shown pictures, as far as that is known by now."""
+    if (found := _find_running(session, ref)) is None:
+        return True
+    client, model_id = found
+    with client:
+        return client.takes_pictures(model_id)
+
+
 def find_path(session: "Session", ref: str) -> Path | None:
     """Return the file of an installed model; None when there is none."""
     from mlm.store.store import Store

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from mlm import text
 from mlm.errors import NotFoundError, UsageError
+from mlm.pictures import MAX_PICTURE_BYTES, media_type
 
 MAX_TEXT_BYTES = 8 * 1024 * 1024  # the server takes no longer body
 
@@ -24,18 +25,16 @@ def is_piped() -> bool:
     return sys.stdin is not None and not sys.stdin.isatty()
 
 
-def read_text(note: Note) -> str:
-    """Return everything on stdin; no more than `MAX_TEXT_BYTES` are ever read of it.
-
-    Raises:
-        UsageError: it is not text.
-        TooMuchText: it is too long for any model.
-    """
-    return decode(sys.stdin.buffer.read(MAX_TEXT_BYTES + 1), "stdin", note)
+def read_stdin() -> bytes:
+    """Return everything on stdin, if that is too much for any model only a part of it."""
+    data = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
+    if media_type(data) is not None:  # it may be large, as it is made smaller
+        data += sys.stdin.buffer.read(MAX_PICTURE_BYTES)
+    return data
 
 
 def read_lines(note: Note) -> Iterator[str]:
-    """Yield the lines on stdin as they come; raises as `read_text`."""
+    """Yield the lines on stdin as they come; raises as `decode`."""
     stream: BinaryIO = sys.stdin.buffer
     while line := stream.readline(MAX_TEXT_BYTES + 1):
         if line.startswith(text.UTF16_MARKS):  # its lines end elsewhere

@@ -31,7 +31,7 @@ AttachOpt = Annotated[
         "--attach",
         "-a",
         metavar="FILE",
-        help="Put its text first; also a folder, or '*.py'.",
+        help="Put its text or picture first; also a folder, or '*.py'.",
         show_default=False,
     ),
 ]
@@ -151,7 +151,7 @@ def run(
         with (
             output_file(output, force=force, note=asking.note),
             connect(asking, ref, overrides) as (client, model),
-            closing(client.chat(talk.messages(question, form), model=model, **params)) as events,
+            closing(talk.ask(client, model, question, form, params)) as events,
         ):
             answer = Recording(events)
             with talk.keeping(question, answer, model, ref):

@@ -102,12 +102,21 @@ class Client:
                     return length
         return None
 
+    def takes_pictures(self, model: str) -> bool:
+        """Return whether ``model`` can be shown pictures; True where the server does not say."""
+        document = self._document("GET", "/v1/models")
+        with understanding("a list of models"):
+            for known in document["data"]:
+                if known["id"] == model:
+                    return "image" in (known.get("input_modalities") or ["image"])
+        return True
+
     def count_tokens(
         self,
         model: str,
         *,
         text: str | None = None,
-        messages: Sequence[Mapping[str, str]] | None = None,
+        messages: Sequence[Mapping[str, object]] | None = None,
     ) -> int:
         """Return how many tokens ``text`` is by itself, or ``messages`` with their template.
 
@@ -139,7 +148,7 @@ class Client:
         return self._document("POST", f"/admin/{action}", {"model": model})
 
     def chat(
-        self, messages: Sequence[Mapping[str, str]], *, model: str, **params: object
+        self, messages: Sequence[Mapping[str, object]], *, model: str, **params: object
     ) -> Answer:
         """Yield the answer to a conversation; closing the iterator cancels it.
 
@@ -148,7 +157,7 @@ class Client:
         return self._answer(_CHAT, {"model": model, "messages": list(messages), **params})
 
     def tape_chat(
-        self, messages: Sequence[Mapping[str, str]], *, model: str, **params: object
+        self, messages: Sequence[Mapping[str, object]], *, model: str, **params: object
     ) -> Tape:
         """Prepare the same question, on a connection of its own, to be asked and read later."""
         content = _encode(_streamed({"model": model, "messages": list(messages), **params}))

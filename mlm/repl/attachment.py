@@ -1,27 +1,47 @@
-"""Text files that go with a question."""
+"""Files that go with a question: texts, and pictures where the model takes them."""
 
 import glob
 import re
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from mlm import text
 from mlm.errors import NotFoundError, UsageError
+from mlm.pictures import MAX_PICTURE_BYTES, media_type
+from mlm.repl.picture import fit_picture
+from mlm.sessions.types import Picture
 
-MAX_FILE_BYTES = 1024**2  # of one file: more than any context here holds
+MAX_FILE_BYTES = 1024**2  # of one text: more than any context here holds
 MAX_FILES = 64  # of one folder or pattern
 _SHOWN_NAMES = 5
 
 
+class TakesNoPictures(UsageError):
+    """A model without eyes is to be shown something."""
+
+    code = "takes_no_pictures"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is a picture, and this model takes no pictures",
+            remedy="`mlm recommend --use vision` names models that do",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file's text. ``remark`` is what its reader should know: that it had to be changed."""
+    """A file's text, or the picture that it is.
+
+    ``remark`` is what its reader should know: that it had to be changed.
+    """
 
     name: str
     text: str
-    remark: str = ""
+    remark: str = field(default="", compare=False)
+    picture: Picture | None = None
 
     @property
     def fenced(self) -> str:
@@ -34,31 +54,39 @@ class Attachment:
         return f"{self.name}:\n{fence}{language}\n{self.text}{end}{fence}"
 
 
-def read_attachments(given: str, *, takes_pipes: bool = False) -> list[Attachment]:
-    """Return the file called ``given``, or the text files in a folder or of a pattern.
+def read_attachments(
+    given: str, sees: Callable[[], bool], *, takes_pipes: bool = False
+) -> list[Attachment]:
+    """Return the file called ``given``, or the files in a folder or of a pattern that can be sent.
 
     Of a folder only what lies directly in it counts, and nothing hidden; a pattern may hold ``**``.
+    ``sees`` tells whether the model takes pictures, and is only asked if there are some.
     With ``takes_pipes`` it may be a pipe, whose end is waited for.
 
     Raises:
         NotFoundError: there is nothing of that name.
-        UsageError: it is no text, or too much of it.
+        TakesNoPictures: it is a picture, and the model does not see.
+        UsageError: it is neither text nor a picture, or too much of it.
     """
     paths = find_files(given)
     if len(paths) == 1 and Path(given).expanduser() == paths[0]:
-        return [_read(paths[0], takes_pipes=takes_pipes)]
-    found = [(path, _try_reading(path)) for path in paths]
+        return [_read(paths[0], sees, takes_pipes=takes_pipes)]
+    sees = cache(sees)
+    found = [(path, _try_reading(path, sees)) for path in paths]
     read = [attachment for _, attachment in found if attachment is not None]
     if not read:
-        raise UsageError(f"{given} holds no text files", remedy="/attach FILE names one")
+        raise UsageError(
+            f"{given} holds no text files and no pictures that this model takes",
+            remedy="/attach FILE names one",
+        )
     skipped = [path.name for path, attachment in found if attachment is None]
     if skipped:
         names = ", ".join(skipped[:_SHOWN_NAMES])
         more = f" and {len(skipped) - _SHOWN_NAMES} more" if len(skipped) > _SHOWN_NAMES else ""
         first = read[0]
         remark = f"{first.remark}; " if first.remark else ""
-        note = f"{remark}left out as no text: {names}{more}"
-        read[0] = Attachment(first.name, first.text, note)
+        why = "neither text nor picture" if any(file.picture for file in read) else "no text"
+        read[0] = replace(first, remark=f"{remark}left out as {why}: {names}{more}")
     return read
 
 
@@ -92,27 +120,39 @@ def find_files(given: str) -> Sequence[Path]:
     return files
 
 
-def _read(path: Path, *, takes_pipes: bool = False) -> Attachment:
+def to_attachment(data: bytes, name: str, sees: Callable[[], bool]) -> Attachment:
+    """Return what is in a file; raises as `read_attachments`."""
+    if media_type(data) is not None:
+        if not sees():
+            raise TakesNoPictures(name)
+        picture, remark = fit_picture(data, name)
+        return Attachment(name, "", remark, picture)
+    decoded, remark = text.decode(data, name)
+    if len(data) > MAX_FILE_BYTES:
+        raise UsageError(
+            f"{name} is larger than {MAX_FILE_BYTES // 1024**2} MiB",
+            remedy="attach a part of it: head -c 100000 FILE > PART",
+        )
+    return Attachment(name, decoded, remark)
+
+
+def _read(path: Path, sees: Callable[[], bool], *, takes_pipes: bool = False) -> Attachment:
     try:
         # A pipe might never give anything.
         if not takes_pipes and not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"{path} is not a regular file", remedy="/attach FILE")
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
+            if media_type(data) is not None:
+                data += file.read(MAX_PICTURE_BYTES)
     except OSError as error:
         why = error.strerror or str(error)
         raise UsageError(f"cannot read {path}: {why}", remedy="/attach OTHER_FILE") from error
-    decoded, remark = text.decode(data, str(path))
-    if len(data) > MAX_FILE_BYTES:
-        raise UsageError(
-            f"{path} is larger than {MAX_FILE_BYTES // 1024**2} MiB",
-            remedy="attach a part of it: head -c 100000 FILE > PART",
-        )
-    return Attachment(str(path), decoded, remark)
+    return to_attachment(data, str(path), sees)
 
 
-def _try_reading(path: Path) -> Attachment | None:
+def _try_reading(path: Path, sees: Callable[[], bool]) -> Attachment | None:
     try:
-        return _read(path)
+        return _read(path, sees)
     except UsageError:
         return None

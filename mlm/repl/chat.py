@@ -1,22 +1,24 @@
 """One chat: who is asked, what was said, how fast it came."""
 
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from mlm.client import Client, ContextLengthError, Delta, Recording
 from mlm.errors import MlmError
-from mlm.repl.attachment import Attachment, read_attachments
+from mlm.repl.attachment import Attachment, TakesNoPictures, read_attachments
 from mlm.repl.context import choose_reserve, plan_context
 from mlm.repl.conversation import Conversation, Turn
 from mlm.repl.keeper import Keeper
 from mlm.repl.measure import measure
 from mlm.repl.mention import find_mentions
-from mlm.repl.question import Question, fence
+from mlm.repl.question import Question, about
 from mlm.repl.room import choose_summary_tokens, describe_left_out, sum_up, too_long
-from mlm.repl.tokens import TokenCounter, most_tokens
+from mlm.repl.sight import check, show
+from mlm.repl.tokens import MOST_PICTURE_TOKENS, TokenCounter, most_tokens
+from mlm.sessions.types import Picture
 from mlm.terminal import printable
 
 WhenFull = Literal["drop", "summarise", "off"]
@@ -52,6 +54,7 @@ class Chat:
     draft: Question | None = None  # the next line is a new version of it
     tokens: TokenCounter = field(init=False)
     _measured: tuple[Conversation, str, int] | None = None  # what the model made of it, in tokens
+    _told_of_sight: tuple[str, str] | None = None  # the model, and what was said of its eyes
 
     def __post_init__(self) -> None:
         self.tokens = TokenCounter(self.client)
@@ -80,11 +83,38 @@ class Chat:
         Raises:
             NotFoundError, UsageError: see `read_attachments`.
         """
-        files = read_attachments(name)
+        try:
+            files = read_attachments(name, self.sees)
+        except TakesNoPictures as error:
+            error.remedy = f"/model NAME asks another one; {error.remedy}"
+            raise
         for file in files:
-            cost = self.tokens.count(self.model, file.fenced)
+            if file.picture is not None:
+                cost = file.picture.size
+            else:
+                cost = str(self.tokens.count(self.model, file.fenced))
             self.say(f"{file.name}: {cost}" + (f"; {file.remark}" if file.remark else ""))
         return files
+
+    def sees(self) -> bool:
+        """Tell whether the model takes pictures. A server that does not say is sent them."""
+        try:
+            return self.client.takes_pictures(self.model)
+        except MlmError:
+            return True
+
+    def shown(self, conversation: Conversation, pictures: Sequence[Picture] = ()) -> Conversation:
+        """Return what was said as it goes with a question about ``pictures``: see `show`.
+
+        What became of earlier pictures is said, once.
+        """
+        if not any(turn.pictures for turn in conversation.turns):
+            return conversation
+        shown, remark = show(conversation, pictures, sees=self.sees())
+        if remark and self._told_of_sight != (self.model, remark):
+            self._told_of_sight = (self.model, remark)
+            self.say(remark)
+        return shown
 
     def read_question(self, typed: str) -> Question:
         """Return the question ``typed`` with the files that it names, and those attached before.
@@ -98,11 +128,11 @@ class Chat:
         for mention in find_mentions(typed) if self.reads_files else ():
             if mention.is_file:
                 files += [file for file in self.attach(mention.name) if file not in files]
+            elif kept := [p for p in draft.pictures if p.name == mention.name]:  # its file is gone
+                files += [Attachment(picture.name, "", picture=picture) for picture in kept]
             elif mention.looks_like_one:
                 self.say(f"@{mention.name} is no file: it is sent as text")
-        if not files:
-            return Question(typed, replaces=draft.replaces)
-        return Question(fence(typed, files), typed, attached, draft.replaces)
+        return replace(about(typed, files, attached), replaces=draft.replaces)
 
     def ask(self, question: Question | str) -> Generator[Delta, None, None]:
         """Yield the answer as it comes, and remember the turn.
@@ -114,9 +144,11 @@ class Chat:
         if isinstance(question, str):
             question = Question(question)
         self.unanswered, self.draft = question, None
+        if question.pictures:
+            check(question.pictures, sees=self.sees())
         before = self.conversation.without_last() if question.replaces else self.conversation
         before = self._make_room(before, question)
-        messages = before.messages(question.text)
+        messages = self.shown(before, question.pictures).messages(question.text, question.pictures)
         params = {**self.params, **question.params}
         with closing(self.client.chat(messages, model=self.model, **params)) as events:
             recording = Recording(events)
@@ -146,22 +178,25 @@ class Chat:
         if limit is None:
             return before
         room = limit - self.reserve(limit, question.params)
-        if self._most(before, question) <= room:
+        shown = self.shown(before, question.pictures)
+        if self._most(before, shown, question) <= room:
             return before
-        sizes = measure(self.tokens, self.model, before, question.text, enough=room)
+        sizes = measure(self.tokens, self.model, shown, question, enough=room)
         plan = plan_context(sizes.turns, sizes.fixed, room, before.left_out)
         if plan.left_out == before.left_out and plan.fits:
             return before
-        if self.when_full == "off" or not plan.fits:
-            raise too_long(
-                sizes, plan, limit, is_off=self.when_full == "off", has_files=bool(self.attached)
-            )
+        is_off = self.when_full == "off"
+        if question.pictures or any(turn.pictures for turn in shown.sent):
+            if is_off or not describe_left_out(before, plan.left_out):
+                return before  # what pictures take was guessed; the server knows, and may refuse
+        elif is_off or not plan.fits:
+            raise too_long(sizes, plan, limit, is_off=is_off, has_files=bool(self.attached))
         summary = None
         if self.when_full == "summarise":
             budget = choose_summary_tokens(room)
             fixed = sizes.fixed - sizes.summary + budget
             plan = plan_context(sizes.turns, fixed, room, before.left_out)
-            summary = self._sum_up(before, plan.left_out, budget)
+            summary = self._sum_up(shown, plan.left_out, budget)
         if summary is None:
             gone = describe_left_out(before, plan.left_out)
             self.say(f"No longer sent, to make room: {gone} (/context shows what is, /pin N keeps)")
@@ -169,11 +204,15 @@ class Chat:
         self.conversation = self.conversation.leaving_out(plan.left_out, summary)
         return before.leaving_out(plan.left_out, summary)
 
-    def _most(self, before: Conversation, question: Question) -> int:
+    def _most(self, before: Conversation, shown: Conversation, question: Question) -> int:
         """Return more tokens than a question can have, with all that goes with it."""
+        asked = most_tokens(question.text) + len(question.pictures) * MOST_PICTURE_TOKENS
         if before is self.conversation and self.measured is not None:
-            return self.measured + most_tokens(question.text)
-        return sum(most_tokens(said["content"]) for said in before.messages(question.text))
+            return self.measured + asked
+        said = [text for turn in shown.sent for text in (turn.question, turn.answer)]
+        n_pictures = sum(len(turn.pictures) for turn in shown.sent)
+        texts = sum(map(most_tokens, [*said, shown.system or ""]))
+        return asked + texts + n_pictures * MOST_PICTURE_TOKENS
 
     def _sum_up(self, before: Conversation, left_out: int, max_tokens: int) -> str | None:
         """Return the model's summary of the first turns; None if it has none to give."""
@@ -197,6 +236,7 @@ class Chat:
             pinned=question.replaces and self.conversation.turns[-1].pinned,
             typed=question.typed,
             attached=question.attached,
+            pictures=question.pictures,
         )
         self.conversation = before.with_turn(turn)
         self.unanswered = None

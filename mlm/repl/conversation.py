@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from mlm.pictures import to_content
 from mlm.repl.attachment import Attachment
+from mlm.sessions.types import Picture, captioned
 
 SUMMARY_QUESTION = "Sum up our conversation so far."
 
@@ -18,6 +20,14 @@ class Turn:
     pinned: bool = False  # is sent however full the context is
     typed: str | None = None  # the question as it was typed, where that is not what was sent
     attached: tuple[Attachment, ...] = ()  # files that went with it and are not named in it
+    pictures: tuple[Picture, ...] = ()  # all that were shown with it
+
+    @property
+    def unseen(self) -> "Turn":
+        """The turn as it is told to who cannot see: its pictures are only named."""
+        question = captioned(self.question, self.pictures)
+        typed = self.question if self.typed is None else self.typed
+        return replace(self, question=question, typed=typed, pictures=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +70,36 @@ class Conversation:
         """Return the conversation of which so many first turns are not sent."""
         return replace(self, left_out=left_out, summary=summary)
 
+    def showing(self, most_bytes: int) -> "Conversation":
+        """Return the conversation with its last pictures, as many as ``most_bytes`` hold.
+
+        The others are only named: those of a turn together, and of all turns before it.
+        """
+        turns = list(self.turns)
+        for index, turn in reversed(list(enumerate(turns))):
+            if turn.pictures and (turn.pinned or index >= self.left_out):
+                most_bytes -= sum(len(picture.data) for picture in turn.pictures)
+                if most_bytes < 0:
+                    turns[index] = turn.unseen
+        return replace(self, turns=tuple(turns))
+
     def cleared(self) -> "Conversation":
         """Return the conversation as it began."""
         return Conversation(self.system)
 
-    def messages(self, question: str | None = None) -> list[dict[str, str]]:
+    def messages(
+        self, question: str | None = None, pictures: Sequence[Picture] = ()
+    ) -> list[dict[str, object]]:
         """Return what is sent of all that was said, and ``question``, as the chat API has it."""
-        asked = [{"role": "user", "content": question}] if question is not None else []
-        return [*_to_messages(self.system, self.sent), *asked]
+        messages: list[dict[str, object]] = []
+        if self.system:
+            messages.append({"role": "system", "content": self.system})
+        for turn in self.sent:
+            messages.append(_asked(turn.question, turn.pictures))
+            messages.append({"role": "assistant", "content": turn.answer})
+        return [*messages, _asked(question, pictures)] if question is not None else messages
 
 
-def _to_messages(system: str | None, turns: Sequence[Turn]) -> list[dict[str, str]]:
-    messages = [{"role": "system", "content": system}] if system else []
-    for turn in turns:
-        messages.append({"role": "user", "content": turn.question})
-        messages.append({"role": "assistant", "content": turn.answer})
-    return messages
+def _asked(question: str, pictures: Sequence[Picture]) -> dict[str, object]:
+    content = to_content(question, [picture.data for picture in pictures])
+    return {"role": "user", "content": content}

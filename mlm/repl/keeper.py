@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from mlm.client import Recording
 from mlm.errors import MlmError
+from mlm.repl.attachment import Attachment
 from mlm.repl.conversation import Conversation, Turn
 from mlm.sessions.store import MovedOnError, Sessions
 from mlm.sessions.title import make_title
@@ -150,16 +151,40 @@ def to_conversation(messages: Sequence[Message]) -> Conversation:
         if message.role == "user":
             asked = message
         elif message.role == "assistant" and asked is not None:
-            turns.append(
-                Turn(asked.text, message.text, message.stopped, message.pinned, asked.typed)
-            )
+            turns.append(_join(asked, message))
             asked = None
     return Conversation(system or None, tuple(turns))
 
 
+def _join(asked: Message, answer: Message) -> Turn:
+    words = asked.text if asked.typed is None else asked.typed
+    attached = [
+        Attachment(picture.name, "", picture=picture)
+        for picture in asked.pictures
+        if f"@{picture.name}" not in words and f'@"{picture.name}"' not in words
+    ]
+    return Turn(
+        asked.text,
+        answer.text,
+        answer.stopped,
+        answer.pinned,
+        asked.typed,
+        tuple(attached),
+        asked.pictures,
+    )
+
+
 def _split(turn: Turn, model: str, now: float) -> tuple[Message, Message]:
     return (
-        Message("user", turn.question, now, turn.typed, model=model, pinned=turn.pinned),
+        Message(
+            "user",
+            turn.question,
+            now,
+            turn.typed,
+            model=model,
+            pinned=turn.pinned,
+            pictures=turn.pictures,
+        ),
         Message(
             "assistant",
             turn.answer,
@@ -188,14 +213,13 @@ def _figures(answer: Recording) -> dict[str, float]:
 def _count_same(saved: Sequence[Message], said: Sequence[Message]) -> int:
     """Return how many messages at the beginning are the ones that were saved."""
     for same, (old, new) in enumerate(zip(saved, said, strict=False)):
-        if (old.role, old.text, old.stopped, old.pinned) != (
-            new.role,
-            new.text,
-            new.stopped,
-            new.pinned,
-        ):
+        if _what_was_said(old) != _what_was_said(new):
             return same
     return min(len(saved), len(said))
+
+
+def _what_was_said(message: Message) -> tuple[object, ...]:
+    return message.role, message.text, message.stopped, message.pinned, message.pictures
 
 
 @contextmanager

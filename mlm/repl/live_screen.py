@@ -7,7 +7,7 @@ from mlm.errors import MlmError
 from mlm.repl.application import ChatApplication, echo
 from mlm.repl.figures import remarkable
 from mlm.repl.markdown import parts_of
-from mlm.repl.recall import ANSWER_LINES, QUESTION_LINES, describe_session, latest
+from mlm.repl.recall import ANSWER_LINES, QUESTION_LINES, asked, describe_session, latest
 from mlm.repl.rendering import Line, render, wrap_rows, wrap_words
 from mlm.repl.view import DIM, AnswerView
 from mlm.sessions.types import Session
@@ -62,7 +62,7 @@ class LiveScreen:
         width = self._application.width
         for message in latest(session):
             if message.role == "user":
-                text = printable(message.typed or message.text).strip()
+                text = printable(asked(message))
                 self._application.print(echo(text, most=QUESTION_LINES))
             else:
                 lines = list(render(parts_of(printable(message.text)), width, is_first=True))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from mlm.repl.context import TurnSize
 from mlm.repl.conversation import SUMMARY_QUESTION, Conversation, Turn
+from mlm.repl.question import Question
 from mlm.repl.tokens import Count, TokenCounter, estimate
 
 
@@ -28,7 +29,7 @@ def measure(
     tokens: TokenCounter,
     model: str,
     conversation: Conversation,
-    question: str | None = None,
+    question: Question | None = None,
     enough: int | None = None,
 ) -> Sizes:
     """Return what each part takes.

@@ -4,15 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlm.repl.attachment import Attachment
+from mlm.sessions.types import Picture
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is sent, and what becomes of it."""
 
-    text: str  # with the files
+    text: str  # with the text files
     typed: str | None = None  # without them, if there are any
-    attached: tuple[Attachment, ...] = ()  # those that ``typed`` does not name
+    attached: tuple[Attachment, ...] = ()  # files of any kind that it does not name
+    pictures: tuple[Picture, ...] = ()  # all that are sent with it
     replaces: bool = False  # its turn takes the place of the last one
     params: Mapping[str, object] = field(default_factory=dict)  # for this once
 
@@ -22,6 +24,13 @@ class Question:
         return self.text if self.typed is None else self.typed
 
 
-def fence(typed: str, files: Sequence[Attachment]) -> str:
-    """Return what is sent for a question about ``files``: first these, then what to do."""
-    return "\n\n".join([*(file.fenced for file in files), typed])
+def about(typed: str, files: Sequence[Attachment], attached: tuple[Attachment, ...]) -> Question:
+    """Return the question ``typed`` about ``files``: first these, then what to do.
+
+    ``attached`` are those of them that are not named in it.
+    """
+    pictures = tuple(file.picture for file in files if file.picture is not None)
+    fenced = [file.fenced for file in files if file.picture is None]
+    if not fenced:
+        return Question(typed, attached=attached, pictures=pictures)
+    return Question("\n\n".join([*fenced, typed]), typed, attached, pictures)

@@ -39,8 +39,14 @@ def shorten(message: Message) -> list[str]:
     """Return the first lines of a message, those of a question marked as such."""
     is_question = message.role == "user"
     most = QUESTION_LINES if is_question else ANSWER_LINES
-    kept = first_lines(message.text.strip(), most)
+    kept = first_lines(asked(message) if is_question else message.text.strip(), most)
     return [f"> {line}" if is_question else line for line in kept]
+
+
+def asked(message: Message) -> str:
+    """Return a question as it was typed, after what stands for its pictures."""
+    captions = [picture.caption for picture in message.pictures]
+    return " ".join([*captions, (message.typed or message.text).strip()])
 
 
 def first_lines(text: str, most: int) -> list[str]:

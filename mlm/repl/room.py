@@ -48,14 +48,17 @@ def sum_up(
 
 
 def describe_left_out(conversation: Conversation, left_out: int) -> str:
-    """Return which turns go now that the first ``left_out`` are not sent: ``turns 1 to 3``."""
+    """Return which turns go now that the first ``left_out`` are not sent: ``turns 1 to 3``.
+
+    "": none does that did not before.
+    """
     first = conversation.left_out + 1
     numbers = [
         number
         for number, turn in enumerate(conversation.turns[first - 1 : left_out], first)
         if not turn.pinned
     ]
-    return name_turns(numbers)
+    return name_turns(numbers) if numbers else ""
 
 
 def name_turns(numbers: Sequence[int]) -> str:

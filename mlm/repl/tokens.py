@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from mlm.client import Client
 from mlm.errors import MlmError
 from mlm.repl.conversation import Turn
+from mlm.repl.question import Question
+from mlm.sessions.types import Picture
 
 _BYTES_PER_TOKEN = 3  # of prose and code in Latin script there are more: better too many tokens
 _MAX_COUNTED_BYTES = 1024**2  # longer texts than the server counts are estimated
 _MAX_REMEMBERED = 4096
 _MOST_WRAPPING = 64  # tokens of a chat template around one message
+# What a picture takes, a model's projector decides: 256 whatever it is (Gemma 3), up to 4096 by its
+# size (Qwen3-VL: one for 32x32 pixels).
+_FEWEST_PICTURE_TOKENS, MOST_PICTURE_TOKENS = 256, 4096
+_PIXELS_PER_TOKEN = 32 * 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +91,15 @@ class TokenCounter:
     def count_turn(self, model: str, turn: Turn) -> Count:
         """Return what a turn is with what the template puts around it."""
         parts = [self.count(model, turn.question), self.count(model, turn.answer)]
+        parts += map(estimate_picture, turn.pictures)
         tokens = sum(part.tokens for part in parts) + 2 * self.wrapping(model).per_message
         return Count(tokens, all(part.is_exact for part in parts))
 
-    def count_question(self, model: str, text: str) -> Count:
+    def count_question(self, model: str, question: Question) -> Count:
         """Return what a question is with what the template puts around it."""
-        counted = self.count(model, text)
-        return Count(counted.tokens + self.wrapping(model).per_message, counted.is_exact)
+        parts = [self.count(model, question.text), *map(estimate_picture, question.pictures)]
+        tokens = sum(part.tokens for part in parts) + self.wrapping(model).per_message
+        return Count(tokens, all(part.is_exact for part in parts))
 
     def count_system(self, model: str, text: str) -> Count:
         """Return what a system prompt adds."""
@@ -139,6 +147,14 @@ def most_tokens(text: str) -> int:
 def estimate(turn: Turn) -> Count:
     """Return about what a turn is, without asking anybody."""
     tokens = _estimate(turn.question) + _estimate(turn.answer) + 2 * Wrapping().per_message
+    pictures = sum(estimate_picture(picture).tokens for picture in turn.pictures)
+    return Count(tokens + pictures, is_exact=False)
+
+
+def estimate_picture(picture: Picture) -> Count:
+    """Return about what a picture is to a model that takes it by its size."""
+    tokens = -(-picture.width * picture.height // _PIXELS_PER_TOKEN)
+    tokens = min(max(tokens, _FEWEST_PICTURE_TOKENS), MOST_PICTURE_TOKENS)
     return Count(tokens, is_exact=False)
 
 

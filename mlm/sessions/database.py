@@ -29,6 +29,14 @@ SCHEMA = Schema(
         figures TEXT NOT NULL,
         UNIQUE (session, position)
     );
+    CREATE TABLE IF NOT EXISTS pictures (
+        session TEXT NOT NULL, position INTEGER NOT NULL, number INTEGER NOT NULL,
+        name TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, data BLOB NOT NULL,
+        PRIMARY KEY (session, position, number)
+    );
+    CREATE TRIGGER IF NOT EXISTS message_hidden AFTER DELETE ON messages BEGIN
+        DELETE FROM pictures WHERE session = old.session AND position = old.position;
+    END;
     CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (
         text, content = 'messages', tokenize = 'unicode61 remove_diacritics 2'
     );

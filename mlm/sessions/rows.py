@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, fields
 from typing import Any
 
-from mlm.sessions.types import Message, Summary
+from mlm.sessions.types import Message, Picture, Summary
 
 _SUMMARY = tuple(field.name for field in fields(Summary))
-_MESSAGE = tuple(field.name for field in fields(Message))
+_MESSAGE = tuple(field.name for field in fields(Message) if field.name != "pictures")
+_PICTURE = tuple(field.name for field in fields(Picture))
 SUMMARY_COLUMNS = ", ".join(f"sessions.{name}" for name in _SUMMARY)
 N_SUMMARY = len(_SUMMARY)
 _ID_BYTES = 4
@@ -37,6 +38,10 @@ def insert_messages(
     for position, message in enumerate(messages, after):
         *values, figures = (getattr(message, name) for name in _MESSAGE)
         _insert(db, "messages", columns, (session, position, *values, json.dumps(dict(figures))))
+        for number, picture in enumerate(message.pictures):
+            shown = (getattr(picture, name) for name in _PICTURE)
+            columns_of_it = ("session", "position", "number", *_PICTURE)
+            _insert(db, "pictures", columns_of_it, (session, position, number, *shown))
 
 
 def read_summaries(db: sqlite3.Connection, rest: str, *values: object) -> list[Summary]:
@@ -48,10 +53,16 @@ def read_summaries(db: sqlite3.Connection, rest: str, *values: object) -> list[S
 def read_messages(db: sqlite3.Connection, session: str) -> tuple[Message, ...]:
     """Return the messages of a conversation in their order."""
     rows = db.execute(
-        f"SELECT {', '.join(_MESSAGE)} FROM messages WHERE session = ? ORDER BY position",
+        f"SELECT position, {', '.join(_MESSAGE)} FROM messages WHERE session = ? ORDER BY position",
         (session,),
     )
-    return tuple(_to_message(dict(zip(_MESSAGE, row, strict=True))) for row in rows)
+    pictures = _read_pictures(db, session)
+    return tuple(
+        _to_message(
+            dict(zip(_MESSAGE, row, strict=True)) | {"pictures": pictures.get(position, ())}
+        )
+        for position, *row in rows
+    )
 
 
 def next_revision(db: sqlite3.Connection) -> int:
@@ -84,6 +95,21 @@ def _insert(
 ) -> None:
     marks = ", ".join("?" * len(columns))
     db.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", clean(values))
+
+
+def _read_pictures(db: sqlite3.Connection, session: str) -> dict[int, tuple[Picture, ...]]:
+    """Return the pictures of a conversation by the position of their message."""
+    found: dict[int, tuple[Picture, ...]] = {}
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'pictures'").fetchone():
+        return found  # a file of an earlier mlm that may only be read
+    rows = db.execute(
+        f"SELECT position, {', '.join(_PICTURE)} FROM pictures WHERE session = ?"
+        " ORDER BY position, number",
+        (session,),
+    )
+    for position, *row in rows:
+        found[position] = (*found.get(position, ()), Picture(*row))
+    return found
 
 
 def _to_message(row: dict[str, Any]) -> Message:

@@ -1,10 +1,30 @@
 """What is kept of a conversation. Times are Unix time in seconds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture as it was sent: ``data`` is the file that it is, a PNG or a JPEG."""
+
+    name: str
+    width: int  # in pixels, as the height
+    height: int
+    data: bytes = field(repr=False)
+
+    @property
+    def size(self) -> str:
+        """Width and height, for people."""
+        return f"{self.width}x{self.height} pixels"
+
+    @property
+    def caption(self) -> str:
+        """What stands for it where there is only text."""
+        return f"[picture: {' '.join(self.name.split())}, {self.size}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +40,18 @@ class Message:
     stopped: bool = False  # the answer is not whole: it was stopped, or broke off
     pinned: bool = False  # is always sent, however full the context is
     figures: Mapping[str, float] = field(default_factory=dict)  # of an answer: tokens, seconds
+    pictures: tuple[Picture, ...] = ()  # that were shown with a question
+
+    @property
+    def captioned(self) -> str:
+        """The text, with what stands for its pictures before it."""
+        return captioned(self.text, self.pictures)
+
+
+def captioned(text: str, pictures: Iterable[Picture]) -> str:
+    """Return ``text`` with what stands for ``pictures`` before it."""
+    captions = "\n".join(picture.caption for picture in pictures)
+    return f"{captions}\n\n{text}" if captions else text
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,18 +91,25 @@ def open_sound(path: Path, schema: Schema, *, wait_s: float | None = None) -> sq
         if version in schema.upgrades and verdict == "ok":
             version = _upgrade(connection, schema)
         if verdict != "ok":
-            broken = sqlite3.DatabaseError(f"{path.name}: {verdict}")
-            broken.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise broken
+            raise _broken(path, verdict)
         if version not in (0, schema.version):
             raise OtherVersionError(version)
         connection.executescript(schema.script)
         if version == 0:  # else this would wait for a lock that somebody may hold for long
             connection.execute(f"PRAGMA user_version = {schema.version}")
+    except UnicodeDecodeError as error:  # SQLite's complaint holds a damaged name
+        connection.close()
+        raise _broken(path, "a name in it is damaged") from error
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _broken(path: Path, why: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(f"{path.name}: {why}")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def _read_version(connection: sqlite3.Connection) -> int:

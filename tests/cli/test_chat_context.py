@@ -19,6 +19,7 @@ from mlm.repl.chat import Chat
 from mlm.repl.commands import run_command
 from mlm.repl.conversation import Conversation
 from mlm.repl.measure import measure
+from mlm.repl.question import Question
 
 N_CTX = 256
 
@@ -46,7 +47,7 @@ def ask(chat: Chat, question: str) -> str:
 def test_what_is_measured_is_what_the_server_counts(chat: Chat, system: str | None):
     chat.conversation = Conversation(system)
     for question in ("What is mlm?", "How do I chat?"):
-        sizes = measure(chat.tokens, chat.model, chat.conversation, question)
+        sizes = measure(chat.tokens, chat.model, chat.conversation, Question(question))
         measured = sizes.fixed + sum(turn.tokens for turn in sizes.turns)
         ask(chat, question)
         usage = chat.answers[-1].finished.usage

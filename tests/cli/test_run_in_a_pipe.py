@@ -115,7 +115,7 @@ def test_a_closed_stdin_is_an_empty_one(server):
 @pytest.mark.parametrize(
     ("data", "words"),
     {
-        "a picture": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is an image (PNG)"),
+        "a scan": (b"II*\0\x08\0\0\0", "is a picture (TIFF), not text"),
         "a NUL": (b"text\0text", "is binary"),
         "a PDF": (b"%PDF-1.7 in ASCII", "is a PDF"),
         "Cyrillic of long ago": ("Привет, как дела".encode("cp1251"), "is not UTF-8"),
@@ -248,8 +248,8 @@ def test_files_come_first_under_their_names(server, tmp_path: Path):
 def test_a_file_that_is_not_there_or_no_text(mlm, server, tmp_path: Path):
     assert mlm("run", "tiny", "Hi", "-a", tmp_path / "gone").exit_code == ExitCode.NOT_FOUND
     assert "-a FILE" in mlm("run", "tiny", "Hi", "-a", tmp_path / "gone").stderr
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG\0")
-    result = mlm("run", "tiny", "Hi", "-a", tmp_path / "picture.png")
+    (tmp_path / "program").write_bytes(b"\x7fELF\0")
+    result = mlm("run", "tiny", "Hi", "-a", tmp_path / "program")
     assert result.exit_code == ExitCode.USAGE
-    assert "is an image" in result.stderr
+    assert "is binary" in result.stderr
     assert not any(asked.body for asked in server.asked)

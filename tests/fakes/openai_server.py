@@ -12,6 +12,7 @@ from itertools import chain, cycle, repeat
 from pathlib import Path
 from typing import Any
 
+from mlm.pictures import from_data_uri
 from mlm.server.registry import Registry, RunningServer, own_start_time
 
 Reply = Callable[["_Connection"], None]
@@ -41,6 +42,7 @@ class OpenAIServer:
     n_ctx_bytes: int = 1_000_000  # longer questions do not fit the context
     n_ctx_slot: int | None = None  # so many tokens, as it tells and counts them: words; None = not
     tokenized: int = 0  # so often it was asked to count
+    blind: list[str] | None = None  # models that take no pictures; None = it says so of none
     _reply: Reply | None = None
 
     @property
@@ -129,6 +131,15 @@ class OpenAIServer:
     def _prompt_tokens(self) -> int:
         return 40 if self.n_ctx_slot is None else count_tokens(self.asked[-1].body)
 
+    def describe(self, model: str) -> dict[str, object]:
+        """Return what it tells of a model."""
+        told: dict[str, object] = {"id": model}
+        if self.n_ctx_slot:
+            told["meta"] = {"n_ctx_slot": self.n_ctx_slot}
+        if self.blind is not None:
+            told["input_modalities"] = ["text"] if model in self.blind else ["text", "image"]
+        return told
+
     def reply(self, connection: "_Connection") -> None:
         """Do what was told last."""
         if len(json.dumps(self.asked[-1].body)) > self.n_ctx_bytes:
@@ -142,7 +153,21 @@ def count_tokens(body: Any) -> int:
     """Return the tokens of a text, or of messages: words, 3 around each message, 2 in all."""
     if "content" in body:
         return len(body["content"].split())
-    return 2 + sum(3 + len(said["content"].split()) for said in body["messages"])
+    return 2 + sum(3 + len(text_of(said["content"]).split()) for said in body["messages"])
+
+
+def text_of(content: Any) -> str:
+    """Return the text of a message, which may hold pictures before it."""
+    return content if isinstance(content, str) else str(content[-1]["text"])
+
+
+def pictures_of(content: Any) -> list[bytes]:
+    """Return the pictures of a message; what stands beside them must be one text, the last part."""
+    if isinstance(content, str):
+        return []
+    *pictures, text = content
+    assert text["type"] == "text" and all(part["type"] == "image_url" for part in pictures)
+    return [from_data_uri(part["image_url"]["url"]) for part in pictures]
 
 
 def _chunk(document: object) -> bytes:
@@ -179,8 +204,7 @@ class _Connection(BaseHTTPRequestHandler):
         script = self.server.script
         script.asked.append(Asked(self.path, dict(self.headers), None))
         if self.path == "/v1/models":
-            meta = {"meta": {"n_ctx_slot": script.n_ctx_slot}} if script.n_ctx_slot else {}
-            self.document({"data": [{"id": model, **meta} for model in script.models]})
+            self.document({"data": [script.describe(model) for model in script.models]})
         else:
             self.document({}, 200 if script.is_healthy else 503)
 

@@ -4,11 +4,18 @@ import os
 from pathlib import Path
 
 import pytest
+from fakes.picture_files import png
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlm.errors import NotFoundError, UsageError
-from mlm.repl.attachment import Attachment, read_attachments
+from mlm.repl import attachment
+from mlm.repl.attachment import Attachment, TakesNoPictures
+from mlm.sessions.types import Picture
+
+
+def read_attachments(given: str, *, sees: bool = True) -> list[Attachment]:
+    return attachment.read_attachments(given, lambda: sees)
 
 
 def write(path: Path, data: bytes) -> str:
@@ -57,11 +64,21 @@ def test_a_pdf_comes_with_what_makes_text_of_it(tmp_path: Path):
     assert "pdftotext" in str(caught.value.remedy)
 
 
-@pytest.mark.parametrize("magic", [b"\x89PNG\r\n\x1a\n\0", b"\xff\xd8\xff\xe0", b"RIFF____WEBP"])
-def test_an_image_is_refused_as_one(tmp_path: Path, magic: bytes):
-    data = magic + bytes(2 * 1024**2)
-    with pytest.raises(UsageError, match=r"cat\.png is an image .* takes no images yet"):
-        read_attachments(write(tmp_path / "cat.png", data))
+def test_a_picture_is_one_whatever_it_is_called(tmp_path: Path):
+    name = write(tmp_path / "cat.txt", png(7, 5))
+    (read,) = read_attachments(name)
+    assert read.picture == Picture(name, 7, 5, png(7, 5))
+    with pytest.raises(TakesNoPictures, match=r"cat\.txt is a picture, and this model takes no"):
+        read_attachments(name, sees=False)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"), [(b"II*\0\x08", "TIFF"), (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC or AVIF")]
+)
+def test_a_picture_of_another_kind_is_refused_as_one(tmp_path: Path, data: bytes, kind: str):
+    with pytest.raises(UsageError, match=rf"cat\.jpg is a picture \({kind}\), not text") as caught:
+        read_attachments(write(tmp_path / "cat.jpg", data))
+    assert "convert" in str(caught.value.remedy)
 
 
 def test_what_is_too_large_or_not_there_or_no_file_is_refused(tmp_path: Path):
@@ -84,6 +101,16 @@ def test_a_folder_gives_its_text_files(tmp_path: Path):
     assert read[0].remark == "left out as no text: x.bin"
     deep = read_attachments(f"{tmp_path}/**/*.md")
     assert sorted(file.text for file in deep) == ["B", "C"]
+
+
+def test_a_folder_gives_its_pictures_to_a_model_that_takes_them(tmp_path: Path):
+    for name, data in {"a.md": b"A", "b.png": png(), "c.jpg": b"\xff\xd8\xff broken"}.items():
+        write(tmp_path / name, data)
+    text, picture = read_attachments(str(tmp_path))
+    assert (text.text, text.remark) == ("A", "left out as neither text nor picture: c.jpg")
+    assert picture.picture is not None
+    (text,) = read_attachments(str(tmp_path), sees=False)
+    assert text.remark == "left out as no text: b.png, c.jpg"
 
 
 def test_a_folder_without_text_or_with_too_much_is_refused(tmp_path: Path):

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from mlm.errors import ConflictError, DiskSpaceError, NotFoundError
+from mlm.sessions.rows import read_messages
 from mlm.sessions.store import MovedOnError, Sessions
-from mlm.sessions.types import Message, Query, Summary
+from mlm.sessions.types import Message, Picture, Query, Summary
 
 HI = Message("user", "Hi", 10.0, model="tiny")
 HELLO = Message(
@@ -27,6 +28,9 @@ MORE = (
     Message("user", "And?", 12.0),
     Message("assistant", "Well", 13.0, stopped=True, pinned=True),
 )
+
+
+PICTURE = Picture("red.png", 8, 6, b"a red picture" * 1000)
 
 
 @pytest.fixture
@@ -52,6 +56,64 @@ def begin(sessions: Sessions, *messages: Message, title: str = "Hi") -> Summary:
 
 def texts(sessions: Sessions, known: Summary) -> list[str]:
     return [message.text for message in sessions.read(known).messages]
+
+
+def test_pictures_come_back_with_their_question(sessions):
+    blue = replace(PICTURE, name="blue.png", data=b"a blue picture")
+    seen = replace(HI, pictures=(PICTURE, blue))
+    known = begin(sessions, HI, HELLO, seen, HELLO)
+    assert sessions.read(known).messages == (HI, HELLO, seen, HELLO)
+    other = begin(sessions, replace(HI, pictures=(blue,)))
+    known = sessions.write(known, (seen, HELLO), after=0)
+    assert sessions.read(known).messages == (seen, HELLO)
+    assert sessions.read(other).messages[0].pictures == (blue,)
+
+
+def test_pictures_that_were_taken_back_or_removed_are_in_no_page_of_the_file(sessions, path):
+    known = begin(sessions, replace(HI, pictures=(PICTURE,)), HELLO)
+    kept = begin(sessions, replace(HI, pictures=(replace(PICTURE, data=b"to be kept"),)))
+    sessions.write(known, (HI, HELLO), after=0)
+    assert sessions.read(sessions.find(known.id)).messages == (HI, HELLO)
+    begin(sessions, replace(HI, pictures=(PICTURE,)))
+    sessions.remove([known.id, sessions.latest().id])
+    sessions.close()
+    assert b"a red picture" not in path.read_bytes()
+    assert sessions.read(kept).messages[0].pictures[0].data == b"to be kept"
+
+
+def make_as_before_pictures(path: Path, sessions: Sessions) -> Summary:
+    """Leave a file as mlm made it that knew no pictures."""
+    known = begin(sessions)
+    sessions.close()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TRIGGER message_hidden")
+        database.execute("DROP TABLE pictures")
+        database.commit()
+    return known
+
+
+def test_a_file_of_before_pictures_keeps_all_and_takes_some(sessions, path):
+    known = make_as_before_pictures(path, sessions)
+    assert sessions.read(known).messages == (HI, HELLO)
+    seen = replace(HI, pictures=(PICTURE,))
+    sessions.write(known, (seen,), after=2)
+    assert sessions.read(known).messages == (HI, HELLO, seen)
+
+
+def test_a_file_of_before_pictures_that_may_not_be_written_is_read(sessions, path):
+    known = make_as_before_pictures(path, sessions)
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+        assert read_messages(database, known.id) == (HI, HELLO)
+
+
+def test_an_mlm_that_knows_no_pictures_removes_them_with_their_messages(sessions, path):
+    known = begin(sessions, replace(HI, pictures=(PICTURE,)), HELLO)
+    sessions.close()
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (1,)
+        database.execute("DELETE FROM messages WHERE session = ?", (known.id,))
+        database.commit()
+        assert database.execute("SELECT count(*) FROM pictures").fetchone() == (0,)
 
 
 def test_a_conversation_comes_back_as_it_was_said(sessions, path):

@@ -50,6 +50,15 @@ def _describe(message: "Message") -> dict[str, Any]:
         "stopped": message.stopped,
         "pinned": message.pinned,
         "figures": dict(message.figures),
+        "pictures": [
+            {
+                "name": picture.name,
+                "width": picture.width,
+                "height": picture.height,
+                "size_bytes": len(picture.data),
+            }
+            for picture in message.pictures
+        ],
     }
 
 
@@ -70,5 +79,5 @@ def _render(found: "Session") -> "RenderableType":
         if message.role == "assistant":
             parts.append(Markdown(message.text, hyperlinks=False))
         else:
-            parts.append(Text(message.text))
+            parts.append(Text(message.captioned))
     return Group(*parts)

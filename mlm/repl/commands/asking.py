@@ -27,6 +27,7 @@ def _model(chat: Chat, name: str) -> str:
     chat.model = name
     is_loaded = chat.tokens.limit(name) is not None
     later = "" if is_loaded else " It may have to be loaded first, with the next question."
+    chat.shown(chat.conversation)  # which says what it cannot see
     return f"Now talking with {name}; it knows the conversation so far.{later}"
 
 

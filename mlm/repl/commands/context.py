@@ -9,6 +9,7 @@ from mlm.repl.commands.command import Command
 from mlm.repl.conversation import Conversation
 from mlm.repl.measure import Sizes, measure
 from mlm.repl.room import name_turns
+from mlm.repl.tokens import estimate_picture
 
 _MODES = {
     "drop": "older turns are left out",
@@ -26,8 +27,9 @@ def _context(chat: Chat, argument: str) -> str:
     if argument:
         return _choose(chat, argument)
     limit = chat.tokens.limit(chat.model)
-    sizes = measure(chat.tokens, chat.model, chat.conversation, enough=limit)
-    rows = [*_rows(chat.conversation, sizes), *_attached(chat)]
+    talk = chat.shown(chat.conversation)
+    sizes = measure(chat.tokens, chat.model, talk, enough=limit)
+    rows = [*_rows(talk, sizes), *_attached(chat)]
     used = sum(tokens for _, tokens, _ in rows)
     width = max(len(name) for name, _, _ in rows)
     lines = [f"{name:<{width}}  {tokens:>7,}  {text}".rstrip() for name, tokens, text in rows]
@@ -64,13 +66,21 @@ def _rows(talk: Conversation, sizes: Sizes) -> Iterator[Row]:
     for number, turn, tokens in sent[len(many) :]:
         name = f"turn {number}, pinned" if turn.pinned else f"turn {number}"
         files = " (with files)" if turn.typed is not None else ""
-        yield name, tokens, begin(turn.typed or turn.question) + files
+        pictures = [(picture, estimate_picture(picture).tokens) for picture in turn.pictures]
+        words = tokens - sum(tokens for _, tokens in pictures)
+        yield name, words, begin(turn.typed or turn.question) + files
+        for picture, tokens in pictures:
+            yield f"{name}, picture", tokens, f"{picture.name}, {picture.size}"
 
 
 def _attached(chat: Chat) -> Iterator[Row]:
     for file in chat.attached:
-        tokens = chat.tokens.count(chat.model, file.fenced).tokens
-        yield "attached", tokens, f"{file.name}, with the next question"
+        what = file.name
+        if file.picture is not None:
+            tokens, what = estimate_picture(file.picture).tokens, f"{what}, {file.picture.size}"
+        else:
+            tokens = chat.tokens.count(chat.model, file.fenced).tokens
+        yield "attached", tokens, f"{what}, with the next question"
 
 
 def _total(chat: Chat, used: int, limit: int | None, is_exact: bool) -> Iterator[str]:

@@ -47,7 +47,10 @@ def _attach(chat: Chat, argument: str) -> str:
         chat.attached = ()
         return "Nothing is attached any more."
     if not argument:
-        names = [file.name for file in chat.attached]
+        names = [
+            f"{file.name}, {file.picture.size}" if file.picture else file.name
+            for file in chat.attached
+        ]
         return "\n".join(names) or "Nothing is attached; /attach FILE... adds to the next question."
     new = {file.name: file for name in _split(argument) for file in chat.attach(name)}
     chat.attached = (*(file for file in chat.attached if file.name not in new), *new.values())
@@ -95,9 +98,10 @@ FILES = (
     Command(
         "attach",
         "[FILE...|-]",
-        "add text files to the next question; - takes them off",
+        "add texts or pictures to the next question; - ends that",
         _attach,
-        "A folder adds its text files; patterns as src/**/*.py work.\n"
+        "A folder adds its text files and pictures; patterns as src/**/*.py work.\n"
+        "Pictures are PNG, JPEG, GIF and WebP, for a model that takes them.\n"
         'In a question, @FILE or @"my file" does the same.',
     ),
     Command("save", "[FILE]", "write the conversation as Markdown, or as JSON to x.json", _save),

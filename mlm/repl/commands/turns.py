@@ -35,7 +35,7 @@ def _last_question(chat: Chat) -> Question:
     if not chat.conversation.turns:
         raise UsageError("nothing was asked yet", remedy="ask something first")
     turn = chat.conversation.turns[-1]
-    return Question(turn.question, turn.typed, turn.attached, replaces=True)
+    return Question(turn.question, turn.typed, turn.attached, turn.pictures, replaces=True)
 
 
 def _undo(chat: Chat, argument: str) -> str:
