@@ -15,6 +15,8 @@ _MAGIC = {
 }
 _URI = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w.=+-]+)*;base64,", re.ASCII)
 
+_HEAD_CHARS = 256  # megabytes of parameters would keep a server busy for a second
+
 
 def media_type(data: bytes) -> str | None:
     """Return the kind of picture by its first bytes, as ``image/png``; None: no kind mlm reads."""
@@ -49,7 +51,7 @@ def from_data_uri(uri: str) -> bytes:
     Raises:
         ValueError: it points elsewhere, is not base64, or holds no picture.
     """
-    head = _URI.match(uri)
+    head = _URI.match(uri, 0, _HEAD_CHARS)
     if head is None:
         raise ValueError("it must hold the picture itself: data:image/png;base64,...")
     try:

@@ -32,7 +32,7 @@ import numpy as np
 from mlm.engine.messages import Generate, SamplingParams, WorkerConfig
 from mlm.engine.meter import Meter
 from mlm.engine.process import Worker
-from mlm.engine.spawn import scrub_environment
+from mlm.engine.spawn import Launch, scrub_environment
 from mlm.units import MIB
 
 MAX_STEPS = 10_000
@@ -123,7 +123,7 @@ async def decode_together(
     with tempfile.NamedTemporaryFile() as file:
         file.truncate(MAX_STEPS * 4 * 8)
         command = [*WORKER, "--noting", file.name]
-        worker = await Worker.start(model, config, command=command)
+        worker = await Worker.start(model, config, launch=Launch(command))
         try:
             await asyncio.gather(*(ask(worker, i) for i in range(config.n_parallel)))
         finally:

@@ -39,6 +39,7 @@ def test_what_a_uri_says_of_its_kind_is_not_believed():
         ("data:image/png;base64,%%%", "not base64"),
         ("data:image/png;base64,aGVsbG8=", "holds no"),
         ("data:image/png;base64,", "holds no"),
+        ("data:" + ";a" * 200 + ";base64,R0lGODlh", "hold the picture itself"),
         ("", "hold the picture itself"),
     ],
 )

@@ -1,6 +1,7 @@
 """``mlm serve``: offer models over HTTP."""
 
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,7 +16,7 @@ from mlm.planning.overrides import Overrides
 from mlm.units import parse_age
 
 if TYPE_CHECKING:
-    from mlm.engine.spawn import Spawn
+    from mlm.engine.spawn import Launch, Spawn
     from mlm.server.shelf import Shelf
     from mlm.settings import Settings
     from mlm.store.listener import Listener
@@ -144,22 +145,25 @@ def serve(
         shelf, pinned = _find(
             started.settings, (refs or [], pin or []), overrides, config, listener
         )
-    with _early_worker(started.settings, shelf) as spawn:
+    with _early_worker(started.settings, shelf) as launch:
         from mlm.cli._serve_log import open_log  # takes as long as the worker
         from mlm.server.run import serve as run_server
 
         with open_log(started, as_json=as_json, log_format=log_format) as tell:
-            run_server(shelf, replace(options, pinned=pinned, spawn=spawn), home, tell)
+            run_server(shelf, replace(options, pinned=pinned, launch=launch), home, tell)
 
 
-def _early_worker(settings: "Settings", shelf: "Shelf") -> "AbstractContextManager[Spawn]":
+@contextmanager
+def _early_worker(settings: "Settings", shelf: "Shelf") -> Iterator["Launch"]:
     """Start the worker for the one model that is to be loaded at once, if it is only one."""
-    from mlm.engine.spawn import EarlyWorker, spawn_worker
+    from mlm.engine.spawn import EarlyWorker, Launch, spawn_worker
 
+    starting: AbstractContextManager[Spawn] = nullcontext(spawn_worker)
     if len(shelf.served) == 1:
         with suppress(OSError):  # a home that cannot be written: the server says it
-            return EarlyWorker(settings.home.logs / shelf.served[0].log_name)
-    return nullcontext(spawn_worker)
+            starting = EarlyWorker(settings.home.logs / shelf.served[0].log_name)
+    with starting as spawn:
+        yield Launch(spawn=spawn)
 
 
 def _find(

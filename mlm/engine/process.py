@@ -37,11 +37,11 @@ from mlm.engine.messages import (
 )
 from mlm.engine.spawn import (
     DEFAULT_COMMAND,
-    Spawn,
+    LAUNCH,
+    Launch,
     describe_exit,
     discard_worker,
     kill_worker,
-    spawn_worker,
 )
 from mlm.engine.wire import Wire
 from mlm.errors import EngineError
@@ -103,23 +103,23 @@ class Worker:
         path: Path | str,
         config: WorkerConfig,
         *,
-        command: Sequence[str] = DEFAULT_COMMAND,
+        mmproj: Path | str | None = None,
+        launch: Launch = LAUNCH,
         on_progress: OnProgress | None = None,
         log_path: Path | None = None,
-        spawn: Spawn = spawn_worker,
     ) -> "Worker":
         """Start a worker, load the model file ``path`` and return when it can take requests.
 
-        Call it on the main thread. ``on_progress`` gets numbers from 0 to 1. Cancelling the call
-        kills the worker.
+        With the projector ``mmproj`` it takes pictures. Call it on the main thread. ``on_progress``
+        gets numbers from 0 to 1. Cancelling the call kills the worker.
 
         Raises:
             EngineMissing: the extra ``llama`` is not installed.
             WorkerFailed: the model cannot be loaded, or the worker died trying.
         """
-        if tuple(command) == DEFAULT_COMMAND:
+        if tuple(launch.command) == DEFAULT_COMMAND:
             require_engine()
-        process, connection = spawn(command, log_path)
+        process, connection = launch.spawn(launch.command, log_path)
         worker = cls(process, on_progress, log_path)
         try:
             worker._wire = await Wire.open(connection, worker._receive, START_LIMIT_S)
@@ -128,7 +128,8 @@ class Worker:
             raise
         worker._listener = asyncio.create_task(worker._listen())
         try:
-            worker._wire.send(Load(path=str(path), config=config))
+            projector = str(mmproj) if mmproj is not None else None
+            worker._wire.send(Load(path=str(path), config=config, mmproj=projector))
             await worker._loaded
         except BaseException:
             await worker.stop(grace_s=0)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -72,6 +73,17 @@ def spawn_worker(command: Sequence[str], log_path: Path | None) -> Spawned:
         ours.close()
         raise
     return process, ours
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a worker comes into being: the command that it is, and what starts it."""
+
+    command: Sequence[str] = DEFAULT_COMMAND
+    spawn: Spawn = spawn_worker
+
+
+LAUNCH = Launch()  # as usual
 
 
 class EarlyWorker:

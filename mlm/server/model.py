@@ -33,11 +33,18 @@ class ServedModel:
     memory: MemoryPlan
     premises: Premises | None = None
     min_dimensions: int | None = None  # to which its vectors may be cut; None = they may not be
+    mmproj: Path | None = None  # the projector that is loaded with it; None = it takes no pictures
+    mmproj_sha256: str | None = None  # of that file, as above
 
     @property
     def memory_by_device(self) -> Mapping[str, int]:
         """Bytes per device."""
         return {device.device: device.total for device in self.memory.devices}
+
+    @property
+    def files(self) -> tuple[object, ...]:
+        """What is loaded, and whether that is still the same."""
+        return self.path, self.sha256, self.mmproj, self.mmproj_sha256
 
     @property
     def log_name(self) -> str:
@@ -47,14 +54,9 @@ class ServedModel:
 
     @property
     def identity(self) -> str:
-        """What changes when the file changes: its sha256, or what the file system says of it."""
-        if self.sha256 is not None:
-            return self.sha256
-        try:
-            status = self.path.stat()
-        except OSError:
-            return f"{self.path}:gone"  # loading it will say so
-        return f"{self.path}:{status.st_size}:{status.st_mtime_ns}"
+        """What changes when a file changes: its sha256, or what the file system says of it."""
+        own = _identity(self.path, self.sha256)
+        return f"{own}+{_identity(self.mmproj, self.mmproj_sha256)}" if self.mmproj else own
 
 
 FindModel = Callable[[str], ServedModel]  # raises NotFoundError
@@ -63,6 +65,16 @@ FindModel = Callable[[str], ServedModel]  # raises NotFoundError
 def worker_config(config: RuntimeConfig) -> WorkerConfig:
     """Return ``config`` in the engine's terms."""
     return WorkerConfig(**{name: getattr(config, name) for name in _WORKER_FIELDS})
+
+
+def _identity(path: Path, sha256: str | None) -> str:
+    if sha256 is not None:
+        return sha256
+    try:
+        status = path.stat()
+    except OSError:
+        return f"{path}:gone"  # loading it will say so
+    return f"{path}:{status.st_size}:{status.st_mtime_ns}"
 
 
 def config_id(config: RuntimeConfig) -> str:

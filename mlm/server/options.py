@@ -1,9 +1,8 @@
 """How to serve: what a person says before anything that serves is imported."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mlm.engine.spawn import DEFAULT_COMMAND, Spawn, spawn_worker
+from mlm.engine.spawn import LAUNCH, Launch
 from mlm.server.keys import Keys
 
 MAX_WAIT_S = 300.0  # of a request, for its model to be loaded or for a slot
@@ -25,5 +24,4 @@ class ServeOptions:
     ttl_s: float | None = None  # a model that nobody uses for so long is unloaded
     pinned: frozenset[str] = frozenset()  # ids of served models that stay in memory
     private: bool = False  # stop when stdin ends
-    worker_command: Sequence[str] = DEFAULT_COMMAND
-    spawn: Spawn = spawn_worker
+    launch: Launch = LAUNCH

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlm.engine.process import Worker
-from mlm.engine.spawn import DEFAULT_COMMAND, Spawn, spawn_worker
+from mlm.engine.spawn import LAUNCH, Launch
 from mlm.errors import EngineError, MlmError
 from mlm.planning.evict import Room
 from mlm.planning.residency import Rules, WhyGo, WhyNot, decide
@@ -46,8 +46,7 @@ class PoolOptions:
     max_waiting: int = 128  # requests that wait for models to be loaded, of all models
     max_wait_s: float = MAX_WAIT_S
     ttl_s: float | None = None  # a model that nobody uses for so long is unloaded
-    command: Sequence[str] = DEFAULT_COMMAND
-    spawn: Spawn = spawn_worker
+    launch: Launch = LAUNCH
     log_dir: Path | None = None
     memory_limit: Callable[[], int | None] = lambda: None  # of main memory, as it is now
     on_load: Callable[[LoadStats], None] = lambda _: None
@@ -282,10 +281,10 @@ class Pool:
             resident.worker = await Worker.start(
                 resident.model.path,
                 worker_config(resident.config),
-                command=self._options.command,
+                mmproj=resident.model.mmproj,
+                launch=self._options.launch,
                 on_progress=lambda progress: self._note_progress(resident, progress),
                 log_path=self._log_path(resident.model),
-                spawn=self._options.spawn,
             )
         except (MlmError, OSError) as error:
             failure = error if isinstance(error, MlmError) else EngineError(str(error))

@@ -164,8 +164,8 @@ class Resident:
 
     def succeed_by(self, model: ServedModel) -> None:
         """Take in how it is to be run from now on; what needs another worker waits for that."""
-        before = (self.model.path, self.model.sha256, worker_config(self.model.config))
-        after = (model.path, model.sha256, worker_config(model.config))
+        before = (self.model.files, worker_config(self.model.config))
+        after = (model.files, worker_config(model.config))
         if self.occupies and before != after:
             self.successor = model
         else:

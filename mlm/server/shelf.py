@@ -98,4 +98,4 @@ class Shelf:
 
 def _how(model: ServedModel) -> object:
     """Return what decides how a model is run; the reasons for it do not."""
-    return model.path, model.sha256, replace(model.config, reasons={})
+    return model.files, replace(model.config, reasons={})

@@ -20,6 +20,7 @@ from mlm.server.connection import (
     send_whole,
     waiting_client,
 )
+from mlm.server.conversation import refuse_pictures
 from mlm.server.errors import ApiError, invalid
 from mlm.server.exchange import Choice, Exchange
 from mlm.server.flight import Flight, Watcher
@@ -74,6 +75,7 @@ class TextEndpoint:
                 "model",
                 remedy="POST /v1/embeddings (or /v1/rerank) with this model",
             )
+        refuse_pictures(request.generate.messages, model)
         places = services.pool.places(model)
         if len(request.generates) > places:
             raise invalid(

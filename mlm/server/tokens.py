@@ -22,6 +22,7 @@ from mlm.server.connection import (
     send_in_pieces,
     while_there,
 )
+from mlm.server.conversation import refuse_pictures
 from mlm.server.errors import from_failed, invalid
 from mlm.server.fields import ignored_header
 from mlm.server.model import ServedModel
@@ -57,6 +58,7 @@ class TokensEndpoint(ABC):
             model = await self._services.shelf.find(
                 self._first() if request.model is None else request.model
             )
+            refuse_pictures(request.ask.messages, model)
             told = await while_there(self._ask(model, request), receive)
             headers = [*_HEADERS, *ignored_header(request.ignored)]
             await send_in_pieces(send, self._pieces(told), headers)

@@ -17,7 +17,7 @@ from fakes.real_worker import CONFIG, ask, events_of, request, working
 from mlm.engine import EngineMissing
 from mlm.engine.messages import Finished, TokenOut
 from mlm.engine.process import Worker, WorkerDied, WorkerFailed
-from mlm.engine.spawn import EarlyWorker, scrub_environment
+from mlm.engine.spawn import EarlyWorker, Launch, scrub_environment
 
 TinyModel = Callable[[str], Path]
 ROOT = Path(__file__).parents[2]
@@ -120,7 +120,7 @@ def test_a_worker_may_take_its_time_to_start_but_not_for_ever(
 
     async def start(sleeps_s: float) -> None:
         command = (sys.executable, "-c", begin.format(sleeps_s) + "w.main()")
-        worker = await Worker.start(tiny_model("llama"), CONFIG, command=command)
+        worker = await Worker.start(tiny_model("llama"), CONFIG, launch=Launch(command))
         await worker.stop()
 
     monkeypatch.setattr("mlm.engine.process.HEARTBEAT_LIMIT_S", 1.5)
@@ -180,8 +180,8 @@ def test_the_first_worker_of_a_server_has_started_before_its_model_is_known(
 
     async def story(early: EarlyWorker) -> list[int]:
         (begun,) = new_children(before)
-        first = await Worker.start(demo_model, CONFIG, log_path=log, spawn=early)
-        second = await Worker.start(demo_model, CONFIG, log_path=log, spawn=early)
+        first = await Worker.start(demo_model, CONFIG, log_path=log, launch=Launch(spawn=early))
+        second = await Worker.start(demo_model, CONFIG, log_path=log, launch=Launch(spawn=early))
         pids = [begun.pid, first.pid, second.pid]
         await first.stop()
         await second.stop()
@@ -195,7 +195,7 @@ def test_the_first_worker_of_a_server_has_started_before_its_model_is_known(
 
 def test_a_worker_that_was_started_early_for_nothing_goes_too(demo_model: Path, tmp_path: Path):
     async def load_another(early: EarlyWorker) -> None:
-        worker = await Worker.start(demo_model, CONFIG, spawn=early)
+        worker = await Worker.start(demo_model, CONFIG, launch=Launch(spawn=early))
         await worker.stop()
 
     before = psutil.Process().children()
@@ -251,7 +251,7 @@ def test_a_worker_that_never_speaks_is_a_failure_with_its_exit_code(tmp_path: Pa
         command = (sys.executable, "-c", "import sys; print('no idea'); sys.exit(3)")
         log = tmp_path / "logs" / "worker.log"
         with pytest.raises(WorkerFailed, match="exit code 3") as failed:
-            await Worker.start("x.gguf", CONFIG, command=command, log_path=log)
+            await Worker.start("x.gguf", CONFIG, launch=Launch(command), log_path=log)
         assert str(log) in str(failed.value.remedy)
         assert log.read_text() == "no idea\n"
 

@@ -13,6 +13,7 @@ from fakes.tiny_models import CHAT_TEMPLATE, write_tiny_model
 
 from mlm.engine.messages import Accepted, Failed, Finished, TokenOut
 from mlm.engine.process import Worker
+from mlm.engine.spawn import Launch
 
 TinyModel = Callable[[str], Path]
 # Random models have close calls; so that rounding decides none, the cache has 32 bits.
@@ -245,7 +246,7 @@ def test_a_grammar_binds_one_answer_and_a_bad_one_harms_nobody(tiny_model: TinyM
 
 def test_a_grammar_that_never_returns_fails_and_gives_the_worker_up(demo_model: Path):
     async def story():
-        worker = await Worker.start(demo_model, CONFIG, command=command)
+        worker = await Worker.start(demo_model, CONFIG, launch=Launch(command))
         # Every x may be empty: llama.cpp follows 2000 ways at once, for hours.
         hanging = await ask(worker, "hello", grammar='root ::= x{0,2000} "b"\nx ::= "a"?')
         return hanging, await worker.wait_dead()

@@ -8,6 +8,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from mlm.engine.spawn import Launch
 from mlm.errors import MlmError, NotFoundError
 from mlm.paths import Home
 from mlm.planning.types import DevicePlan, MemoryPlan, RuntimeConfig
@@ -22,7 +23,7 @@ GIB = 1024**3
 
 
 def fake_model(
-    path: Path, *, size: int = GIB, available: int = 8 * GIB, **config: Any
+    path: Path, *, size: int = GIB, available: int = 8 * GIB, sees: bool = False, **config: Any
 ) -> ServedModel:
     """Return a model whose file says how the fake worker behaves; its id is the file's stem."""
     settings = {"n_ctx": 4096, "n_parallel": 4, "n_batch": 512, "n_ubatch": 512, "n_gpu_layers": 0}
@@ -38,6 +39,7 @@ def fake_model(
             verdict="fits",
             reasons=(),
         ),
+        mmproj=path.with_suffix(".mmproj") if sees else None,
     )
 
 
@@ -47,7 +49,9 @@ def main(given: dict[str, Any]) -> int:
     served, installed = [], {}
     for model_id, behaviour in given["models"].items():
         path = folder / f"{model_id}.fake"
-        planned = {name: behaviour.pop(name) for name in ("size", "available") if name in behaviour}
+        planned = {
+            name: behaviour.pop(name) for name in ("size", "available", "sees") if name in behaviour
+        }
         config, on_shelf = behaviour.pop("config", {}), behaviour.pop("installed", False)
         path.write_text(json.dumps(behaviour), encoding="utf-8")
         model = fake_model(path, **planned, **config)
@@ -83,7 +87,7 @@ def main(given: dict[str, Any]) -> int:
             pinned=frozenset(given.get("pinned", ())),
             keys=Keys.open(home.keys, key_file),
             allowed_hosts=tuple(given.get("allowed_hosts", ())),
-            worker_command=FAKE_WORKER,
+            launch=Launch(FAKE_WORKER),
         )
         serve(Shelf(served, find, list_installed), options, home, _tell)
     except MlmError as error:

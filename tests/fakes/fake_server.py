@@ -203,7 +203,7 @@ def serving(
     """Run a server until the block ends. ``models`` maps ids to what the fake worker should do.
 
     A model's ``size``, ``available`` and ``config`` are for the planner; ``installed`` ones are
-    not on the command line.
+    not on the command line, and one that ``sees`` has a projector.
     """
     folder.mkdir(parents=True, exist_ok=True)
     given = {"models": models or {"alpha": {}}, "folder": str(folder), **options}

@@ -1,11 +1,13 @@
 """A worker without llama.cpp: it speaks the worker protocol, at the pace and with the faults asked.
 
 Its "model file" is a JSON object (see `Model`). The prompt, or the last message, may hold wishes
-as ``name=value`` words (see `Wish`); everything else in it is ignored.
+as ``name=value`` words (see `Wish`); everything else in it is ignored. To pictures it answers with
+the first bytes of their digests.
 """
 
 import argparse
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -118,7 +120,7 @@ class FakeWorker:
 
     async def _load(self, load: Load) -> None:
         self._model = Model(**json.loads(Path(load.path).read_text(encoding="utf-8")))
-        self._note("load")
+        self._note(f"load with {Path(load.mmproj).name}" if load.mmproj else "load")
         if self._model.dies_loading:
             os.kill(os.getpid(), signal.SIGSEGV)
         for progress in (0.25, 0.5, 0.75):
@@ -229,10 +231,19 @@ def _die(how: str) -> None:
 def pieces_of(wish: Wish, request: Generate) -> list[str]:
     """Return the tokens of the answer."""
     tokens = list(unquote(wish.text)) or [f"t{i} " for i in range(wish.n)]
+    if pictures := pictures_of(request):
+        tokens = [f"{hashlib.sha256(picture).hexdigest()[:8]} " for picture in pictures]
     seed = request.sampling.seed
     if wish.seeded:
         tokens = [f"{seed} "] * (int(str(seed)[-1]) if seed is not None else 1)
     return tokens[: request.max_tokens] if request.max_tokens else tokens
+
+
+def pictures_of(request: Generate) -> list[bytes]:
+    """Return what is shown in all messages."""
+    contents = [message["content"] for message in request.messages or []]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    return [part["data"] for part in parts if part["type"] == "image"]
 
 
 def logprobs_of(request: Generate, text: str, start: int) -> list[ChosenToken]:

@@ -11,6 +11,7 @@ from fakes.fake_gateway import FAKE_WORKER, GIB, fake_model
 
 from mlm.engine.messages import Generate
 from mlm.engine.process import Event
+from mlm.engine.spawn import Launch
 from mlm.server.model import ServedModel
 from mlm.server.pool import Pool, PoolOptions
 from mlm.server.resident import Resident
@@ -29,7 +30,7 @@ class House:
             PoolOptions(
                 on_load=self.loads.append,
                 on_change=self._note,
-                **{"command": FAKE_WORKER} | options,
+                **{"launch": Launch(FAKE_WORKER)} | options,
             )
         )
         self._changed = asyncio.Event()

@@ -10,6 +10,7 @@ import pytest
 from fakes.fake_gateway import FAKE_WORKER, fake_model
 
 from mlm.engine.messages import Generate, SamplingParams
+from mlm.engine.spawn import Launch
 from mlm.server.answers import Answers, _key
 from mlm.server.cache import ResponseCache, Template
 from mlm.server.flight import Flight
@@ -25,7 +26,7 @@ def with_answers(folder: Path, story: Callable[[Answers, ServedModel], Awaitable
     (folder / "alpha.fake").write_text(json.dumps({}))
 
     async def tell() -> None:
-        pool = Pool(PoolOptions(command=FAKE_WORKER))
+        pool = Pool(PoolOptions(launch=Launch(FAKE_WORKER)))
         cache = ResponseCache(folder / "responses.sqlite")
         try:
             async with asyncio.timeout(20):

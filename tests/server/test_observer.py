@@ -17,6 +17,7 @@ from fakes.mlm_serve import DEMO_MODEL
 from fakes.real_worker import working
 
 from mlm.engine.messages import Buffer, Finished, Generate, JsonFormat, SamplingParams
+from mlm.engine.spawn import Launch
 from mlm.gguf.reader import read_metadata
 from mlm.planning.calibration import calibrate
 from mlm.planning.memory import plan_memory
@@ -298,7 +299,7 @@ def ask_fake(folder: Path, wishes: list[str], **fields: Any) -> list[str]:
     noted: list[Observation] = []
 
     async def tell() -> None:
-        pool, watching = Pool(PoolOptions(command=FAKE_WORKER)), Observer(noted.append)
+        pool, watching = Pool(PoolOptions(launch=Launch(FAKE_WORKER))), Observer(noted.append)
         cache = ResponseCache(folder / "responses.sqlite")
         answers = Answers(pool, cache, watching)
 

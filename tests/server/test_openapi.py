@@ -12,6 +12,7 @@ from fakes.json_schema import faults
 from starlette.routing import Route
 
 from mlm.engine.messages import SamplingParams
+from mlm.pictures import to_data_uri
 from mlm.server.admin import read_model_request
 from mlm.server.app import make_router
 from mlm.server.errors import ApiError
@@ -24,6 +25,7 @@ from mlm.server.vector_schema import read_embeddings, read_rerank
 
 DOCUMENT = make_document()
 SCHEMAS = DOCUMENT["components"]["schemas"]
+PICTURE = to_data_uri(b"GIF89a")
 MESSAGES = [{"role": "user", "content": "hi"}]
 Reader = Callable[[dict[str, Any]], object]
 # What reads a body, what the document calls that body, and one that is no longer than needed.
@@ -58,6 +60,9 @@ VALUES: tuple[Any, ...] = (
     )),
     *([{"role": role, "content": content}] for role in ("user", "tool", "root", None)
       for content in ("x", None, 5, [], ["x"], [{"type": "text", "text": "x"}], [{"type": "x"}])),
+    *([{"role": role, "content": [{"type": "image_url", "image_url": picture}]}]
+      for role in ("user", "system", "assistant")
+      for picture in (None, PICTURE, {}, {"url": 5}, {"url": PICTURE}, {"url": "http://x/x.png"})),
     [{"role": "user", "content": "x", "name": 5}],
 )  # fmt: skip
 

@@ -8,6 +8,7 @@ import pytest
 from fakes.fake_gateway import GIB
 from fakes.pool_house import House, ask, in_house, using
 
+from mlm.engine.spawn import Launch
 from mlm.server.errors import ApiError
 
 
@@ -369,7 +370,7 @@ def test_a_command_that_cannot_be_started_is_a_failed_load(tmp_path: Path):
             await ask(house, house.model("a"))
         assert (caught.value.status, caught.value.code) == (503, "load_failed")
 
-    in_house(tmp_path, story, command=("/nonexistent/python",))
+    in_house(tmp_path, story, launch=Launch(("/nonexistent/python",)))
 
 
 def test_closing_sends_everybody_away(tmp_path: Path):

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from mlm.engine.messages import SamplingParams
+from mlm.pictures import to_data_uri
 from mlm.server.errors import ApiError
 from mlm.server.schema import read_chat, read_completion
 
@@ -287,8 +288,8 @@ def test_one_prompt_in_a_list_is_one_prompt():
         ({"role": "user"}, "messages[0].content"),
         ({"role": "assistant"}, "messages[0].content"),
         ({"role": "user", "content": 5}, "messages[0].content"),
-        ({"role": "user", "content": ["x"]}, "messages[0].content"),
-        ({"role": "user", "content": [{"type": "image_url"}]}, "messages[0].content"),
+        ({"role": "user", "content": ["x"]}, "messages[0].content[0]"),
+        ({"role": "user", "content": [{"type": "input_audio"}]}, "messages[0].content[0]"),
         ({"role": "user", "content": [{"type": "text"}]}, "messages[0].content[0].text"),
     ],
 )
@@ -302,6 +303,58 @@ def test_text_parts_are_joined_and_developers_are_systems():
     parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
     request = chat(messages=[{"role": "developer", "content": parts, "evil": 1}])
     assert request.generate.messages == [{"role": "system", "content": "one\ntwo"}]
+
+
+def shown(url: object) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": url}]
+
+
+def test_a_picture_stays_among_the_parts_where_it_was():
+    shows = {"url": to_data_uri(b"GIF89a cat"), "detail": "low"}
+    parts = [*shown(shows), {"type": "text", "text": "Tell me."}]
+    (message,) = chat(messages=[{"role": "user", "content": parts}]).generate.messages
+    assert message["content"] == [
+        {"type": "text", "text": "What is it?"},
+        {"type": "image", "data": b"GIF89a cat"},
+        {"type": "text", "text": "Tell me."},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "param"),
+    [
+        (None, "image_url"),
+        (to_data_uri(b"GIF89a"), "image_url"),
+        ({}, "image_url.url"),
+        ({"url": 5}, "image_url.url"),
+        ({"url": "https://example.org/cat.png"}, "image_url.url"),
+        ({"url": "http://169.254.169.254/latest/meta-data"}, "image_url.url"),
+        ({"url": "file:///etc/passwd"}, "image_url.url"),
+        ({"url": "/etc/passwd"}, "image_url.url"),
+        ({"url": "data:image/png;base64,aGVsbG8="}, "image_url.url"),
+    ],
+)
+def test_what_holds_no_picture_is_refused_with_its_place(url: object, param: str):
+    with pytest.raises(ApiError) as caught:
+        chat(messages=[{"role": "user", "content": shown(url)}])
+    assert (caught.value.status, caught.value.param) == (400, f"messages[0].content[1].{param}")
+    if "://" in str(url):
+        assert "mlm fetches nothing" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "assistant", "tool", "function"])
+def test_only_users_show_pictures(role: str):
+    with pytest.raises(ApiError, match="of the user") as caught:
+        chat(messages=[{"role": role, "content": shown({"url": to_data_uri(b"GIF89a")})}])
+    assert caught.value.param == "messages[0].content[1]"
+
+
+def test_so_many_pictures_and_no_more_fit_into_a_request():
+    message = {"role": "user", "content": 8 * shown({"url": to_data_uri(b"GIF89a")})}
+    assert len(chat(messages=2 * [message]).generate.messages) == 2
+    with pytest.raises(ApiError, match="16 pictures") as caught:
+        chat(messages=3 * [message])
+    assert caught.value.param == "messages"
 
 
 def test_an_assistant_that_called_a_tool_needs_no_content():

@@ -51,6 +51,11 @@ _MODEL = TEXT | {"description": "An id from /v1/models."}
 _TOKEN = integer(0, MAX_TOKEN)
 _TOKENS = several(_TOKEN, 1, MAX_PROMPT_TOKENS)
 _NAME = TEXT | {"pattern": f"^{NAME_PATTERN}$", "examples": ["look_up"]}
+# A picture of one pixel.
+_DOT = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mM4YWQEAALyAS2S"
+    "l/RHAAAAAElFTkSuQmCC"
+)
 _EMPTY = {"type": "array", "maxItems": 0}
 
 
@@ -67,7 +72,8 @@ def request_shapes() -> dict[str, Shape]:
             {"tokens": several(_TOKEN, 0, MAX_DETOKENIZED)}, {"model": _MODEL}
         ),
         "Message": _message(),
-        "Content": _content(),
+        "Content": either(TEXT, several(_text_part())),
+        "UserContent": either(TEXT, several(either(_text_part(), _picture_part()))),
         "ToolCall": _call(),
         "Tool": _tool(),
         "ToolChoice": _tool_choice(),
@@ -165,21 +171,32 @@ def _logit_bias() -> Shape:
 
 def _message() -> Shape:
     extras = {name: or_null(TEXT) for name in EXTRAS}
-    content = {"content": ref("Content")}
+    content, user_content = {"content": ref("Content")}, {"content": ref("UserContent")}
     calls = {"tool_calls": several(ref("ToolCall"), 1, MAX_CALLS)}
     nothing = {"content": or_null(ref("Content")), "tool_calls": or_null(_EMPTY)}
     assistant = {"role": {"const": "assistant"}}
-    others = {"role": one_of([role for role in ROLES if role != "assistant"])}
+    others = {"role": one_of([role for role in ROLES if role not in ("assistant", "user")])}
     return either(
+        record({"role": {"const": "user"}} | user_content, extras),
         record(others | content, extras),
         record(assistant | content, extras | {"tool_calls": nothing["tool_calls"]}),
         record(assistant | calls, extras | {"content": nothing["content"]}),
     )
 
 
-def _content() -> Shape:
-    part = record({"type": {"const": "text"}, "text": TEXT})
-    return either(TEXT, several(part))
+def _text_part() -> Shape:
+    return record({"type": {"const": "text"}, "text": TEXT})
+
+
+def _picture_part() -> Shape:
+    url = TEXT | {
+        "pattern": "^data:[^,]*;base64,",
+        "description": "The picture itself, in base64: PNG, JPEG, GIF or WebP. Nothing is fetched.",
+        "examples": [_DOT],
+    }
+    return record(
+        {"type": {"const": "image_url"}, "image_url": record({"url": url}, {"detail": ANY})}
+    )
 
 
 def _call() -> Shape:
@@ -232,10 +249,8 @@ def _embeddings() -> Shape:
 
 def _input() -> Shape:
     mixed = several(either(TEXT, {"type": "integer"}), 1)
-    part = record({"type": {"const": "text"}, "text": TEXT})
-    wrapped = either(
-        record({"prompt_string": either(TEXT, mixed)}), record({"content": several(part, 1)})
-    )
+    parts = {"content": several(_text_part(), 1)}
+    wrapped = either(record({"prompt_string": either(TEXT, mixed)}), record(parts))
     return either(TEXT, mixed, wrapped, several(either(TEXT, mixed, wrapped), 1, MAX_INPUTS))
 
 
