@@ -206,10 +206,14 @@ def _open_eyes(load: Load, model: Model, log: LoadLog) -> "Eyes | None":
         return None
     from mlm.engine.llama.vision import Eyes  # only here: another library of some megabytes
 
+    name = Path(load.mmproj).name
     try:
         return Eyes(load.mmproj, model, load.config, log)
     except LoadError as error:
-        raise LoadError(f"its projector {Path(load.mmproj).name}: {error}") from None
+        raise LoadError(f"its projector {name}: {error}") from None
+    except MlmError as error:
+        reason = error.message.replace(load.mmproj, name)  # clients see it
+        raise LoadError(f"its projector {reason}") from None
 
 
 class _Progress:

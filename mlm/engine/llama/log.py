@@ -35,11 +35,14 @@ class LoadLog:
         r".*(?<!buffer )size\s*=\s*([\d.]+) MiB"
     )
 
+    _SEEING = re.compile(r"CLIP using (\S+) backend")
+
     def __init__(self) -> None:
         self._sizes: dict[tuple[str, BufferKind], int] = {}  # by llama.cpp's name of the place
         self.cache_bytes = 0  # KV cache and recurrent state; also when they are not really made
         self._complaints: deque[str] = deque(maxlen=8)
         self._level = 0
+        self._seeing = "CPU"  # llama.cpp's name of the place where pictures are encoded
         callback = C.llama_log_callback(self._receive)
         _log_callbacks.append(callback)
         C.llama_log_set(callback, None)
@@ -50,6 +53,12 @@ class LoadLog:
         _log_callbacks.append(callback)
         library.mtmd_log_set(callback, None)
         library.mtmd_helper_log_set(callback, None)
+
+    def note_weights(self, n_bytes: int) -> None:
+        """Count weights of which only their place was told: those of a projector."""
+        self._sizes[self._seeing, "weights"] = (
+            self._sizes.get((self._seeing, "weights"), 0) + n_bytes
+        )
 
     @property
     def buffers(self) -> list[Buffer]:
@@ -68,6 +77,8 @@ class LoadLog:
             size = int(float(found[3]) * 1024**2)
             kind = "repack" if found[1] in _REPACKED else _BUFFERS[found[2]]
             self._sizes[found[1], kind] = self._sizes.get((found[1], kind), 0) + size
+        elif found := self._SEEING.search(text):
+            self._seeing = found[1]
         elif found := self._CACHE.search(text):
             self.cache_bytes += int(float(found[1]) * 1024**2)
         if self._level in (_LEVEL_WARN, _LEVEL_ERROR):

@@ -6,6 +6,7 @@ import os
 import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from mlm.engine.llama.log import LoadError, LoadLog
 from mlm.engine.llama.model import Model
 from mlm.engine.messages import WorkerConfig
 from mlm.engine.picture import Picture
+from mlm.gguf.reader import read_file_header
 
 try:
     from llama_cpp import mtmd_cpp as M
@@ -32,6 +34,7 @@ class Eyes:
     def __init__(self, path: str, model: Model, config: WorkerConfig, log: LoadLog) -> None:
         if M is None:
             raise LoadError("this build of llama.cpp takes no pictures: mlm engine install")
+        header = read_file_header(Path(path))  # llama.cpp aborts on many a broken file
         log.listen_to_vision(M)
         params = M.mtmd_context_params_default()
         params.use_gpu = config.n_gpu_layers > 0
@@ -42,6 +45,7 @@ class Eyes:
         self._handle = M.mtmd_init_from_file(os.fsencode(path), model.handle, params)
         if not self._handle:
             raise LoadError(log.reason)
+        log.note_weights(sum(tensor.n_bytes for tensor in header.tensors))
         self.sees = bool(M.mtmd_support_vision(self._handle))  # some projectors only hear
         self._width = int(C.llama_model_n_embd_inp(model.handle))
         self._dimensions = 4 if C.llama_model_rope_type(model.handle) in _MROPE else 1
