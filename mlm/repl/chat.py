@@ -89,12 +89,17 @@ class Chat:
             error.remedy = f"/model NAME asks another one; {error.remedy}"
             raise
         for file in files:
-            if file.picture is not None:
-                cost = file.picture.size
-            else:
-                cost = str(self.tokens.count(self.model, file.fenced))
-            self.say(f"{file.name}: {cost}" + (f"; {file.remark}" if file.remark else ""))
+            remarks = [self._cost(file), file.remark]
+            self.say(f"{file.name}: {'; '.join(remark for remark in remarks if remark)}")
         return files
+
+    def _cost(self, file: Attachment) -> str:
+        """Return what is to be said of the size of a file: tokens, where they are not guessed."""
+        if file.picture is None:
+            return str(self.tokens.count(self.model, file.fenced))
+        size = "" if file.remark else file.picture.size  # which the remark tells
+        cost = self.tokens.count_picture(self.model, file.picture)
+        return ", ".join(part for part in (size, str(cost) if cost.is_exact else "") if part)
 
     def sees(self) -> bool:
         """Tell whether the model takes pictures. A server that does not say is sent them."""
@@ -186,7 +191,8 @@ class Chat:
         if plan.left_out == before.left_out and plan.fits:
             return before
         is_off = self.when_full == "off"
-        if question.pictures or any(turn.pictures for turn in shown.sent):
+        has_pictures = question.pictures or any(turn.pictures for turn in shown.sent)
+        if has_pictures and not sizes.is_exact:
             if is_off or not describe_left_out(before, plan.left_out):
                 return before  # what pictures take was guessed; the server knows, and may refuse
         elif is_off or not plan.fits:

@@ -70,16 +70,17 @@ class Conversation:
         """Return the conversation of which so many first turns are not sent."""
         return replace(self, left_out=left_out, summary=summary)
 
-    def showing(self, most_bytes: int) -> "Conversation":
-        """Return the conversation with its last pictures, as many as ``most_bytes`` hold.
+    def showing(self, most: int, most_bytes: int) -> "Conversation":
+        """Return the conversation with its last pictures, ``most`` of them, in ``most_bytes``.
 
         The others are only named: those of a turn together, and of all turns before it.
         """
         turns = list(self.turns)
         for index, turn in reversed(list(enumerate(turns))):
             if turn.pictures and (turn.pinned or index >= self.left_out):
+                most -= len(turn.pictures)
                 most_bytes -= sum(len(picture.data) for picture in turn.pictures)
-                if most_bytes < 0:
+                if most < 0 or most_bytes < 0:
                     turns[index] = turn.unseen
         return replace(self, turns=tuple(turns))
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MAX_SENT_BYTES = 1024**2
 _SIDES = (2048, 1536, 1024, 768, 512)  # pixels; the first at which it is small enough is taken
 _MAX_PIXELS = 50_000_000  # a few kilobytes may claim to be a thousand times as many
+_LONGEST = 100  # times as long as wide; engines refuse what is narrower
 _FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 _SENT_AS_THEY_ARE = ("PNG", "JPEG")  # engines do not know the others
 _PLAIN_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
@@ -46,6 +47,11 @@ def fit_picture(data: bytes, name: str) -> tuple[Picture, str]:
                 width, height = image.size
                 if width * height > _MAX_PIXELS:
                     raise _too_large(name, f"{width}x{height} pixels")
+                if max(width, height) > _LONGEST * min(width, height):
+                    raise UsageError(
+                        f"{name} is too narrow to show anything: {width}x{height} pixels",
+                        remedy="cut out the part that matters",
+                    )
                 kind, turn = image.format, image.getexif().get(_ORIENTATION, 1)
                 is_moving = bool(getattr(image, "is_animated", False))
                 if _is_fit(image, data) and turn == 1:

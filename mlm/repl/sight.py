@@ -7,7 +7,8 @@ from mlm.repl.attachment import TakesNoPictures
 from mlm.repl.conversation import Conversation
 from mlm.sessions.types import Picture
 
-# mlm's server takes bodies of 8 MiB, in which pictures are a third larger.
+# mlm's server takes so many, and bodies of 8 MiB, in which pictures are a third larger.
+MOST_PICTURES = 16
 MOST_SENT_BYTES = 5 * 1024**2
 
 
@@ -20,10 +21,10 @@ def check(pictures: Sequence[Picture], *, sees: bool) -> None:
     """
     if pictures and not sees:
         raise TakesNoPictures(pictures[0].name)
-    if _size(pictures) > MOST_SENT_BYTES:
+    if len(pictures) > MOST_PICTURES or _size(pictures) > MOST_SENT_BYTES:
         raise UsageError(
-            f"{len(pictures)} pictures are too many for one request: together they are larger than"
-            f" {MOST_SENT_BYTES // 1024**2} MiB",
+            f"{len(pictures)} pictures are too many for one request, of {MOST_PICTURES} and"
+            f" {MOST_SENT_BYTES // 1024**2} MiB at most",
             remedy="ask about some of them, or make them smaller",
         )
 
@@ -37,7 +38,9 @@ def show(
     """
     if not any(turn.pictures for turn in conversation.turns):
         return conversation, ""
-    shown = conversation.showing(MOST_SENT_BYTES - _size(pictures) if sees else 0)
+    shown = conversation.showing(
+        MOST_PICTURES - len(pictures) if sees else 0, MOST_SENT_BYTES - _size(pictures)
+    )
     n_named = _count(conversation) - _count(shown)
     if not n_named:
         return shown, ""

@@ -1,13 +1,18 @@
 """How many tokens a text is for a model: as its server counts them, or an estimate."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mlm.client import Client
 from mlm.errors import MlmError
+from mlm.pictures import to_content
 from mlm.repl.conversation import Turn
 from mlm.repl.question import Question
 from mlm.sessions.types import Picture
+
+P = TypeVar("P", str, Picture)
 
 _BYTES_PER_TOKEN = 3  # of prose and code in Latin script there are more: better too many tokens
 _MAX_COUNTED_BYTES = 1024**2  # longer texts than the server counts are estimated
@@ -51,7 +56,7 @@ class TokenCounter:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._counts: dict[tuple[str, str], Count] = {}
+        self._counts: dict[tuple[str, str | Picture], Count] = {}
         self._wrappings: dict[str, Wrapping] = {}
         self._limits: dict[str, int] = {}
         self._doubted: set[str] = set()
@@ -78,26 +83,23 @@ class TokenCounter:
 
     def count(self, model: str, text: str) -> Count:
         """Return what ``text`` is by itself."""
-        key = (model, text)
-        if key not in self._counts:
-            counted = self._ask(model, text)
-            if not counted.is_exact:
-                return counted
-            if len(self._counts) >= _MAX_REMEMBERED:
-                del self._counts[next(iter(self._counts))]
-            self._counts[key] = counted
-        return self._counts[key]
+        return self._remembered(model, text, self._ask)
+
+    def count_picture(self, model: str, picture: Picture) -> Count:
+        """Return what a picture adds to a question."""
+        return self._remembered(model, picture, self._ask_of_picture)
 
     def count_turn(self, model: str, turn: Turn) -> Count:
         """Return what a turn is with what the template puts around it."""
         parts = [self.count(model, turn.question), self.count(model, turn.answer)]
-        parts += map(estimate_picture, turn.pictures)
+        parts += [self.count_picture(model, picture) for picture in turn.pictures]
         tokens = sum(part.tokens for part in parts) + 2 * self.wrapping(model).per_message
         return Count(tokens, all(part.is_exact for part in parts))
 
     def count_question(self, model: str, question: Question) -> Count:
         """Return what a question is with what the template puts around it."""
-        parts = [self.count(model, question.text), *map(estimate_picture, question.pictures)]
+        parts = [self.count(model, question.text)]
+        parts += [self.count_picture(model, picture) for picture in question.pictures]
         tokens = sum(part.tokens for part in parts) + self.wrapping(model).per_message
         return Count(tokens, all(part.is_exact for part in parts))
 
@@ -131,6 +133,29 @@ class TokenCounter:
             system = per_message
         return Wrapping(short - word - per_message, per_message, system)
 
+    def _remembered(self, model: str, part: P, ask: Callable[[str, P], Count]) -> Count:
+        key = (model, part)
+        if key not in self._counts:
+            counted = ask(model, part)
+            if not counted.is_exact:
+                return counted
+            if len(self._counts) >= _MAX_REMEMBERED:
+                del self._counts[next(iter(self._counts))]
+            self._counts[key] = counted
+        return self._counts[key]
+
+    def _ask_of_picture(self, model: str, picture: Picture) -> Count:
+        if self.limit(model) is not None:
+            with suppress(MlmError):  # not every server counts them
+                with_it, without = (
+                    self._client.count_tokens(
+                        model, messages=[{"role": "user", "content": to_content("x", shown)}]
+                    )
+                    for shown in ([picture.data], [])
+                )
+                return Count(with_it - without)
+        return _estimate_picture(picture)
+
     def _ask(self, model: str, text: str) -> Count:
         size = len(text.encode("utf-8", "replace"))
         if size <= _MAX_COUNTED_BYTES and self.limit(model) is not None:
@@ -147,11 +172,11 @@ def most_tokens(text: str) -> int:
 def estimate(turn: Turn) -> Count:
     """Return about what a turn is, without asking anybody."""
     tokens = _estimate(turn.question) + _estimate(turn.answer) + 2 * Wrapping().per_message
-    pictures = sum(estimate_picture(picture).tokens for picture in turn.pictures)
+    pictures = sum(_estimate_picture(picture).tokens for picture in turn.pictures)
     return Count(tokens + pictures, is_exact=False)
 
 
-def estimate_picture(picture: Picture) -> Count:
+def _estimate_picture(picture: Picture) -> Count:
     """Return about what a picture is to a model that takes it by its size."""
     tokens = -(-picture.width * picture.height // _PIXELS_PER_TOKEN)
     tokens = min(max(tokens, _FEWEST_PICTURE_TOKENS), MOST_PICTURE_TOKENS)

@@ -42,6 +42,7 @@ class OpenAIServer:
     n_ctx_bytes: int = 1_000_000  # longer questions do not fit the context
     n_ctx_slot: int | None = None  # so many tokens, as it tells and counts them: words; None = not
     tokenized: int = 0  # so often it was asked to count
+    picture_tokens: int | None = None  # of each picture; None = it counts none
     blind: list[str] | None = None  # models that take no pictures; None = it says so of none
     _reply: Reply | None = None
 
@@ -129,7 +130,13 @@ class OpenAIServer:
 
     @property
     def _prompt_tokens(self) -> int:
-        return 40 if self.n_ctx_slot is None else count_tokens(self.asked[-1].body)
+        return 40 if self.n_ctx_slot is None else self.count(self.asked[-1].body)
+
+    def count(self, body: Any) -> int:
+        """Return the tokens of a text, or of messages with their pictures."""
+        messages = body.get("messages", ())
+        n_pictures = sum(len(pictures_of(said["content"])) for said in messages)
+        return count_tokens(body) + n_pictures * (self.picture_tokens or 0)
 
     def describe(self, model: str) -> dict[str, object]:
         """Return what it tells of a model."""
@@ -217,11 +224,15 @@ class _Connection(BaseHTTPRequestHandler):
         self.server.script.reply(self)
 
     def _tokenize(self, body: Any) -> None:
-        self.server.script.tokenized += 1
-        if self.server.script.n_ctx_slot is None:
+        script = self.server.script
+        script.tokenized += 1
+        has_pictures = any(pictures_of(said["content"]) for said in body.get("messages", ()))
+        if script.n_ctx_slot is None:
             self.document({"error": {"message": "no such route"}}, 404)
+        elif has_pictures and script.picture_tokens is None:
+            self.document({"error": {"message": "only texts are counted"}}, 400)
         else:
-            self.document({"tokens": [0] * count_tokens(body)})
+            self.document({"tokens": [0] * script.count(body)})
 
     def document(
         self, body: object, status: int = 200, headers: dict[str, str] | None = None

@@ -73,9 +73,9 @@ def test_noise_is_shrunk_until_it_is_small_in_bytes_too():
     ids=["seen through", "opaque"],
 )
 def test_what_can_be_seen_through_stays_so(colour, kind, mode):
-    picture, _ = fit_picture(png(2100, 10, colour), "a.png")
+    picture, _ = fit_picture(png(2100, 30, colour), "a.png")
     sent = opened(picture.data)
-    assert (sent.format, sent.mode, sent.size) == (kind, mode, (2048, 10))
+    assert (sent.format, sent.mode, sent.size) == (kind, mode, (2048, 29))
     if mode == "RGBA":
         assert sent.getpixel((5, 5)) == (255, 0, 0, 128)
 
@@ -151,3 +151,8 @@ def test_a_few_bytes_that_claim_to_be_a_huge_picture_are_not_unpacked():
     large = png_of(struct.pack(">IIBBBBB", 9_000, 9_000, 8, 2, 0, 0, 0), zlib.compress(b""))
     with pytest.raises(UsageError, match="too large a picture: 9000x9000 pixels"):
         fit_picture(large, "large.png")
+
+
+def test_a_line_is_no_picture():
+    with pytest.raises(UsageError, match="too narrow to show anything: 1010x10 pixels"):
+        fit_picture(png(1010, 10), "line.png")

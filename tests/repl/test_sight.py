@@ -7,6 +7,7 @@ import pytest
 from fakes.openai_server import pictures_of, text_of
 from fakes.picture_files import png
 
+from mlm.client import ContextLengthError
 from mlm.errors import UsageError
 from mlm.repl.attachment import TakesNoPictures
 from mlm.repl.chat import Chat
@@ -33,6 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the chat runs, with two pictures in it."""
     (tmp_path / "red.png").write_bytes(png(8, 6))
     (tmp_path / "blue.png").write_bytes(png(5, 5, b"\0\0\xff"))
+    (tmp_path / "red2.png").write_bytes(png(8, 6))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -172,6 +174,11 @@ def test_of_more_pictures_than_a_request_holds_the_last_are_sent(openai_server, 
     ]
     with pytest.raises(UsageError, match="too many for one request"):
         next(chat.ask(Question("Q6", pictures=(of_size("a", 3), of_size("b", 3)))))
+    small = [Picture(f"{number}.png", 8, 6, RED) for number in range(17)]
+    "".join(delta.text for delta in chat.ask(Question("Q7", pictures=tuple(small[:16]))))
+    assert [len(pictures) for pictures, _ in sent(openai_server)] == [0, 0, 0, 0, 0, 16]
+    with pytest.raises(UsageError, match="17 pictures are too many for one request"):
+        next(chat.ask(Question("Q8", pictures=tuple(small))))
 
 
 def test_the_context_has_a_row_for_each_picture(openai_server, chat, said, folder):
@@ -182,6 +189,31 @@ def test_the_context_has_a_row_for_each_picture(openai_server, chat, said, folde
     assert "turn 1, picture 256 red.png, 8x6 pixels" in rows
     assert "attached 256 blue.png, 5x5 pixels, with the next question" in rows
     assert any(row.startswith("█") and "about" in row for row in rows)
+
+
+def test_what_a_picture_costs_is_said_first_where_the_server_counts_it(
+    openai_server, chat, said, folder
+):
+    openai_server.n_ctx_slot, openai_server.picture_tokens = 4096, 300
+    run_command(chat, "/attach red.png")
+    assert said == ["red.png: 8x6 pixels, 300 tokens"]
+    ask(chat, "What is this?")
+    rows = [" ".join(line.split()) for line in run_command(chat, "/context").splitlines()]
+    assert "turn 1, picture 300 red.png, 8x6 pixels" in rows
+    assert any("█" in row and "about" not in row for row in rows)
+    (folder / "large.png").write_bytes(png(3000, 1500))
+    run_command(chat, "/attach large.png")
+    assert said[-1] == "large.png: 300 tokens; 3000x1500 made 2048x1024 to send it"
+
+
+def test_pictures_that_were_counted_make_room_as_texts_do(openai_server, chat, said, folder):
+    openai_server.n_ctx_slot, openai_server.picture_tokens = 1000, 300
+    for typed in ("Is @red.png red?", "Is @blue.png blue?", "Is @red.png blue?"):
+        ask(chat, typed)
+    assert said[-1].startswith("No longer sent, to make room: turn 1 ")
+    assert sent(openai_server) == [([BLUE], "Is @blue.png blue?"), ([RED], "Is @red.png blue?")]
+    with pytest.raises(ContextLengthError, match="needs 911 tokens"):
+        ask(chat, "Are @red.png, @blue.png and @red2.png red?")
 
 
 def test_a_guess_of_what_a_picture_takes_refuses_no_question(openai_server, chat, said, folder):

@@ -9,7 +9,6 @@ from mlm.repl.commands.command import Command
 from mlm.repl.conversation import Conversation
 from mlm.repl.measure import Sizes, measure
 from mlm.repl.room import name_turns
-from mlm.repl.tokens import estimate_picture
 
 _MODES = {
     "drop": "older turns are left out",
@@ -29,7 +28,7 @@ def _context(chat: Chat, argument: str) -> str:
     limit = chat.tokens.limit(chat.model)
     talk = chat.shown(chat.conversation)
     sizes = measure(chat.tokens, chat.model, talk, enough=limit)
-    rows = [*_rows(talk, sizes), *_attached(chat)]
+    rows = [*_rows(chat, talk, sizes), *_attached(chat)]
     used = sum(tokens for _, tokens, _ in rows)
     width = max(len(name) for name, _, _ in rows)
     lines = [f"{name:<{width}}  {tokens:>7,}  {text}".rstrip() for name, tokens, text in rows]
@@ -46,7 +45,7 @@ def _choose(chat: Chat, mode: str) -> str:
     raise UsageError(f"there is no /context {mode[:40]}", remedy=f"/context {'|'.join(_MODES)}")
 
 
-def _rows(talk: Conversation, sizes: Sizes) -> Iterator[Row]:
+def _rows(chat: Chat, talk: Conversation, sizes: Sizes) -> Iterator[Row]:
     """Yield what is sent, part by part, in the order in which it is sent."""
     yield "chat template", sizes.template, ""
     if talk.system:
@@ -66,7 +65,10 @@ def _rows(talk: Conversation, sizes: Sizes) -> Iterator[Row]:
     for number, turn, tokens in sent[len(many) :]:
         name = f"turn {number}, pinned" if turn.pinned else f"turn {number}"
         files = " (with files)" if turn.typed is not None else ""
-        pictures = [(picture, estimate_picture(picture).tokens) for picture in turn.pictures]
+        pictures = [
+            (picture, chat.tokens.count_picture(chat.model, picture).tokens)
+            for picture in turn.pictures
+        ]
         words = tokens - sum(tokens for _, tokens in pictures)
         yield name, words, begin(turn.typed or turn.question) + files
         for picture, tokens in pictures:
@@ -77,7 +79,8 @@ def _attached(chat: Chat) -> Iterator[Row]:
     for file in chat.attached:
         what = file.name
         if file.picture is not None:
-            tokens, what = estimate_picture(file.picture).tokens, f"{what}, {file.picture.size}"
+            tokens = chat.tokens.count_picture(chat.model, file.picture).tokens
+            what = f"{what}, {file.picture.size}"
         else:
             tokens = chat.tokens.count(chat.model, file.fenced).tokens
         yield "attached", tokens, f"{what}, with the next question"
