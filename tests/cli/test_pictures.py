@@ -120,6 +120,15 @@ def test_of_a_folder_pictures_go_to_who_sees_them(mlm, server, tmp_path):
     assert sent(server) == [([], text)]
 
 
+def test_more_pictures_than_a_request_holds_are_refused(mlm, server, tmp_path):
+    for number in range(17):
+        (tmp_path / f"{number}.png").write_bytes(RED)
+    result = mlm("run", "seer", "-a", "*.png", "Which is the best?")
+    assert result.exit_code == ExitCode.USAGE
+    assert "18 pictures are too many for one request, of 16 and 5 MiB at most" in result.stderr
+    assert nobody_was_asked(server)
+
+
 def test_a_template_and_a_schema_go_with_pictures(mlm, server, tmp_path):
     template = tmp_path / "template.txt"
     template.write_text("Look at it.\n{{input}}")

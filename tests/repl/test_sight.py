@@ -12,7 +12,7 @@ from mlm.errors import UsageError
 from mlm.repl.attachment import TakesNoPictures
 from mlm.repl.chat import Chat
 from mlm.repl.commands import run_command
-from mlm.repl.conversation import Turn
+from mlm.repl.conversation import Conversation, Turn
 from mlm.repl.keeper import Keeper
 from mlm.repl.loop import respond
 from mlm.repl.question import Question
@@ -233,6 +233,17 @@ def test_a_guess_of_what_a_picture_takes_refuses_no_question(openai_server, chat
     assert "No longer sent, to make room: turn 1 " in said[-1]
 
 
+def test_pictures_of_turns_that_are_not_sent_take_no_room(openai_server, chat, said):
+    openai_server.n_ctx_bytes = 8 * 1024**2
+    sizes = {1: 1, 2: 3, 3: 1, 4: 2}  # in all too much, but not without the second turn
+    turns = [Turn(f"Q{n}", "A", pictures=(of_size("a.png", size),)) for n, size in sizes.items()]
+    chat.conversation = Conversation(turns=tuple(turns)).leaving_out(2).with_pin(1, True)
+    "".join(delta.text for delta in chat.ask("Q5"))
+    counts = [(len(pictures), text) for pictures, text in sent(openai_server)]
+    assert counts == [(1, "Q1"), (1, "Q3"), (1, "Q4"), (0, "Q5")]
+    assert said == []
+
+
 class Silent:
     """A screen that nobody looks at."""
 
@@ -270,6 +281,20 @@ def test_a_saved_conversation_goes_on_with_its_pictures(openai_server, chat, sai
         assert sent(openai_server) == [([RED, BLUE], "Or @blue.png?")]
         (before, _) = sessions.read(chat.keeper.session).messages
         assert [picture.name for picture in before.pictures] == ["red.png", "blue.png"]
+
+
+def test_the_same_question_about_another_picture_is_saved_as_that(
+    openai_server, chat, said, folder
+):
+    with Sessions(folder / "sessions.sqlite") as sessions:
+        chat.keeper = Keeper(sessions, pytest.fail)
+        run_command(chat, "/attach red.png")
+        respond(chat, "What is this?", Silent())
+        run_command(chat, "/attach blue.png")
+        run_command(chat, "/edit")
+        respond(chat, "What is this?", Silent())  # and the answer is the same, too
+        (question, _) = sessions.read(chat.keeper.session).messages
+        assert [picture.name for picture in question.pictures] == ["red.png", "blue.png"]
 
 
 def test_exports_name_the_pictures_or_hold_them(openai_server, chat, said, folder):
