@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 # What no option of the command line overrides: it stays as the config file has it.
 _FILE_ONLY = (
-    "n_cpu_moe", "use_mmap", "use_mlock", "kv_unified", "swa_full", "embedding", "pooling",
-    "cache_ttl_s", "max_tokens", "profile", "prefix_cache",
+    "n_cpu_moe", "use_mmap", "use_mlock", "kv_unified", "swa_full", "embedding", "vision",
+    "pooling", "cache_ttl_s", "max_tokens", "profile", "prefix_cache",
 )  # fmt: skip
 
 

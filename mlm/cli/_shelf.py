@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlm.cli._model import known_entry
+from mlm.cli._projector import find_projector
 from mlm.cli._runtime_config import choose_config
 from mlm.errors import DoesNotFitError, NotFoundError
 from mlm.planning.overrides import Overrides
@@ -18,7 +19,7 @@ from mlm.units import format_size
 if TYPE_CHECKING:
     from mlm.hardware.types import Hardware
     from mlm.planning.types import ModelShape
-    from mlm.server.model import ServedModel
+    from mlm.server.model import Installed, ServedModel
     from mlm.server.shelf import Shelf
     from mlm.settings import Settings
 
@@ -55,8 +56,12 @@ class Planner:
             file = store.find(ref)
             ensure_intact(store, file, self.listener)
             store.note_use(file)
+            metadata = read_metadata(file.path)
+            eyes = find_projector(store, file, metadata)
+            if eyes is not None:
+                ensure_intact(store, eyes.file, self.listener)
         entry = known_entry(self.settings, file.model)
-        shape = shape_from_metadata(read_metadata(file.path), entry)
+        shape = shape_from_metadata(metadata, entry)
         hardware = follow_limit(self.hardware, memory_limit())
         config = self._choose_config(file.model_id, shape, hardware)
         memory = plan_memory(shape, config, hardware)
@@ -73,6 +78,8 @@ class Planner:
             memory=memory,
             premises=Premises(shape, hardware),
             min_dimensions=entry.min_dimensions if entry is not None else None,
+            mmproj=eyes.file.path if eyes and config.vision else None,
+            mmproj_sha256=eyes.file.sha256 if eyes and config.vision else None,
         )
 
     def _choose_config(
@@ -101,10 +108,15 @@ class Planner:
             raise NotFoundError(f"{model_id} is not the name of an installed model")
         return self.plan(model_id)
 
-    def list_installed(self) -> dict[str, Path]:
-        """Return the ids and files of all models on this machine."""
+    def list_installed(self) -> "dict[str, Installed]":
+        """Return all models on this machine, by their ids."""
+        from mlm.server.model import Installed
+
         with Store(self.settings.home, self.settings.hub_cache) as store:
-            return {model.model_id: model.path for model in store.models()}
+            return {
+                model.model_id: Installed(model.path, bool(store.projectors(model)))
+                for model in store.models()
+            }
 
 
 def make_shelf(

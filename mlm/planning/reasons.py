@@ -56,6 +56,7 @@ def explain_config(
         "use_mmap": _why_mmap(config),
         "use_mlock": _why_lock(config, profile, _ON_GPU if on_gpu else obstacle),
         "embedding": "the model makes vectors" if shape.embeds else "the model generates text",
+        "vision": "with the projector beside the file, if there is one, it takes pictures",
         "pooling": _why_pooling(shape),
         "prefix_cache": _why_prefix_cache(config),
         "response_cache": "only requests that always get the same answer",

@@ -42,6 +42,7 @@ class RuntimeConfig:
     use_mmap: bool = True
     use_mlock: bool = False
     embedding: bool = False  # the model makes vectors or scores, no text
+    vision: bool = True  # with the projector that lies beside the file, so that it takes pictures
     pooling: Pooling = "auto"  # how a vector is drawn from those of the tokens
     prefix_cache: int = 0  # bytes of main memory for what earlier requests computed; 0 = off
     response_cache: ResponseCachePolicy = "deterministic"

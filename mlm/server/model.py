@@ -23,6 +23,14 @@ class Premises:
 
 
 @dataclass(frozen=True, slots=True)
+class Installed:
+    """A model file on this disk that nobody has asked for yet."""
+
+    path: Path
+    sees: bool = False  # a projector lies beside it; whether it suits has not been looked at
+
+
+@dataclass(frozen=True, slots=True)
 class ServedModel:
     """A model file on this disk, how to run it, and what that will occupy."""
 

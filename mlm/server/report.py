@@ -35,14 +35,13 @@ class Report:
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``: the served models in command-line order, then the installed ones."""
         ids = await self._services.shelf.ids()
-        return json_response(
-            {"object": "list", "data": [self._model(model_id) for model_id in ids]}
-        )
+        models = [self._model(model_id, sees=sees) for model_id, sees in ids.items()]
+        return json_response({"object": "list", "data": models})
 
     async def model(self, request: Request) -> Response:
         """``GET /v1/models/ID``."""
         found = await self._services.shelf.find(request.path_params["model_id"])
-        return json_response(self._model(found.model_id))
+        return json_response(self._model(found.model_id, sees=found.mmproj is not None))
 
     async def health(self, request: Request) -> Response:
         """``GET /health``: the server itself lives."""
@@ -89,7 +88,7 @@ class Report:
         """``POST /admin/clear-cache``: forget all cached responses."""
         return json_response({"cleared": await self._services.cache.clear()})
 
-    def _model(self, model_id: str) -> dict[str, Any]:
+    def _model(self, model_id: str, *, sees: bool) -> dict[str, Any]:
         """Return OpenAI's object for a model; what is known of a loaded one is in ``meta``."""
         state, ready = "stopped", None
         if (resident := self._services.pool.find(model_id)) is not None:
@@ -101,6 +100,7 @@ class Report:
             "created": int(self._services.started_at),
             "owned_by": "mlm",
             "state": state,
+            "input_modalities": ["text", "image"] if sees else ["text"],
         }
         return document | ({"meta": _meta(ready)} if ready else {})
 

@@ -6,11 +6,10 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from mlm.errors import MlmError, NotFoundError, UsageError
 from mlm.server.errors import ApiError
-from mlm.server.model import FindModel, ServedModel
+from mlm.server.model import FindModel, Installed, ServedModel
 
 _log = logging.getLogger("mlm.server")
 _NAME = re.compile(r"[\w.:/-]{1,128}", re.ASCII)
@@ -19,7 +18,7 @@ _NAME = re.compile(r"[\w.:/-]{1,128}", re.ASCII)
 class Shelf:
     """The models given on the command line, then whatever else is installed.
 
-    ``find_model`` and ``list_models`` look on the disk; the latter returns the path of each id.
+    ``find_model`` and ``list_models`` look on the disk; the latter returns all that is installed.
     ``plan_served`` finds a model of the command line again, as it is by now.
     """
 
@@ -27,7 +26,7 @@ class Shelf:
         self,
         served: Sequence[ServedModel],
         find_model: FindModel,
-        list_models: Callable[[], Mapping[str, Path]],
+        list_models: Callable[[], Mapping[str, Installed]],
         plan_served: FindModel | None = None,
     ) -> None:
         self.served = tuple(served)
@@ -52,7 +51,7 @@ class Shelf:
                 try:
                     found = await asyncio.to_thread(self._find_model, model_id)
                 except (NotFoundError, UsageError):
-                    raise self._unknown(model_id, await self.ids()) from None
+                    raise self._unknown(model_id, [*await self.ids()]) from None
                 # Another name for a file that is served already must not load it twice.
                 self._known[model_id] = self._by_path.setdefault(found.path, found)
         return self._known[model_id]
@@ -82,12 +81,19 @@ class Shelf:
         del self._by_path[old.path]
         self._by_path[new.path] = new
 
-    async def ids(self) -> list[str]:
-        """Return the served models in command-line order, then the other installed ones."""
+    async def ids(self) -> dict[str, bool]:
+        """Return the served models in command-line order, then the other installed ones.
+
+        With each goes whether it takes pictures.
+        """
         installed = await asyncio.to_thread(self._list_models)
         served = {model.path for model in self.served}
-        others = [model_id for model_id, path in installed.items() if path not in served]
-        return list(dict.fromkeys([*(model.model_id for model in self.served), *others]))
+        ids = {model.model_id: model.mmproj is not None for model in self.served}
+        for model_id, there in installed.items():
+            if there.path not in served:
+                known = self._by_path.get(there.path)
+                ids.setdefault(model_id, known.mmproj is not None if known else there.sees)
+        return ids
 
     def _unknown(self, model_id: str, ids: list[str]) -> ApiError:
         near = difflib.get_close_matches(model_id, ids, n=3, cutoff=0.4) or ids[:3]

@@ -39,7 +39,20 @@ def choose_side_files(filename: str, files: Iterable[RemoteFile]) -> tuple[Remot
     return tuple(chosen[role] for role in sorted(chosen, reverse=True))
 
 
-def _rank(file: RemoteFile, folders: Sequence[str]) -> tuple[int, int, int, str]:
+def choose_projectors(model: ModelFile, files: Iterable[ModelFile]) -> list[ModelFile]:
+    """Return the projectors among ``files`` that came with ``model``, the most useful first."""
+    folders = [str(folder) for folder in PurePosixPath(model.filename).parents]
+    beside = [
+        file
+        for file in files
+        if side_role(file.filename) == "mmproj"
+        and is_beside(file, model)
+        and str(PurePosixPath(file.filename).parent) in folders
+    ]
+    return sorted(beside, key=lambda file: _rank(file, folders))
+
+
+def _rank(file: RemoteFile | ModelFile, folders: Sequence[str]) -> tuple[int, int, int, str]:
     path = PurePosixPath(file.filename)
     folder = str(path.parent)
     words = re.split(r"[-.]", path.stem.lower())

@@ -19,7 +19,7 @@ from mlm.store.names import is_filename, is_repo_id, split_shard
 from mlm.store.prefixes import Prefixes
 from mlm.store.receipt import Receipt, Receipts
 from mlm.store.ref import HubRef, LocalRef, parse_ref
-from mlm.store.side_files import is_beside, side_role, without_side_files
+from mlm.store.side_files import choose_projectors, is_beside, side_role, without_side_files
 from mlm.store.space import writing_to
 from mlm.store.types import ModelFile, Rebuilt
 
@@ -118,6 +118,18 @@ class Store:
             and receipt.file.path != model.path
             and side_role(receipt.file.filename)
         ]
+
+    def projectors(self, model: ModelFile) -> list[ModelFile]:
+        """Return what a model could see with, the most useful first.
+
+        Beside a file that came from no hub it need not have been imported.
+        """
+        files = [receipt.file for receipt in self.receipts()]
+        if model.repo_id is None:
+            known = {file.path for file in files}
+            there = model.path.parent.glob("*mmproj*.gguf")
+            files += [describe_local(path, None) for path in there if path not in known]
+        return [file for file in choose_projectors(model, files) if file.path.is_file()]
 
     def remove(self, model: ModelFile) -> int:
         """Delete the files of a model, or only forget them if they were imported in place.

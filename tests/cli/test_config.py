@@ -139,7 +139,7 @@ def test_what_is_typed_changes_nothing_else_of_a_file(tmp_path: Path):
     kept = {
         "n_threads_batch": 7, "n_cpu_moe": 2, "use_mmap": False, "use_mlock": True,
         "kv_unified": True, "swa_full": True, "cache_ttl_s": 5, "max_tokens": 9,
-        "profile": "production", "prefix_cache": 12345,
+        "profile": "production", "prefix_cache": 12345, "vision": False,
     }  # fmt: skip
     config = replace(plan_runtime(shape, box, Overrides()), **kept)  # type: ignore[arg-type]
     path = tmp_path / "m.yaml"

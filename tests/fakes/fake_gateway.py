@@ -13,7 +13,7 @@ from mlm.errors import MlmError, NotFoundError
 from mlm.paths import Home
 from mlm.planning.types import DevicePlan, MemoryPlan, RuntimeConfig
 from mlm.server.keys import Keys
-from mlm.server.model import ServedModel
+from mlm.server.model import Installed, ServedModel
 from mlm.server.options import ServeOptions
 from mlm.server.run import serve
 from mlm.server.shelf import Shelf
@@ -65,8 +65,11 @@ def main(given: dict[str, Any]) -> int:
             raise NotFoundError(f"no {model_id}")
         return installed[model_id]
 
-    def list_installed() -> dict[str, Path]:
-        return {model_id: model.path for model_id, model in sorted(installed.items())}
+    def list_installed() -> dict[str, Installed]:
+        return {
+            model_id: Installed(model.path, model.mmproj is not None)
+            for model_id, model in sorted(installed.items())
+        }
 
     home = Home(folder / "home")
     key_file = Path(given["key_file"]) if "key_file" in given else None

@@ -1,6 +1,7 @@
 """Projectors and importance matrices come and go with their model."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fakes.hub import FakeHub, File
@@ -49,6 +50,14 @@ def test_what_lies_beside_the_model_is_nearer_than_what_lies_above_it():
     assert chosen("a/m.gguf", "b/mmproj-F16.gguf") == []
 
 
+def test_a_local_model_sees_with_what_lies_in_its_folder(tmp_path: Path, store: Store):
+    for name in ("m.gguf", "mmproj-F32.gguf", "m-mmproj-f16.gguf", "other.gguf"):
+        (tmp_path / name).write_bytes(b"x")
+    (model,) = store.find_all(str(tmp_path / "m.gguf"))
+    found = [file.filename for file in store.projectors(model)]
+    assert found == ["m-mmproj-f16.gguf", "mmproj-F32.gguf"]
+
+
 @pytest.fixture
 def repo(hub: FakeHub) -> FakeHub:
     hub.add(REPO, File(NAME, TINY), OTHER, MMPROJ, IMATRIX)
@@ -58,6 +67,7 @@ def repo(hub: FakeHub) -> FakeHub:
 def test_they_come_along(repo: FakeHub, download: Download, store: Store):
     assert [file.filename for file in download()] == [NAME, MMPROJ.name, IMATRIX.name]
     (model,) = store.models()
+    assert [file.filename for file in store.projectors(model)] == [MMPROJ.name]
     assert model.filename == NAME
     assert sorted(f.filename for f in store.side_files(model)) == [MMPROJ.name, IMATRIX.name]
     assert store.find(f"{REPO}/{MMPROJ.name}").filename == MMPROJ.name

@@ -84,7 +84,8 @@ def _model() -> Shape:
     meta = {name: COUNT for name in ("n_ctx", "n_ctx_slot", "n_ctx_train", "n_parallel")}
     fixed = {"object": {"const": "model"}, "owned_by": {"const": "mlm"}}
     return growing(
-        {"id": TEXT, "created": COUNT, "state": one_of(get_args(State)), **fixed},
+        {"id": TEXT, "created": COUNT, "state": one_of(get_args(State)), **fixed}
+        | {"input_modalities": several(one_of(["text", "image"]), 1)},
         {"meta": growing({**meta, "n_params": COUNT, "engine": TEXT})},
     )
 

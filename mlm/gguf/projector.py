@@ -1,0 +1,57 @@
+"""What the header of a projector (mmproj) says: the file with which a model sees."""
+
+from dataclasses import dataclass
+
+from mlm.gguf.errors import GGUFError
+from mlm.gguf.keys import Keys
+from mlm.gguf.types import GGUFHeader, GGUFMetadata
+
+_MERGES = ("spatial_merge_size", "projector.scale_factor")
+# Of LLaVA's and MiniCPM-V's time, when files had CLIP's own width, or none, where now stands that
+# of the model.
+_SILENT_KINDS = frozenset(("mlp", "mlp_norm", "ldp", "ldpv2", "resampler", "adapter"))
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectorMetadata:
+    """The encoder of pictures, and how it is tied to its model. Lengths of a side are in pixels."""
+
+    kind: str  # llama.cpp's projector type: gemma3, idefics3, qwen2vl_merger …
+    n_embd_out: int  # as wide as what the model takes in
+    n_layer: int
+    n_embd: int
+    n_head: int
+    n_ff: int
+    image_size: int  # a side of what is encoded in one go; for some kinds only a proposal
+    patch_size: int
+    n_merge: int  # patches in a row that become one token, as many in a column; 0 = not told
+    n_bytes: int  # of all tensors
+
+    def suits(self, model: GGUFMetadata) -> bool:
+        """Whether ``model`` can take in what comes out of it, as far as both headers tell."""
+        return self.kind in _SILENT_KINDS or self.n_embd_out == model.n_embd
+
+
+def describe_projector(header: GGUFHeader) -> ProjectorMetadata:
+    """Return what ``header`` says of its projector.
+
+    Raises:
+        GGUFError: it is none, none for pictures, or it lacks what every one has.
+    """
+    keys = Keys("clip", header.values)
+    if header.values.get("general.architecture") != "clip" or not keys.get("has_vision_encoder"):
+        raise GGUFError("it is no projector for pictures")
+    kind = keys.get("projector_type") or keys.get("vision.projector_type")
+    merge = max(keys.count(f"vision.{name}", 0) for name in _MERGES)
+    return ProjectorMetadata(
+        kind=kind if isinstance(kind, str) else "",
+        n_embd_out=keys.count("vision.projection_dim"),
+        n_layer=keys.count("vision.block_count"),
+        n_embd=keys.count("vision.embedding_length"),
+        n_head=keys.count("vision.attention.head_count"),
+        n_ff=keys.count("vision.feed_forward_length"),
+        image_size=keys.count("vision.image_size"),
+        patch_size=keys.count("vision.patch_size"),
+        n_merge=merge,
+        n_bytes=sum(tensor.n_bytes for tensor in header.tensors),
+    )
