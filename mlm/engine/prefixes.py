@@ -123,7 +123,8 @@ class Prefixes:
         source = max(found, key=lambda h: (found[h], h is slot, not isinstance(h, Parked)))
         most = found[source]
         leader, n_awaited = self._find_leader(slot)
-        if leader is not None and n_awaited >= most + WORTH:
+        pays = n_awaited >= most + WORTH or request.has_image_between(most, n_awaited)
+        if leader is not None and pays:
             slot.follow(leader, n_awaited)
             return
         gain, moved = most - slot.n_held, source.n_held

@@ -86,6 +86,10 @@ class Request:
         """Tokens to read."""
         return len(self.tokens)
 
+    def has_image_between(self, start: int, end: int) -> bool:
+        """Return whether an image begins there in the prompt: encoding it takes long."""
+        return any(start <= place < end for place in self.images)
+
     def close(self) -> None:
         """Free the sampler."""
         self.sampler.close()

@@ -209,11 +209,9 @@ def _open_eyes(load: Load, model: Model, log: LoadLog) -> "Eyes | None":
     name = Path(load.mmproj).name
     try:
         return Eyes(load.mmproj, model, load.config, log)
-    except LoadError as error:
-        raise LoadError(f"its projector {name}: {error}") from None
-    except MlmError as error:
-        reason = error.message.replace(load.mmproj, name)  # clients see it
-        raise LoadError(f"its projector {reason}") from None
+    except (LoadError, MlmError) as error:
+        reason = str(error).replace(load.mmproj, name).removeprefix(f"{name}: ")  # clients see it
+        raise LoadError(f"its projector {name}: {reason}") from None
 
 
 class _Progress:

@@ -145,6 +145,14 @@ def test_a_picture_that_somebody_has_read_is_not_encoded_again():
     assert office.asked == [first] and office.text(3) == "ab"
 
 
+def test_even_a_small_picture_is_worth_waiting_for():
+    office, pictures = Office(), [picture(n_tokens=4) for _ in range(4)]
+    for number, image in enumerate(pictures):
+        show(office, number, image)
+    office.run()
+    assert office.asked == pictures[:1]
+
+
 def test_another_picture_is_another_prompt():
     assert not set(stand_ins(b"cat", 100)) & set(stand_ins(b"dog", 100))
     assert max(stand_ins(b"cat", 100)) < 0
