@@ -43,12 +43,13 @@ class Reception(Desk[Generate, Request]):
         context: Context,
         send: Callable[[Message], None],
         hand_on: Callable[[Request | Cancel], None],
+        why_blind: str,
     ) -> None:
         super().__init__(model.vocabulary, send, hand_on)
         self._n_ctx_slot = context.n_ctx_slot
         self._max_prompt_bytes = context.n_ctx_slot * model.vocabulary.longest_piece_bytes()
         self._is_unified = context.memory.is_unified
-        self._eyes = context.eyes
+        self._eyes, self._why_blind = context.eyes, why_blind
         self._n_ubatch = context.n_ubatch
         source, self._template_stops = choose_template(model)
         self._dialect = read_dialect(source)
@@ -133,9 +134,8 @@ class Reception(Desk[Generate, Request]):
         Raises:
             Refusal: a picture, or all of them together, cannot be taken.
         """
-        if self._eyes is None or not self._eyes.sees:
-            reason = "this model takes no pictures"
-            raise Refusal("invalid_request_error", reason, param="messages")
+        if self._eyes is None:
+            raise Refusal("invalid_request_error", self._why_blind, param="messages")
         self._check_length(text, "messages")
         try:
             pieces = marks.split(text)

@@ -116,7 +116,7 @@ class _Worker:
             self._scheduler = Embedder(context, self._send)
             self._reception = EmbeddingDesk(model, context, self._send, self._inbox.put)
         else:
-            eyes = _open_eyes(load, model, log)
+            eyes, why_blind = _open_eyes(load, model, log)
             context = Context(model, load.config, log, eyes)
             self._scheduler = Scheduler(
                 context,
@@ -125,7 +125,7 @@ class _Worker:
                 prefix_cache=load.config.prefix_cache,
                 encode=Encoder(eyes, self._inbox.put).submit if eyes is not None else None,
             )
-            self._reception = Reception(model, context, self._send, self._inbox.put)
+            self._reception = Reception(model, context, self._send, self._inbox.put, why_blind)
         self._reception.start()
         template = model.chat_template or ""
         self._send(
@@ -200,18 +200,22 @@ class _Worker:
             os._exit(0)  # the gateway is gone
 
 
-def _open_eyes(load: Load, model: Model, log: LoadLog) -> "Eyes | None":
-    """Return what the model sees with, if it is to see."""
+def _open_eyes(load: Load, model: Model, log: LoadLog) -> "tuple[Eyes | None, str]":
+    """Return what the model sees with; if nothing, why it takes no pictures."""
     if load.mmproj is None:
-        return None
-    from mlm.engine.llama.vision import Eyes  # only here: another library of some megabytes
-
+        return None, "this model takes no pictures"
     name = Path(load.mmproj).name
     try:
-        return Eyes(load.mmproj, model, load.config, log)
+        from mlm.engine.llama.vision import Eyes  # only here: another library of some megabytes
+
+        eyes = Eyes(load.mmproj, model, load.config, log)
+    except (ImportError, OSError, RuntimeError) as error:  # texts need no such library
+        sys.stderr.write(f"no pictures: {error}\n")
+        return None, "this build of llama.cpp takes no pictures: mlm engine install"
     except (LoadError, MlmError) as error:
         reason = str(error).replace(load.mmproj, name).removeprefix(f"{name}: ")  # clients see it
         raise LoadError(f"its projector {name}: {reason}") from None
+    return (eyes, "") if eyes.sees else (None, "this model hears, but takes no pictures")
 
 
 class _Progress:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import random
+import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from fakes.tiny_projector import write_tiny_projector
 from msgspec.structs import replace
 from PIL import Image
 
-from mlm.engine.messages import Failed, Tokenize
+from mlm.engine.messages import Failed, Finished, Tokenize
 from mlm.engine.process import Worker, WorkerFailed, new_request_id
+from mlm.engine.spawn import Launch
 
 N_TOKENS = 8
 EXACT = replace(
@@ -320,3 +322,21 @@ def test_a_picture_that_must_enter_in_one_go_needs_room_for_that(tmp_path: Path,
         finally:
             runner.run(worker.stop(grace_s=5))
     assert "4 tokens of a picture in one go, and n_ubatch" in refused.message
+
+
+BLIND_BUILD = """
+import os
+os.environ["MTMD_CPP_LIB"] = os.devnull  # where llama-cpp-python looks for the library
+from mlm.engine.worker import main
+main()
+"""
+
+
+def test_a_build_without_vision_still_writes_text(tmp_path: Path, tiny_model):
+    mmproj = write_tiny_projector(tmp_path / "mmproj.gguf", "gemma3")
+    launch = Launch((sys.executable, "-c", BLIND_BUILD))
+    with loading(tiny_model("gemma3"), mmproj=mmproj, launch=launch) as (worker, runner):
+        answer = runner.run(ask(worker, "hello", max_tokens=2))
+        refused = failed(runner.run(ask(worker, messages=chat([CAT, "hello"]))))
+    assert isinstance(answer.ending, Finished)
+    assert refused.message == "this build of llama.cpp takes no pictures: mlm engine install"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from llama_cpp import llama_cpp as C
+from llama_cpp import mtmd_cpp as M  # fails where llama.cpp was built without
 
 from mlm.engine.computer import Part
 from mlm.engine.image import Image, stand_ins
@@ -20,11 +21,6 @@ from mlm.engine.messages import WorkerConfig
 from mlm.engine.picture import Picture
 from mlm.gguf.reader import read_file_header
 
-try:
-    from llama_cpp import mtmd_cpp as M
-except (ImportError, OSError, RuntimeError, FileNotFoundError):  # built without
-    M = None
-
 _MROPE = (C.LLAMA_ROPE_TYPE_MROPE, C.LLAMA_ROPE_TYPE_IMROPE)
 
 
@@ -32,8 +28,6 @@ class Eyes:
     """A projector, with what it takes to compute it. `read` is for any thread, `encode` for one."""
 
     def __init__(self, path: str, model: Model, config: WorkerConfig, log: LoadLog) -> None:
-        if M is None:
-            raise LoadError("this build of llama.cpp takes no pictures: mlm engine install")
         header = read_file_header(Path(path))  # llama.cpp aborts on many a broken file
         log.listen_to_vision(M)
         params = M.mtmd_context_params_default()
