@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Sequence
+from typing import Any
 
 
 class Marks:
@@ -16,10 +17,14 @@ class Marks:
         self.files: list[bytes] = []
 
     def put(self, messages: Sequence[dict[str, object]]) -> list[dict[str, object]]:
-        """Return the messages with a mark for each picture; the bytes are in ``files`` now."""
+        """Return the messages, those with pictures as texts with marks; the bytes are in ``files``.
+
+        A line break stands between two texts, but none beside a picture, as in llama.cpp's server.
+        """
         return [
-            {**message, "content": [self._mark(part) for part in content]}
+            {**message, "content": self._mark(content)}
             if isinstance(content := message.get("content"), list)
+            and any(map(_is_picture, content))
             else message
             for message in messages
         ]
@@ -38,8 +43,20 @@ class Marks:
             raise ValueError("the model's chat template has no place for these pictures")
         return [piece for piece in pieces if piece != ""]
 
-    def _mark(self, part: object) -> object:
-        if not isinstance(part, dict) or not isinstance(part.get("data"), bytes):
-            return part
-        self.files.append(part["data"])
-        return {"type": "text", "text": f"<picture {self._nonce} {len(self.files) - 1}>"}
+    def _mark(self, parts: list[Any]) -> object:
+        text, is_beside_picture = "", True
+        for part in parts:
+            if _is_picture(part):
+                text += f"<picture {self._nonce} {len(self.files)}>"
+                self.files.append(part["data"])
+                is_beside_picture = True
+                continue
+            if not isinstance(part, dict) or not isinstance(part.get("text"), str):
+                return parts  # which is refused later, like all that is neither
+            text += part["text"] if is_beside_picture else "\n" + part["text"]
+            is_beside_picture = False
+        return text
+
+
+def _is_picture(part: object) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("data"), bytes)

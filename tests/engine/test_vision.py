@@ -92,12 +92,12 @@ class Gallery:
         for number, content in enumerate(contents):
             pieces = content if isinstance(content, list) else [content]
             photos += [piece for piece in pieces if isinstance(piece, Photo)]
-            said = "\n".join(MARK if isinstance(piece, Photo) else piece for piece in pieces)
+            said = "".join(MARK if isinstance(piece, Photo) else piece for piece in pieces)
             text += f"<|im_start|>{('user', 'assistant')[number % 2]}\n{said}<|im_end|>\n"
         pictures = [(photo.width, photo.height, photo.rgb) for photo in photos]
         text += "<|im_start|>assistant"
         answer = self.plain.see(self.files, text, pictures, N_TOKENS, LETTERS.values())
-        assert answer.margin > 1e-3, "too close a call: take another picture"
+        assert answer.margin > 1e-4, "too close a call: take another picture"
         return answer.text
 
 
