@@ -20,7 +20,7 @@ FLOORS = {
 }  # fmt: skip
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 500, 60, 6
 ABSENT_AT_START = (
-    "asyncio", "huggingface_hub", "httpx2", "jinja2", "llama_cpp", "msgspec", "numpy",
+    "PIL", "asyncio", "huggingface_hub", "httpx2", "jinja2", "llama_cpp", "msgspec", "numpy",
     "platformdirs", "prometheus_client", "prompt_toolkit", "psutil", "pydantic", "pynvml",
     "rich", "sqlite3", "starlette", "urllib.request", "uvicorn", "yaml",
 )  # fmt: skip

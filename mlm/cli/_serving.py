@@ -76,12 +76,25 @@ def _find_running(session: "Session", ref: str) -> tuple["Client", str] | None:
 
 
 def may_take_pictures(session: "Session", ref: str) -> bool:
-    """Return whether the model ``ref`` can be shown pictures, as far as that is known by now."""
-    if (found := _find_running(session, ref)) is None:
-        return True
-    client, model_id = found
-    with client:
-        return client.takes_pictures(model_id)
+    """Return whether the model ``ref`` can be shown pictures, as far as that is known by now.
+
+    A running server says it; else a projector has to lie beside the file, which is not loaded yet.
+    """
+    if (found := _find_running(session, ref)) is not None:
+        client, model_id = found
+        with client:
+            return client.takes_pictures(model_id)
+    from mlm.cli._projector import find_projector
+    from mlm.gguf.reader import read_metadata
+    from mlm.store.store import Store
+
+    with (
+        suppress(MlmError, OSError),
+        Store(session.settings.home, session.settings.hub_cache) as store,
+    ):
+        model = store.find(ref)
+        return find_projector(store, model, read_metadata(model.path)) is not None
+    return True  # whatever is wrong with it, its server will say
 
 
 def find_path(session: "Session", ref: str) -> Path | None:

@@ -2,16 +2,24 @@
 
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fakes.mlm_serve import mlm_serve
 from fakes.openai_server import OpenAIServer, pictures_of, text_of
 from fakes.picture_files import png
 from fakes.spectator import at_terminal
+from fakes.tiny_models import write_tiny_model
+from fakes.tiny_projector import write_tiny_projector
 
+from mlm.client import Client
 from mlm.errors import ExitCode
+from mlm.repl.chat import Chat
+from mlm.repl.commands import run_command
+from mlm.repl.measure import measure
 
 pytestmark = pytest.mark.usefixtures("warm_home", "no_stdin")
 
@@ -200,3 +208,50 @@ def test_a_script_attaches_pictures_in_a_chat(mlm, server, pipe):
     assert sent(server) == [([RED], "What is this?")]
     pipe(b"/attach red.png\nWhat is this?\n")
     assert mlm("chat", "tiny").exit_code == ExitCode.USAGE
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The files of two models alike, of which one has a projector beside it."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("seer", "blind"):
+        (folder / name).mkdir()
+        write_tiny_model(folder / name / f"{name}.gguf", "gemma3")
+    write_tiny_projector(folder / "seer" / "mmproj-F16.gguf", "gemma3")
+    return {name: str(folder / name / f"{name}.gguf") for name in ("seer", "blind")}
+
+
+def test_a_model_that_has_to_be_loaded_first_is_shown_what_it_can_see(mlm, models, home):
+    words = ("What is this?", "--max-tokens", "2", "--ctx", "512", "--threads", "1", "--json")
+    told = mlm("run", models["seer"], *words).json["usage"]["prompt_tokens"]
+    shown = mlm("run", models["seer"], "-a", "red.png", *words).json["usage"]["prompt_tokens"]
+    assert shown > told + 30
+    refused = mlm("run", models["blind"], "-a", "red.png", *words)
+    assert refused.json["error"]["code"] == "takes_no_pictures"
+
+
+def test_a_config_may_close_the_eyes_of_a_model(mlm, models, home):
+    mlm("config", "generate", models["seer"], "--ctx", "512", "--threads", "1")
+    (config,) = (home / "config").glob("*.yaml")
+    config.write_text(config.read_text().replace("vision: true", "vision: false"))
+    result = mlm("run", models["seer"], "-a", "red.png", "What is this?", "--max-tokens", "2")
+    assert result.exit_code == ExitCode.USAGE
+    assert "red.png is a picture, and this model takes no pictures" in result.stderr
+
+
+def test_what_a_picture_was_said_to_cost_is_what_it_costs(models, tmp_path, home):
+    words = ("--ctx", "512", "--threads", "1")
+    with mlm_serve(home, models["seer"], *words) as running:
+        running.wait_for("loaded")
+        with Client(running.url) as client:
+            for name, picture in {"red.png": RED, "wide.png": png(100, 40)}.items():
+                (tmp_path / name).write_bytes(picture)
+                chat, said = Chat(client, "seer", params={"max_tokens": 2}), []
+                chat.say = said.append
+                run_command(chat, f"/attach {name}")
+                question = chat.read_question("What is this?")
+                sizes = measure(chat.tokens, chat.model, chat.conversation, question)
+                list(chat.ask(question))
+                usage = chat.answers[-1].finished.usage
+                assert (sizes.fixed, sizes.is_exact) == (usage.prompt_tokens, True)
+                assert re.fullmatch(rf"{name}: \d+x\d+ pixels, \d+ tokens", said[0])
