@@ -132,6 +132,8 @@ class Slot:
 
     def release(self, now: float) -> None:
         """Let the request go. What the KV cache holds of it stays."""
+        if (found := self.next_image) is not None:
+            found[1].is_asked_for = False  # if it is not being encoded yet, it will not be
         del self.tokens[self.n_held :]
         self.cuts.clear()
         self.request = self.leader = self.leading = None

@@ -109,6 +109,7 @@ def test_one_who_leaves_before_the_picture_is_encoded_leaves_nothing():
     office.run()
     office.scheduler.cancel(1)
     assert office.ending(1).reason == "cancelled"
+    assert not image.is_asked_for
     encode(image)
     office.run()
     assert image_parts(office) == []
