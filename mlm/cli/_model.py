@@ -4,7 +4,7 @@ An installed or local file is best: its header says everything. A model on the h
 read by ranges, some megabytes instead of the whole file. Without a hub, the catalog has to do.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlm.errors import AuthError, NetworkError, NotFoundError
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlm.catalog.lookup import Catalog
-    from mlm.catalog.types import CatalogEntry, Quant
+    from mlm.catalog.types import CatalogEntry, Quant, SideFile
     from mlm.cli._session import Session
     from mlm.gguf.hole import RawHeader
     from mlm.gguf.types import GGUFHeader, GGUFMetadata
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlm.planning.types import ModelShape
     from mlm.settings import Settings
     from mlm.store.ref import HubRef, NameRef
+    from mlm.store.store import Store
     from mlm.store.types import ModelFile
 
 
@@ -35,6 +36,17 @@ class Subject:
     file: "ModelFile | None" = None  # where it is installed or local
     headers: "tuple[RawHeader, ...]" = ()  # of all its files, where it is on the hub
     repo_id: str | None = None  # on the hub, wherever its files are now
+    projector: "KnownProjector | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownProjector:
+    """The projector of a subject: a file here, or one that a download would bring along."""
+
+    filename: str
+    size_bytes: int
+    size_exact: bool
+    counted: bool = True  # in plans; False: the model is here without it
 
 
 def find_subject(session: "Session", text: str, hardware: "Hardware") -> Subject:
@@ -55,7 +67,8 @@ def find_subject(session: "Session", text: str, hardware: "Hardware") -> Subject
     with Store(settings.home, settings.hub_cache) as store:
         installed = [file for file in store.find_all(text) if file.path.exists()]
         if installed:
-            return _local(settings, installed[0])
+            found = _local(settings, store, installed[0])
+            return found if found.projector else _without_projector(session, found)
         if isinstance(ref, LocalRef):
             store.find(text)  # says that there is no such file
             raise AssertionError(f"{text} appeared a moment ago")
@@ -63,8 +76,10 @@ def find_subject(session: "Session", text: str, hardware: "Hardware") -> Subject
 
     catalog = open_catalog(session)
     if isinstance(ref, HubRef):
-        return _from_hub(session, catalog, ref)
-    return _from_catalog(session, catalog, ref, hardware)
+        found = _from_hub(session, catalog, ref)
+    else:
+        found = _from_catalog(session, catalog, ref, hardware)
+    return _with_projector(session, found, catalog.find_projector(found.repo_id or ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +156,49 @@ def known_entry(settings: "Settings", name: str | None) -> "CatalogEntry | None"
         return None  # it has left the catalog since
 
 
-def _local(settings: "Settings", file: "ModelFile") -> Subject:
-    from mlm.gguf.reader import read_metadata
-    from mlm.planning.shape import shape_from_metadata
+def _local(settings: "Settings", store: "Store", file: "ModelFile") -> Subject:
+    from mlm.cli._projector import read_shape
 
-    shape = shape_from_metadata(read_metadata(file.path), known_entry(settings, file.model))
-    return Subject(file.ref, file.model_id, shape, "this machine", file, repo_id=file.repo_id)
+    shape, eyes = read_shape(store, file, known_entry(settings, file.model))
+    known = KnownProjector(eyes.filename, eyes.size_bytes, size_exact=True) if eyes else None
+    place = "this machine"
+    return Subject(file.ref, file.model_id, shape, place, file, (), file.repo_id, known)
+
+
+def _without_projector(session: "Session", subject: Subject) -> Subject:
+    """Return a model that is here, with the projector that could be here."""
+    from mlm.cli._catalog import open_catalog
+
+    if subject.repo_id is None:
+        return subject
+    side = open_catalog(session).find_projector(subject.repo_id)
+    return replace(subject, projector=_known(side, counted=False) if side else None)
+
+
+def _with_projector(session: "Session", subject: Subject, side: "SideFile | None") -> Subject:
+    """Return a model of the hub with the projector that a download of it brings along."""
+    from mlm.cli._remote_headers import read_remote_headers
+    from mlm.gguf.errors import GGUFError
+    from mlm.gguf.projector import describe_projector
+    from mlm.planning.projector import projector_from_header, projector_of_size
+    from mlm.store.ref import HubRef
+
+    if side is None:
+        return subject
+    eyes = projector_of_size(side.size_bytes)
+    if subject.origin == "the hub":
+        wanted = HubRef(side.repo_id, None, side.filename)
+        try:
+            (found,) = read_remote_headers(session, wanted, side.revision)
+            eyes = projector_from_header(describe_projector(found.header))
+        except (NetworkError, AuthError, NotFoundError, GGUFError) as error:
+            session.note(f"its projector is estimated from its size: {error.message}")
+    shape = replace(subject.shape, projector=eyes)
+    return replace(subject, shape=shape, projector=_known(side, counted=True))
+
+
+def _known(side: "SideFile", *, counted: bool) -> KnownProjector:
+    return KnownProjector(side.filename, side.size_bytes, side.size_exact, counted)
 
 
 def _from_catalog(

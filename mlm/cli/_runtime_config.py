@@ -37,6 +37,8 @@ def choose_config(
     saved = read_config(path)
     if overrides == Overrides():
         return saved
+    if not saved.vision:
+        shape = replace(shape, projector=None)
     merged = plan_runtime(shape, hardware, _fill(overrides, saved))
     kept = {name: getattr(saved, name) for name in _FILE_ONLY}
     if overrides.n_threads is None:

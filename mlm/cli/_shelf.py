@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlm.cli._model import known_entry
-from mlm.cli._projector import find_projector
+from mlm.cli._projector import read_shape
 from mlm.cli._runtime_config import choose_config
 from mlm.errors import DoesNotFitError, NotFoundError
 from mlm.planning.overrides import Overrides
@@ -45,10 +45,8 @@ class Planner:
             ConfigError: its config file cannot be meant.
             DoesNotFitError: this machine has too little memory for it.
         """
-        from mlm.gguf.reader import read_metadata
         from mlm.hardware.memory import follow_limit, memory_limit
         from mlm.planning.memory import plan_memory
-        from mlm.planning.shape import shape_from_metadata
         from mlm.server.model import Premises, ServedModel
         from mlm.store.check import ensure_intact
 
@@ -56,19 +54,18 @@ class Planner:
             file = store.find(ref)
             ensure_intact(store, file, self.listener)
             store.note_use(file)
-            metadata = read_metadata(file.path)
-            eyes = find_projector(store, file, metadata)
+            entry = known_entry(self.settings, file.model)
+            shape, eyes = read_shape(store, file, entry)
             if eyes is not None:
-                ensure_intact(store, eyes.file, self.listener)
-        entry = known_entry(self.settings, file.model)
-        shape = shape_from_metadata(metadata, entry)
+                ensure_intact(store, eyes, self.listener)
         hardware = follow_limit(self.hardware, memory_limit())
         config = self._choose_config(file.model_id, shape, hardware)
         memory = plan_memory(shape, config, hardware)
         if memory.verdict == "does_not_fit":
             raise DoesNotFitError(
                 f"{file.model_id} needs {_describe(memory)}",
-                remedy=f"mlm plan {ref}, a smaller --ctx, or `mlm recommend`",
+                remedy=f"mlm plan {ref}, a smaller --ctx, or `mlm recommend`"
+                + ("; or `vision: false` in its config" if eyes and config.sees else ""),
             )
         return ServedModel(
             model_id=file.model_id,
@@ -78,8 +75,8 @@ class Planner:
             memory=memory,
             premises=Premises(shape, hardware),
             min_dimensions=entry.min_dimensions if entry is not None else None,
-            mmproj=eyes.file.path if eyes and config.vision else None,
-            mmproj_sha256=eyes.file.sha256 if eyes and config.vision else None,
+            mmproj=eyes.path if eyes and config.sees else None,
+            mmproj_sha256=eyes.sha256 if eyes and config.sees else None,
         )
 
     def _choose_config(

@@ -184,17 +184,18 @@ def _write_config(run: "Session", wanted: "WantedModel", model: Path, path: Path
     """Plan the config for this machine around what is asked for, and seal it."""
     from mlm.cli._machine import planned_machine
     from mlm.cli._model import known_entry
-    from mlm.gguf.reader import read_metadata
+    from mlm.cli._projector import read_shape
     from mlm.planning.config_file import format_config
     from mlm.planning.config_versions import write_version
     from mlm.planning.memory import plan_memory
     from mlm.planning.runtime import plan_runtime
-    from mlm.planning.shape import shape_from_metadata
     from mlm.store.ref import NameRef
+    from mlm.store.store import Store
 
     machine = planned_machine(run)
     name = wanted.ref.name if isinstance(wanted.ref, NameRef) else None
-    shape = shape_from_metadata(read_metadata(model), known_entry(run.settings, name))
+    with Store(run.settings.home, run.settings.hub_cache) as store:
+        shape, _ = read_shape(store, store.find(str(model)), known_entry(run.settings, name))
     config = plan_runtime(shape, machine, wanted.overrides)
     text = format_config(config, wanted.name, advice="Change it in mlm.yaml, not here")
     write_version(path, seal(text, wanted.config_sha256))

@@ -11,9 +11,7 @@ from mlm.cli._session import print_document, print_text, session
 from mlm.planning.overrides import Overrides
 
 if TYPE_CHECKING:
-    from mlm.catalog.types import SideFile
-    from mlm.cli._model import Subject
-    from mlm.cli._session import Session
+    from mlm.cli._model import KnownProjector, Subject
     from mlm.planning.types import MemoryPlan, RuntimeConfig, SpeedInterval
 
 
@@ -64,12 +62,12 @@ def plan(
     speeds = predict_speed(
         subject.shape, config, machine, calibration=known, model=subject.model_id
     )
-    projector = _find_projector(session(ctx), subject)
-    if projector is not None:
-        planned = replace(planned, reasons=(*planned.reasons, _about(projector)))
+    if subject.projector is not None and not subject.projector.counted:
+        reasons = (*planned.reasons, _about(subject.projector, subject.ref))
+        planned = replace(planned, reasons=reasons)
     if as_json:
         document = _document(subject, config, planned, speeds)
-        print_document("plan", {**document, "mmproj": _projector_fields(projector)})
+        print_document("plan", {**document, "mmproj": _projector_fields(subject, config)})
     else:
         print_text(_text(subject, config, planned, speeds))
     if planned.verdict == "does_not_fit":
@@ -78,31 +76,22 @@ def plan(
         raise typer.Exit(DoesNotFitError.exit_code)
 
 
-def _find_projector(session: "Session", subject: "Subject") -> "SideFile | None":
-    from mlm.cli._catalog import open_catalog
-
-    if subject.repo_id is None:
-        return None
-    return open_catalog(session).find_projector(subject.repo_id)
-
-
-def _about(projector: "SideFile") -> str:
+def _about(projector: "KnownProjector", ref: str) -> str:
     from mlm.units import format_size
 
-    return (
-        f"pictures need its projector too, {format_size(projector.size_bytes)} more on disk; "
-        "mlm does not load projectors yet, so no memory is planned for it"
-    )
+    size = format_size(projector.size_bytes)
+    return f"to see, it would need its projector of {size}, which is not here: mlm download {ref}"
 
 
-def _projector_fields(projector: "SideFile | None") -> dict[str, Any] | None:
+def _projector_fields(subject: "Subject", config: "RuntimeConfig") -> dict[str, Any] | None:
+    projector = subject.projector
     if projector is None:
         return None
     return {
         "filename": projector.filename,
         "size_bytes": projector.size_bytes,
         "size_exact": projector.size_exact,
-        "loaded": False,
+        "loaded": projector.counted and config.sees,
     }
 
 

@@ -18,13 +18,15 @@ class ProjectorMetadata:
 
     kind: str  # llama.cpp's projector type: gemma3, idefics3, qwen2vl_merger …
     n_embd_out: int  # as wide as what the model takes in
-    n_layer: int
     n_embd: int
-    n_head: int
     n_ff: int
     image_size: int  # a side of what is encoded in one go; for some kinds only a proposal
     patch_size: int
     n_merge: int  # patches in a row that become one token, as many in a column; 0 = not told
+    max_pixels: int  # of a picture, where the file says so; 0 = it does not
+    is_gated: bool  # the feed-forward part has a gate beside it
+    has_places: bool  # learned embeddings say where a patch is
+    n_deepstack: int  # layers whose results the model gets besides the last
     n_bytes: int  # of all tensors
 
     def suits(self, model: GGUFMetadata) -> bool:
@@ -43,15 +45,18 @@ def describe_projector(header: GGUFHeader) -> ProjectorMetadata:
         raise GGUFError("it is no projector for pictures")
     kind = keys.get("projector_type") or keys.get("vision.projector_type")
     merge = max(keys.count(f"vision.{name}", 0) for name in _MERGES)
+    names = [tensor.name for tensor in header.tensors]
     return ProjectorMetadata(
         kind=kind if isinstance(kind, str) else "",
         n_embd_out=keys.count("vision.projection_dim"),
-        n_layer=keys.count("vision.block_count"),
         n_embd=keys.count("vision.embedding_length"),
-        n_head=keys.count("vision.attention.head_count"),
         n_ff=keys.count("vision.feed_forward_length"),
         image_size=keys.count("vision.image_size"),
         patch_size=keys.count("vision.patch_size"),
         n_merge=merge,
+        max_pixels=keys.count("vision.image_max_pixels", 0),
+        is_gated=any(name.startswith("v.") and ".ffn_gate." in name for name in names),
+        has_places=any(name.startswith("v.position_embd.") for name in names),
+        n_deepstack=sum(name.startswith("v.deepstack.") and ".fc1.w" in name for name in names),
         n_bytes=sum(tensor.n_bytes for tensor in header.tensors),
     )

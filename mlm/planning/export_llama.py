@@ -42,9 +42,10 @@ def export_llama_server_ini(subject: Subject) -> Exported:
     Raises:
         CannotExport: the path holds what its INI files have no way to quote.
     """
-    if _NO_VALUE_CHARS.search(str(subject.path)):
-        why = "its presets cannot hold ; or #, line ends, nor spaces at the ends"
-        raise refuse_path(_PROGRAM, subject.path, why)
+    for path in (subject.path, subject.mmproj):
+        if path is not None and _NO_VALUE_CHARS.search(str(path)):
+            why = "its presets cannot hold ; or #, line ends, nor spaces at the ends"
+            raise refuse_path(_PROGRAM, path, why)
     left_out = _left_out(subject)
     lines = [
         f"{name} = {'true' if value is None else value}"
@@ -80,6 +81,8 @@ def _options(subject: Subject) -> Sequence[Option]:
         ("cache-ram", config.prefix_cache // MIB),
         *_switches(config),
     ]
+    if subject.mmproj is not None and config.sees:
+        options.append(("mmproj", str(subject.mmproj)))
     if config.max_tokens is not None:
         options.append(("predict", config.max_tokens))
     return options

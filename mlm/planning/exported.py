@@ -21,6 +21,7 @@ class Subject:
     model_id: str
     path: Path  # of its first file, absolute
     config: RuntimeConfig
+    mmproj: Path | None = None  # the projector beside it, absolute
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from mlm.planning.types import (
     DevicePlan,
     MemoryPlan,
     ModelShape,
+    Projector,
     RuntimeConfig,
     Verdict,
     Weight,
@@ -60,6 +61,8 @@ def plan_devices(
         plans.append(_plan_accelerator(shape, config, part, copied))
     if buffers is not None:
         plans = _with_buffers(plans, buffers, grows=config.embedding)
+    if shape.projector is not None and config.sees:
+        plans = _with_projector(plans, shape.projector, _place_of_projector(config, cpu, others))
     return _share_main_memory(plans, [part.device for part in others])
 
 
@@ -67,8 +70,10 @@ def judge_plans(
     shape: ModelShape, config: RuntimeConfig, plans: Sequence[DevicePlan]
 ) -> MemoryPlan:
     """Return the figures of ``plan_devices`` with verdict and reasons."""
-    reasons = (*_reasons(config, plans), *shape.notes)
-    return MemoryPlan(shape.grade, tuple(plans), verdict_of(plans), reasons)
+    reasons = (*_reasons(config, plans), *_explain_projector(shape, config), *shape.notes)
+    guesses = shape.projector is not None and config.sees and not shape.projector.is_known
+    grade = "estimated" if guesses else shape.grade
+    return MemoryPlan(grade, tuple(plans), verdict_of(plans), reasons)
 
 
 def verdict_of(plans: Sequence[DevicePlan]) -> Verdict:
@@ -183,6 +188,8 @@ def _doubt(
     """Return why llama.cpp's figures are not all that there is to know."""
     if unknown := _not_asked(plans, buffers):
         return f"llama.cpp was not asked about {', '.join(unknown)}, which it does not see here"
+    if shape.projector is not None and config.sees:
+        return "llama.cpp was asked about the model alone: what its projector takes is computed"
     if shape.architecture in _RESERVED_AGAIN and config.n_parallel > 1:
         return f"for {shape.architecture} with several slots llama.cpp takes more than it tells"
     return None
@@ -199,6 +206,32 @@ def _compute_by_device(buffers: ContextBuffers) -> dict[str, int]:
     for place, size in buffers.compute.items():
         found[device_at(place)] = found.get(device_at(place), 0) + size
     return found
+
+
+def _place_of_projector(config: RuntimeConfig, cpu: Part, accelerators: Sequence[Part]) -> Device:
+    """Return the first accelerator, even one without a layer; the CPU if none is used."""
+    return accelerators[0].device if config.n_gpu_layers and accelerators else cpu.device
+
+
+def _with_projector(
+    plans: Sequence[DevicePlan], projector: Projector, place: Device
+) -> list[DevicePlan]:
+    added = [
+        replace(
+            plan,
+            weights=plan.weights + projector.weights,
+            compute=plan.compute + projector.compute,
+        )
+        if plan.device == place.name
+        else plan
+        for plan in plans
+    ]
+    if all(plan.device != place.name for plan in plans):
+        assert place.accelerator is not None
+        overhead = runtime_bytes(place.accelerator.kind)
+        sizes = (projector.weights, 0, projector.compute, 0, 0, overhead, place.available)
+        added.insert(1, DevicePlan(place.name, *sizes))
+    return added
 
 
 def _share_main_memory(plans: list[DevicePlan], devices: Sequence[Device]) -> list[DevicePlan]:
@@ -231,6 +264,19 @@ def _reasons(config: RuntimeConfig, plans: Sequence[DevicePlan]) -> list[str]:
                 "this CPU's kernels"
             )
     return reasons
+
+
+def _explain_projector(shape: ModelShape, config: RuntimeConfig) -> list[str]:
+    if shape.projector is None or config.embedding:
+        return []
+    size = format_size(shape.projector.weights)
+    if not config.vision:
+        return [f"it takes no pictures: its projector of {size} is left out"]
+    about = "" if shape.projector.is_known else "about "
+    return [
+        f"to see, it holds its projector of {size}, counted in with {about}"
+        f"{format_size(shape.projector.compute)} to encode a large picture in"
+    ]
 
 
 def _explain_prefix_cache(size: int, headroom: int) -> str:

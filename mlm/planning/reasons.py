@@ -56,7 +56,7 @@ def explain_config(
         "use_mmap": _why_mmap(config),
         "use_mlock": _why_lock(config, profile, _ON_GPU if on_gpu else obstacle),
         "embedding": "the model makes vectors" if shape.embeds else "the model generates text",
-        "vision": "with the projector beside the file, if there is one, it takes pictures",
+        "vision": _why_vision(shape, config),
         "pooling": _why_pooling(shape),
         "prefix_cache": _why_prefix_cache(config),
         "response_cache": "only requests that always get the same answer",
@@ -69,6 +69,15 @@ def explain_config(
             reasons[field] = ASKED
     reasons["n_ctx"] = f"{describe_slots(config)}: {reasons['n_ctx']}"
     return reasons
+
+
+def _why_vision(shape: ModelShape, config: RuntimeConfig) -> str:
+    if shape.projector is None or config.embedding:
+        return "with a projector beside the file it would take pictures"
+    size = format_size(shape.projector.weights)
+    if config.vision:
+        return f"with its projector of {size} it takes pictures"
+    return f"beside it there is no room for its projector of {size}"
 
 
 def read_wishes(config: RuntimeConfig) -> tuple[Overrides, int | None]:

@@ -9,13 +9,12 @@ The reason is kept for each.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from mlm.catalog.types import CatalogEntry, Quant, SideFile, UseCase
+from mlm.catalog.types import CatalogEntry, Quant, UseCase
 from mlm.hardware.types import Hardware
 from mlm.planning.calibration import NOTHING_KNOWN, Calibration
 from mlm.planning.memory import judge_plans, plan_devices, verdict_of
 from mlm.planning.overrides import Overrides
 from mlm.planning.placement import devices_of
-from mlm.planning.projector import add_projector, reserve_projector
 from mlm.planning.quants import divergence_at_8b
 from mlm.planning.recommendation import Ranking, Recommendation, Rejection, Wish
 from mlm.planning.runtime import fit_runtime
@@ -96,14 +95,13 @@ def _behind(found: Recommendation, rank: int, first: Recommendation) -> Rejectio
 def _most_context(found: Recommendation, hardware: Hardware) -> int:
     """Return how many tokens a request may have, with all that was chosen left as it is."""
     config, shape = found.config, found.shape
-    room = _room_beside(hardware, found.wish.eyes(found.entry, found.quant))
     if shape.embeds:
         return config.n_ctx_slot
     for n_ctx_slot in (shape.n_ctx_train, *_LONGER_CTX):
         if not config.n_ctx_slot < n_ctx_slot <= shape.n_ctx_train:
             continue
         longer = replace(config, n_ctx=n_ctx_slot * config.n_parallel)
-        if verdict_of(plan_devices(shape, longer, room)) == "fits":
+        if verdict_of(plan_devices(shape, longer, hardware)) == "fits":
             return n_ctx_slot
     return config.n_ctx_slot
 
@@ -131,16 +129,20 @@ def consider(
     shape = shape_from_catalog(entry, quant)
     n_ctx_slot = min(wish.n_ctx_slot or _DEFAULT_CTX[wish.use], shape.n_ctx_train)
     overrides = Overrides(n_ctx_slot=n_ctx_slot, n_parallel=wish.users)
-    eyes = wish.eyes(entry, quant)
-    if wish.use == "vision" and eyes is None:
+    if wish.use != "vision":
+        shape = replace(shape, projector=None)
+    elif shape.projector is None:
         return Rejection(entry.model_id, quant.quant, "no projector is known for this file")
-    fitted = fit_runtime(shape, _room_beside(hardware, eyes), overrides)
-    if not fitted.fits:
-        reason = judge_plans(shape, fitted.config, fitted.plans).reasons[0]
+    fitted = fit_runtime(shape, hardware, overrides)
+    config, plans = fitted.config, fitted.plans
+    if wish.use == "vision" and not config.vision:
+        config = replace(config, vision=True)
+        plans = tuple(plan_devices(shape, config, hardware))
+    if verdict_of(plans) != "fits":
+        reason = judge_plans(shape, config, plans).reasons[0]
         return Rejection(entry.model_id, quant.quant, reason)
-    plans = add_projector(fitted.plans, hardware, eyes.size_bytes) if eyes else fitted.plans
     decode, prefill = predict_speed(
-        shape, fitted.config, hardware, calibration=calibration, model=entry.model_id
+        shape, config, hardware, calibration=calibration, model=entry.model_id
     )
     speed = prefill if wish.use == "embedding" else decode
     if wish.min_tps is not None and speed.mid < wish.min_tps:
@@ -152,11 +154,7 @@ def consider(
         "fit": fit_factor(plans, hardware),
         "speed": speed_factor(speed.mid, wish.use),
     }
-    return Recommendation(entry, quant, wish, shape, fitted.config, plans, decode, prefill, parts)
-
-
-def _room_beside(hardware: Hardware, eyes: SideFile | None) -> Hardware:
-    return reserve_projector(hardware, eyes.size_bytes) if eyes else hardware
+    return Recommendation(entry, quant, wish, shape, config, plans, decode, prefill, parts)
 
 
 def find_obstacle(entry: CatalogEntry, wish: Wish) -> str | None:

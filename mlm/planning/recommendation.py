@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mlm.catalog.types import CatalogEntry, Quant, SideFile, UseCase
+from mlm.catalog.types import CatalogEntry, Quant, UseCase
 from mlm.planning.memory import judge_plans
 from mlm.planning.types import (
     DevicePlan,
@@ -24,10 +24,6 @@ class Wish:
     users: int = 1  # requests at the same time
     min_tps: float | None = None
     license: str | None = None  # an SPDX identifier, or "permissive"
-
-    def eyes(self, entry: CatalogEntry, quant: Quant) -> SideFile | None:
-        """Return the projector that has to be in memory, too; None where nothing is to be seen."""
-        return entry.projector(quant) if self.use == "vision" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +105,11 @@ def _explain(found: Recommendation) -> tuple[str, ...]:
         f"with {config.n_ctx_slot} tokens{users}: {', '.join(found.plan.reasons)}{longer}",
         f"about {speed.mid:.0f} tokens/s ({speed.low:.0f} to {speed.high:.0f})",
     ]
-    if eyes := wish.eyes(found.entry, found.quant):
+    eyes = found.entry.projector(found.quant)
+    if eyes is not None and wish.use != "vision":
         reasons.append(
-            f"to see, it needs its projector of {format_size(eyes.size_bytes)}, counted in; mlm "
-            "itself does not load projectors yet"
+            f"it also takes pictures: with its projector, {format_size(eyes.size_bytes)} and what "
+            "that computes in, it is ranked by --use vision"
         )
     if not config.use_mmap or config.type_k != "f16":
         reasons.append(f"only with {_economy(config)}")

@@ -73,8 +73,23 @@ def choose_prefix_cache(plans: Sequence[DevicePlan]) -> int:
 def fit_runtime(
     shape: ModelShape, hardware: Hardware, overrides: Overrides, profile: Profile = BALANCED
 ) -> Fitted:
-    """Do the same without the reasons, for those who compare thousands of models."""
+    """Do the same without the reasons, for those who compare thousands of models.
+
+    A projector for which there is no room is left out.
+    """
     _check(shape, overrides)
+    fitted = _fit_best(shape, hardware, overrides, profile)
+    if fitted.fits or shape.projector is None:
+        return fitted
+    blind = _fit_best(replace(shape, projector=None), hardware, overrides, profile)
+    if not blind.fits:
+        return fitted
+    return Fitted(replace(blind.config, vision=False), blind.plans)
+
+
+def _fit_best(
+    shape: ModelShape, hardware: Hardware, overrides: Overrides, profile: Profile
+) -> Fitted:
     first: Fitted | None = None
     for choice in _choices(shape, overrides, profile):
         if first is not None and choice.differs_in_mapping_only(first.config):

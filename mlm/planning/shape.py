@@ -8,6 +8,7 @@ from mlm.gguf.architectures import ARCHITECTURES
 from mlm.gguf.ggml_types import TYPES_BY_NAME
 from mlm.gguf.keys import Keys
 from mlm.gguf.layers import ENCODERS, describe_layers
+from mlm.planning.projector import projector_of_size
 from mlm.planning.quants import base_type
 from mlm.planning.types import Block, ModelShape, Role, Weight
 
@@ -192,6 +193,7 @@ def shape_from_catalog(entry: "CatalogEntry", quant: "Quant") -> ModelShape:
     facts = entry.architecture
     is_encoder = facts.name in ENCODERS
     embedding, output, layer = _weights(entry, quant, is_encoder)
+    eyes = entry.projector(quant)  # a download brings it along
     return ModelShape(
         grade="estimated",
         architecture=facts.name,
@@ -218,6 +220,7 @@ def shape_from_catalog(entry: "CatalogEntry", quant: "Quant") -> ModelShape:
         params=entry.params,
         params_active=entry.params_active,
         notes=(_TRUST, *(() if quant.size_exact else (_ROUGH_SIZE,))),
+        projector=projector_of_size(eyes.size_bytes) if eyes else None,
     )
 
 

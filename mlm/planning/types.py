@@ -57,6 +57,11 @@ class RuntimeConfig:
         return self.n_ctx if self.embedding else self.n_ctx // self.n_parallel
 
     @property
+    def sees(self) -> bool:
+        """Whether a projector is loaded, if there is one; pictures become no vectors."""
+        return self.vision and not self.embedding
+
+    @property
     def n_outputs_max(self) -> int:
         """Rows of results to reserve: one per slot; more only wastes memory.
 
@@ -162,6 +167,15 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Projector:
+    """What a model sees with: a file of its own beside the weights. Sizes are bytes."""
+
+    weights: int
+    compute: int  # most that encoding one picture takes
+    is_known: bool  # … by its header; else guessed from the size of the file
+
+
+@dataclass(frozen=True, slots=True)
 class ModelShape:
     """What planning needs to know of a model, from its header or from the catalog."""
 
@@ -191,6 +205,7 @@ class ModelShape:
     params_active: int
     notes: tuple[str, ...] = ()  # what makes a plan less certain
     is_known: bool = True  # the architecture; else its speed is anybody's guess
+    projector: Projector | None = None  # what it would be loaded with
     graph: "GraphFacts | None" = field(default=None, repr=False, compare=False)  # from a header
     # The blocks by identity, with their number: those of an estimate are very few objects.
     kinds: Mapping[int, tuple[Block, int]] = field(init=False, repr=False, compare=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fakes.gguf_files import STRING, GGUFFile, llama, model, vocabulary
 from fakes.hub import FakeHub, File
+from fakes.tiny_projector import write_tiny_projector
 
 from mlm.errors import ExitCode
 
@@ -17,13 +18,14 @@ PARAMS = sum(prod(tensor.shape) for tensor in llama().tensors)
 
 
 @pytest.fixture
-def stocked(hub: FakeHub) -> FakeHub:
+def stocked(hub: FakeHub, tmp_path: Path) -> FakeHub:
     """A repository with two quantizations and a projector."""
+    eyes = write_tiny_projector(tmp_path / "mmproj.gguf", "gemma3")
     hub.add(
         REPO,
         File("House-1B-Q4_K_M.gguf", WHOLE),
         File("House-1B-Q8_0.gguf", WHOLE + b"\0" * 64),
-        File("mmproj-F16.gguf", b"GGUF projector"),
+        File("mmproj-F16.gguf", eyes.read_bytes()),
         File("README.md", b"# hi", lfs=False),
     )
     hub.repos[REPO].info = {
@@ -60,7 +62,9 @@ def test_what_was_added_can_be_shown_validated_planned_and_downloaded(mlm, stock
     assert mlm("catalog", "add", REPO).exit_code == ExitCode.OK
     stocked.requests.clear()
     assert mlm("catalog", "show", "house-1b", "--json").json["model"]["params"] == PARAMS
-    assert mlm("plan", "house-1b:Q8_0", "--json").json["grade"] in ("computed", "exact")
+    planned = mlm("plan", "house-1b:Q8_0", "--json").json
+    assert planned["grade"] == "computed"  # both headers were read
+    assert planned["mmproj"]["loaded"] is True
     [row] = mlm("download", "house-1b:Q8_0", "--json").json["files"][:1]
     assert row["commit"] == stocked.repos[REPO].refs["main"]
     recommended = mlm("recommend", "--json", "--top", "1")

@@ -8,7 +8,10 @@ import pytest
 from fakes import gguf_files as g
 from fakes.hub import FakeHub, File
 from fakes.observations import observation
+from fakes.tiny_models import write_tiny_model
+from fakes.tiny_projector import write_tiny_projector
 
+from mlm.gguf.reader import read_file_header
 from mlm.stats.ledger import Ledger
 
 pytestmark = pytest.mark.usefixtures("warm_home")
@@ -198,7 +201,7 @@ def test_what_ran_here_corrects_the_speed_and_of_another_machine_says_nothing(
     assert mlm("plan", model, "--json", *LAPTOP).json["decode_tps"] == elsewhere["decode_tps"]
 
 
-def test_pictures_need_a_projector_which_is_named_but_not_counted(mlm):
+def test_what_a_model_of_the_hub_sees_with_is_counted_as_it_would_come_along(mlm):
     from mlm.catalog.load import load_catalog
 
     catalog = load_catalog(Path("/none"), Path("/none"))
@@ -207,8 +210,36 @@ def test_pictures_need_a_projector_which_is_named_but_not_counted(mlm):
     ref = f"{entry.model_id}:{quant.quant}"
     document = mlm("--offline", "plan", ref, "--json", "--hardware", "1TB server").json
     assert document["mmproj"]["size_bytes"] == side.size_bytes
-    assert document["mmproj"]["loaded"] is False
+    assert document["mmproj"]["loaded"] is True
+    assert document["grade"] == "estimated"
     assert document["disk_bytes"] == quant.size_bytes
-    assert any("pictures need its projector" in reason for reason in document["reasons"])
+    assert any("it holds its projector" in reason for reason in document["reasons"])
     blind = mlm("--offline", "plan", "qwen3-8b:Q4_K_M", "--json", *LAPTOP).json
     assert blind["mmproj"] is None
+
+
+def test_what_a_local_model_sees_with_is_read_from_the_file_beside_it(mlm, tmp_path: Path):
+    model = write_tiny_model(tmp_path / "seer.gguf", "gemma3")
+    blind = mlm("plan", model, "--json", *LAPTOP).json
+    eyes = write_tiny_projector(tmp_path / "mmproj-F16.gguf", "gemma3")
+    seeing = mlm("plan", model, "--json", *LAPTOP).json
+    assert blind["mmproj"] is None
+    named = {"filename": eyes.name, "size_bytes": eyes.stat().st_size, "size_exact": True}
+    assert seeing["mmproj"] == named | {"loaded": True}
+    (before,), (after,) = blind["devices"], seeing["devices"]
+    more = sum(tensor.n_bytes for tensor in read_file_header(eyes).tensors)
+    assert after["weights"] - before["weights"] == more
+
+
+def test_a_projector_of_another_model_or_a_broken_one_is_passed_over(mlm, tmp_path: Path):
+    model = write_tiny_model(tmp_path / "seer.gguf", "gemma3")
+    eyes = write_tiny_projector(tmp_path / "mmproj-F16.gguf", "gemma3")
+    data = eyes.read_bytes()
+    key = b"clip.vision.projection_dim" + (4).to_bytes(4, "little")
+    assert key + (64).to_bytes(4, "little") in data
+    eyes.write_bytes(data.replace(key + b"\x40", key + b"\x41"))
+    assert mlm("plan", model, "--json", *LAPTOP).json["mmproj"] is None
+    eyes.write_bytes(data[:1000])
+    assert mlm("plan", model, "--json", *LAPTOP).json["mmproj"] is None
+    eyes.write_bytes(data)
+    assert mlm("plan", model, "--json", *LAPTOP).json["mmproj"] is not None

@@ -25,8 +25,9 @@ def with_keys(header: GGUFHeader, **keys: object) -> GGUFHeader:
 
 def test_it_says_how_pictures_are_encoded(header: GGUFHeader):
     found = describe_projector(header)
-    assert (found.kind, found.n_embd_out, found.n_layer) == ("gemma3", 64, 2)
+    assert (found.kind, found.n_embd_out, found.n_embd, found.n_ff) == ("gemma3", 64, 32, 48)
     assert (found.image_size, found.patch_size, found.n_merge) == (56, 14, 2)
+    assert (found.has_places, found.is_gated, found.n_deepstack) == (True, False, 0)
     assert found.n_bytes == sum(tensor.n_bytes for tensor in header.tensors) > 0
 
 

@@ -95,6 +95,16 @@ def test_llama_server_knows_every_option_and_value(fields: dict[str, Any]):
     assert options == {k: switches.get(v, v) for k, v in ini.items()} | {"alias": "org/small:Q4"}
 
 
+def test_llama_server_sees_with_the_same_projector():
+    seeing = replace(subject(), mmproj=Path("/models/mmproj.gguf"))
+    options = options_of(export_llama_server(seeing))
+    check_option("mmproj", str(options["mmproj"]))
+    assert options["mmproj"] == "/models/mmproj.gguf"
+    assert read_preset(export_llama_server_ini(seeing).text)["org/small:Q4"]["mmproj"]
+    blind = replace(seeing, config=replace(seeing.config, vision=False))
+    assert "mmproj" not in options_of(export_llama_server(blind))
+
+
 def test_llama_server_gets_what_the_config_says():
     given = subject(max_tokens=77, n_cpu_moe=2, use_mmap=False, use_mlock=True)
     options = options_of(export_llama_server(given))

@@ -54,24 +54,25 @@ def export(
     from mlm.cli._machine import planned_machine
     from mlm.cli._model import known_entry
     from mlm.cli._output_file import output_file
+    from mlm.cli._projector import read_shape
     from mlm.cli._runtime_config import choose_config
-    from mlm.gguf.reader import read_metadata
     from mlm.planning.config_file import config_path
     from mlm.planning.exported import Subject
     from mlm.planning.overrides import Overrides
-    from mlm.planning.shape import shape_from_metadata
     from mlm.store.store import Store
 
     run = session(ctx)
     with Store(run.settings.home, run.settings.hub_cache) as store:
         file = store.find(ref)
+        shape, eyes = read_shape(store, file, known_entry(run.settings, file.model))
     machine = planned_machine(run)
-    shape = shape_from_metadata(read_metadata(file.path), known_entry(run.settings, file.model))
     path = config_path(run.settings.home.config, file.model_id)
     config = choose_config(path, shape, machine, Overrides())
     if not path.is_file():
         run.note(f"chosen now; keep it with: mlm config generate {ref}")
-    subject = Subject(file.model_id, file.path.absolute(), config)
+    subject = Subject(
+        file.model_id, file.path.absolute(), config, eyes.path.absolute() if eyes else None
+    )
     exported = _export(run, to, subject, (ref, path, shape, machine))
     is_to_file = output is not None and str(output) != "-"
     if is_to_file:
