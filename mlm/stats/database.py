@@ -16,6 +16,9 @@ BUSY_TIMEOUT_S = 5.0
 # A connection that stays open keeps few pages in memory, 256 KiB. SQLite's default of 2 MiB would
 # fill up within 15,000 requests, which looks like a leak; the system keeps the file's pages anyway.
 KEEP_FEW_PAGES = "PRAGMA cache_size = -256"
+# The check looks at every page, which may be hundreds of MiB of pictures in conversations: without
+# copies of them it takes half the time.
+_MAPPED_BYTES = 2**31
 Work = Callable[[sqlite3.Connection], object]
 Then = Callable[[], object]
 
@@ -86,7 +89,9 @@ def open_sound(path: Path, schema: Schema, *, wait_s: float | None = None) -> sq
     try:
         _use_wal(connection, wait_s)
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        connection.execute("PRAGMA mmap_size = 0")  # else a broken disk would end the process
         version = _read_version(connection)
         if version in schema.upgrades and verdict == "ok":
             version = _upgrade(connection, schema)
