@@ -168,6 +168,21 @@ def test_a_picture_is_read_once_in_a_chat_about_it(gallery: Gallery):
     assert second.ending.cached_tokens >= first.ending.prompt_tokens
 
 
+def test_more_chats_about_pictures_than_slots_all_keep_their_thread(gallery: Gallery):
+    shown: list[Content] = [
+        [Photo(90, 60, n), "hello and hello of the world"] for n in range(40, 46)
+    ]
+
+    async def story():
+        first = await asyncio.gather(*(gallery.ask(content) for content in shown))
+        chats = [(content, a.text, ["you"]) for content, a in zip(shown, first, strict=True)]
+        return chats, await asyncio.gather(*(gallery.ask(*contents) for contents in chats))
+
+    chats, answers = gallery.run(story())
+    assert [a.text for a in answers] == [gallery.expected(*contents) for contents in chats]
+    assert sum(answer.ending.cached_tokens > 32 for answer in answers) >= 3
+
+
 def test_many_who_ask_about_one_picture_share_it(gallery: Gallery):
     shown: Content = ["hello and hello of the world", Photo(90, 60, 5)]
     words = ("the", "and", "you", "is", "of", "to")
