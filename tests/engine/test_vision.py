@@ -78,6 +78,7 @@ class Gallery:
     worker: Worker
     plain: PlainLlama
     runner: asyncio.Runner
+    keeps_beginnings: bool  # not with a window: who comes late finds only its end
 
     def run(self, story: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(story)
@@ -125,7 +126,7 @@ def gallery(
         worker = runner.run(Worker.start(model, replace(EXACT, **changes), mmproj=mmproj))
         try:
             runner.run(ask(worker, messages=chat("hello"), max_tokens=1))
-            yield Gallery((model, mmproj), worker, plain, runner)
+            yield Gallery((model, mmproj), worker, plain, runner, kind != "gemma3")
         finally:
             runner.run(worker.stop(grace_s=5))
 
@@ -180,7 +181,8 @@ def test_more_chats_about_pictures_than_slots_all_keep_their_thread(gallery: Gal
 
     chats, answers = gallery.run(story())
     assert [a.text for a in answers] == [gallery.expected(*contents) for contents in chats]
-    assert sum(answer.ending.cached_tokens > 32 for answer in answers) >= 3
+    if gallery.keeps_beginnings:
+        assert min(answer.ending.cached_tokens for answer in answers) > 32
 
 
 def test_many_who_ask_about_one_picture_share_it(gallery: Gallery):
@@ -192,8 +194,8 @@ def test_many_who_ask_about_one_picture_share_it(gallery: Gallery):
 
     answers = gallery.run(story())
     assert [a.text for a in answers] == [gallery.expected([*shown, word]) for word in words]
-    shared = [answer for answer in answers if answer.ending.cached_tokens > 32]
-    assert len(shared) >= len(words) // 2, "with a window, who comes late finds no beginning"
+    if gallery.keeps_beginnings:
+        assert sum(answer.ending.cached_tokens > 32 for answer in answers) == len(words) - 1
 
 
 def test_another_picture_shares_only_what_comes_before_it(gallery: Gallery):
