@@ -8,8 +8,9 @@ from mlm.gguf.types import GGUFHeader, GGUFMetadata
 
 _MERGES = ("spatial_merge_size", "projector.scale_factor")
 # Of LLaVA's and MiniCPM-V's time, when files had CLIP's own width, or none, where now stands that
-# of the model.
+# of the model: only their tensors tell.
 _SILENT_KINDS = frozenset(("mlp", "mlp_norm", "ldp", "ldpv2", "resampler", "adapter"))
+_LAST_TENSORS = ("mm.", "resampler.", "adapter.")  # between what is seen and what the model reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class ProjectorMetadata:
     """The encoder of pictures, and how it is tied to its model. Lengths of a side are in pixels."""
 
     kind: str  # llama.cpp's projector type: gemma3, idefics3, qwen2vl_merger …
-    n_embd_out: int  # as wide as what the model takes in
+    widths_out: frozenset[int]  # one of them is that of what comes out
     n_embd: int
     n_ff: int
     image_size: int  # a side of what is encoded in one go; for some kinds only a proposal
@@ -31,7 +32,7 @@ class ProjectorMetadata:
 
     def suits(self, model: GGUFMetadata) -> bool:
         """Whether ``model`` can take in what comes out of it, as far as both headers tell."""
-        return self.kind in _SILENT_KINDS or self.n_embd_out == model.n_embd
+        return model.n_embd in self.widths_out
 
 
 def describe_projector(header: GGUFHeader) -> ProjectorMetadata:
@@ -48,7 +49,7 @@ def describe_projector(header: GGUFHeader) -> ProjectorMetadata:
     names = [tensor.name for tensor in header.tensors]
     return ProjectorMetadata(
         kind=kind if isinstance(kind, str) else "",
-        n_embd_out=keys.count("vision.projection_dim"),
+        widths_out=_widths_out(str(kind), keys, header),
         n_embd=keys.count("vision.embedding_length"),
         n_ff=keys.count("vision.feed_forward_length"),
         image_size=keys.count("vision.image_size"),
@@ -60,3 +61,11 @@ def describe_projector(header: GGUFHeader) -> ProjectorMetadata:
         n_deepstack=sum(name.startswith("v.deepstack.") and ".fc1.w" in name for name in names),
         n_bytes=sum(tensor.n_bytes for tensor in header.tensors),
     )
+
+
+def _widths_out(kind: str, keys: Keys, header: GGUFHeader) -> frozenset[int]:
+    width = keys.count("vision.projection_dim")
+    if kind not in _SILENT_KINDS:
+        return frozenset((width,))
+    last = (tensor for tensor in header.tensors if tensor.name.startswith(_LAST_TENSORS))
+    return frozenset(size for tensor in last for size in tensor.shape)

@@ -66,7 +66,7 @@ def encoder_bytes(found: "ProjectorMetadata", n_patches: int) -> int:
     precision. Compared with what llama.cpp of llama-cpp-python 0.3.36 reserved for the shapes of
     17 published projectors: within 17 % (``tests/planning/test_projector.py``).
     """
-    width, inner = found.n_embd, found.n_ff
+    width, inner, width_out = found.n_embd, found.n_ff, max(found.widths_out, default=0)
     if found.kind == _WINDOWED:
         floats = max(4.0 * width + 2 * inner + n_patches, 3.0 * width + 1.5 * n_patches)
     elif found.is_gated:
@@ -74,9 +74,9 @@ def encoder_bytes(found: "ProjectorMetadata", n_patches: int) -> int:
     else:
         floats = max(6.0 * width, (3 if found.has_places else 2) * width + inner)
     if found.kind in ("mlp", "mlp_norm"):  # LLaVA's: every patch is projected
-        floats = max(floats, 2 * found.n_embd_out + 2.6 * width)
+        floats = max(floats, 2 * width_out + 2.6 * width)
     if found.kind in _MOST_TOKENS:
         floats += 3 * found.patch_size**2  # the picture itself stays
     if found.n_deepstack:
-        floats += (2 * found.n_deepstack - 2) * found.n_embd_out / (found.n_merge or 2) ** 2
+        floats += (2 * found.n_deepstack - 2) * width_out / (found.n_merge or 2) ** 2
     return int(floats * n_patches * _FLOAT)

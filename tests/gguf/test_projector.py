@@ -25,7 +25,8 @@ def with_keys(header: GGUFHeader, **keys: object) -> GGUFHeader:
 
 def test_it_says_how_pictures_are_encoded(header: GGUFHeader):
     found = describe_projector(header)
-    assert (found.kind, found.n_embd_out, found.n_embd, found.n_ff) == ("gemma3", 64, 32, 48)
+    assert (found.kind, found.widths_out) == ("gemma3", {64})
+    assert (found.n_embd, found.n_ff) == (32, 48)
     assert (found.image_size, found.patch_size, found.n_merge) == (56, 14, 2)
     assert (found.has_places, found.is_gated, found.n_deepstack) == (True, False, 0)
     assert found.n_bytes == sum(tensor.n_bytes for tensor in header.tensors) > 0
@@ -36,8 +37,10 @@ def test_it_suits_models_as_wide_as_what_comes_out_of_it(tmp_path: Path, header:
     assert describe_projector(header).suits(model)
     wider = with_keys(header, clip__vision__projection_dim=128)
     assert not describe_projector(wider).suits(model)
-    # LLaVA's files have CLIP's own width there.
-    assert describe_projector(with_keys(wider, clip__projector_type="mlp")).suits(model)
+    # LLaVA's files have CLIP's own width there: their last tensors tell.
+    older = describe_projector(with_keys(wider, clip__projector_type="mlp"))
+    assert older.suits(model)
+    assert not older.suits(replace(model, n_embd=4096))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ PIXTRAL = {"n_embd": 1024, "n_ff": 4096, "is_gated": True, "has_places": False}
 def header(kind: str, **keys: Any) -> ProjectorMetadata:
     """Return what a published projector says of itself; of their 12 to 32 layers each is alike."""
     usual = {
-        "n_embd": 1024, "n_ff": 4096, "n_embd_out": 2048, "image_size": 448, "patch_size": 14,
+        "n_embd": 1024, "n_ff": 4096, "widths_out": {2048}, "image_size": 448, "patch_size": 14,
         "n_merge": 2, "max_pixels": 0, "is_gated": False, "has_places": True, "n_deepstack": 0,
         "n_bytes": GIB,
     }  # fmt: skip
@@ -47,7 +47,7 @@ MEASURED = {
         92**2, 322.49,
     ),
     "llava-1.5": (
-        header("mlp", n_embd=1024, n_ff=4096, n_embd_out=4096), 24**2, 23.8,
+        header("mlp", n_embd=1024, n_ff=4096, widths_out={4096}), 24**2, 23.8,
     ),
     "internvl-300m": (header("internvl", n_embd=1024, n_ff=4096), 32**2, 24.02),
     "pixtral-12b": (header("pixtral", **PIXTRAL, patch_size=16), 16**2, 16.56),
