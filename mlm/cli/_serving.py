@@ -84,14 +84,16 @@ def may_take_pictures(session: "Session", ref: str) -> bool:
         client, model_id = found
         with client:
             return client.takes_pictures(model_id)
-    from mlm.cli._projector import read_shape
+    from mlm.cli._projector import find_projector
+    from mlm.gguf.reader import read_metadata
     from mlm.store.store import Store
 
     with (
         suppress(MlmError, OSError),
         Store(session.settings.home, session.settings.hub_cache) as store,
     ):
-        return read_shape(store, store.find(ref), None)[1] is not None
+        model = store.find(ref)
+        return find_projector(store, model, read_metadata(model.path)) is not None
     return True  # whatever is wrong with it, its server will say
 
 
