@@ -214,7 +214,11 @@ def _open_eyes(load: Load, model: Model, log: LoadLog) -> "tuple[Eyes | None, st
         return None, "this build of llama.cpp takes no pictures: mlm engine install"
     except (LoadError, MlmError) as error:
         reason = str(error).replace(load.mmproj, name).removeprefix(f"{name}: ")  # clients see it
-        raise LoadError(f"its projector {name}: {reason}") from None
+        model_name = Path(load.path).name
+        raise MlmError(
+            f"{model_name} cannot be loaded: its projector {name}: {reason}",
+            remedy="get that file again, or do without: 'vision: false' in its config",
+        ) from None
     return (eyes, "") if eyes.sees else (None, "this model hears, but takes no pictures")
 
 
