@@ -1,6 +1,7 @@
 """A little of each suite that a server must survive; `make soak` runs all of it."""
 
 import asyncio
+import random
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -105,6 +106,20 @@ def hear(response: bytes) -> Answer:
 )
 def test_a_slope_is_told_from_noise(values: list[float], is_zero: bool):
     assert churn.fit(list(enumerate(values))).is_zero is is_zero
+
+
+@pytest.mark.parametrize(("leak", "most_missed"), [(0.0, 100), (0.05, 0)])
+def test_what_wanders_has_no_slope_and_what_leaks_has_one(leak: float, most_missed: int):
+    """Half an hour of weights, each much like the last one, a hundred times."""
+    chance, n_level = random.Random(1), 0
+    for _ in range(100):
+        at, points = 0.0, []
+        for number in range(90):
+            at = 0.87 * at + chance.gauss(0, 0.05)
+            points.append((number, at + leak * number))
+        n_level += churn.fit(points).is_zero
+    assert n_level <= most_missed
+    assert leak or n_level >= 80
 
 
 def test_the_margin_of_a_slope_is_students():
