@@ -46,8 +46,10 @@ soak: setup
 docs: setup
 	$(BIN)/python scripts/generate_reference.py
 
-# Pins for every platform: versions and hashes, no addresses. Needs uv.
+# Pins for every platform: versions and hashes, no addresses; the second has what runs, and no tools
+# of development. Needs uv.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --extra llama
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-	  --extra llama --group dev pyproject.toml -o requirements.lock
+	$(LOCK) --group dev pyproject.toml -o requirements.lock
+	$(LOCK) -c requirements.lock pyproject.toml -o requirements-run.lock

@@ -142,3 +142,15 @@ def test_the_front_door_is_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
     assert loaded.strip() == "[]"
+
+
+def _pins(name: str) -> set[str]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return {line.partition(" ")[0] for line in lines if line[:1].isalnum()}
+
+
+def test_what_runs_is_pinned_as_what_was_tested():
+    runs, tested = _pins("requirements-run.lock"), _pins("requirements.lock")
+    assert runs < tested, "make lock"
+    assert any(pin.startswith("llama-cpp-python==") for pin in runs)
+    assert not any(pin.startswith("pytest==") for pin in runs)
