@@ -3,6 +3,7 @@
 import re
 import re._constants as codes  # type: ignore[import-not-found]
 import re._parser as parser  # type: ignore[import-not-found]
+import warnings
 from typing import Any
 
 from mlm.engine.gbnf import MAX_REPEAT, Grammar, either, escape
@@ -35,7 +36,9 @@ def pattern_rule(grammar: Grammar, pattern: str) -> str:
     if len(pattern) > MAX_PATTERN_CHARS:
         raise PatternError(f"it is longer than {MAX_PATTERN_CHARS} characters")
     try:
-        tree = parser.parse(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that [[ may mean something else one day
+            tree = parser.parse(pattern)
         parts: list[Any] = list(tree)
         anything = f"{grammar.json('char')}*"
         begins = bool(parts) and parts[0] == (codes.AT, codes.AT_BEGINNING)

@@ -171,6 +171,7 @@ odd = st.recursive(
 @example({"minItems": None}, False)
 @example({"$ref": []}, False)
 @example({"type": {}, "const": None}, False)
+@example({"pattern": "[[]"}, False)
 @given(odd, st.booleans())
 def test_any_nonsense_is_a_grammar_or_a_schema_error(schema: Any, strict: bool):
     try:
