@@ -22,7 +22,8 @@ install --no-deps -e .
 # Builds are kept by version, whatever they were built with: one without vision is of no use.
 if ! .venv/bin/python -c "import llama_cpp.mtmd_cpp" 2>/dev/null; then
   echo "The build of llama.cpp that was kept takes no pictures; another is built"
-  forget_build
+  fresh=""
+  forget_build || fresh=--no-cache-dir
   awk '/^llama-cpp-python==/ { on = 1 } on { print } on && !/\\$/ { exit }' "$lock" >.venv/llama.txt
-  install --force-reinstall --no-deps --require-hashes -r .venv/llama.txt
+  install ${fresh:+"$fresh"} --force-reinstall --no-deps --require-hashes -r .venv/llama.txt
 fi
