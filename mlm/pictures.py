@@ -6,6 +6,13 @@ import re
 from collections.abc import Iterable
 
 MAX_PICTURE_BYTES = 32 * 1024**2  # of a file that somebody wants to show; what is sent is smaller
+MAX_PICTURES = 16  # in a request
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP")  # Pillow's names of the kinds that are read
+MAX_PIXELS = 50_000_000  # as many as today's phones make; a few kilobytes may claim far more
+MAX_ASPECT = 100  # times as long as wide; beyond that nothing is to be seen
+# What a model is shown. Those that look closest split a picture into 4,096 tokens of 28x28 pixels,
+# which is 3.2 million; more would be thrown away there.
+MAX_SHOWN_PIXELS = 4_000_000
 
 _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "image/png",

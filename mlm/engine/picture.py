@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from mlm.pictures import FORMATS, MAX_ASPECT, MAX_PIXELS, MAX_SHOWN_PIXELS
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_SIDE, MAX_DOTS = 32_768, 50_000_000  # of what is taken; today's phones make 50 million
-# What is handed on. The models that look closest split a picture into 4,096 tokens of 28x28 dots,
-# which is 3.2 million; more would be thrown away there.
-_MOST_DOTS = 4_000_000
-_LONGEST = 100  # times as long as wide; beyond that nothing is to be seen, and scaling leaves lines
-_FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
+MAX_SIDE = 32_768  # dots
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -40,11 +37,10 @@ def read_picture(data: bytes) -> Picture:
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    Image.MAX_IMAGE_PIXELS = None  # the bound below is narrower, and refuses rather than warns
     try:
         with (
             warnings.catch_warnings(action="ignore"),
-            Image.open(BytesIO(data), "r", _FORMATS) as file,
+            Image.open(BytesIO(data), "r", FORMATS) as file,
         ):
             _check_size(*file.size)
             file.draft("RGB", _fit(*file.size))  # a large JPEG is read at half its size or less
@@ -55,6 +51,8 @@ def read_picture(data: bytes) -> Picture:
             image = scaled.convert("RGB")
     except PictureError:
         raise
+    except Image.DecompressionBombError:
+        raise PictureError(f"it has more than {MAX_PIXELS // 1_000_000} megapixels") from None
     except UnidentifiedImageError:
         raise PictureError("it is no PNG, JPEG, GIF or WebP picture") from None
     except Exception as error:  # a parser of strangers' bytes can raise anything
@@ -65,15 +63,15 @@ def read_picture(data: bytes) -> Picture:
 
 
 def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_DOTS or max(width, height) > MAX_SIDE:
-        limit = f"{MAX_DOTS // 1_000_000} megapixels and {MAX_SIDE} dots a side"
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        limit = f"{MAX_PIXELS // 1_000_000} megapixels and {MAX_SIDE} dots a side"
         raise PictureError(f"it has {width} by {height} dots, and {limit} are the most")
-    if max(width, height) > _LONGEST * min(width, height):
+    if max(width, height) > MAX_ASPECT * min(width, height):
         raise PictureError(f"with {width} by {height} dots it is too narrow to show anything")
 
 
 def _fit(width: int, height: int) -> tuple[int, int]:
-    factor = min(1.0, math.sqrt(_MOST_DOTS / (width * height)))
+    factor = min(1.0, math.sqrt(MAX_SHOWN_PIXELS / (width * height)))
     return max(1, int(width * factor)), max(1, int(height * factor))
 
 

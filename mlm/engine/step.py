@@ -100,13 +100,12 @@ def plan_image(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Pa
 
     All of it where its tokens see each other, however long others wait for that.
     """
-    seeing = [
-        slot for slot in slots if slot.image is not None and slot.image.embeddings is not None
-    ]
-    slot = min(seeing, key=_turn, default=None)
-    if slot is None or slot.image is None:
+    due = [(slot, image) for slot in slots if (image := slot.image) is not None]
+    ready = [(slot, image) for slot, image in due if image.embeddings is not None]
+    if not ready:
         return []
-    image, room = slot.image, computer.n_ubatch
+    slot, image = min(ready, key=lambda pair: _turn(pair[0]))
+    room = computer.n_ubatch
     n_streams = sum(other.is_decoding for other in slots)
     if not image.is_causal:
         room = image.n_tokens

@@ -6,13 +6,13 @@ Its compute buffer is made when a projector is loaded, and grows with a larger p
 
 from typing import TYPE_CHECKING
 
+from mlm.pictures import MAX_SHOWN_PIXELS
 from mlm.planning.types import Projector
 
 if TYPE_CHECKING:
     from mlm.gguf.projector import ProjectorMetadata
 
 _FLOAT = 4
-_MOST_PIXELS = 4_000_000  # larger pictures are made smaller before libmtmd sees them
 # Kinds that take a picture as large as it is, with the most tokens that they make of it and the
 # patches in a row of a token where the file does not say: set_limit_image_tokens in clip.cpp.
 _MOST_TOKENS = {
@@ -54,7 +54,7 @@ def most_patches(found: "ProjectorMetadata") -> int:
         patches = found.max_pixels // area
     else:
         return (found.image_size // max(found.patch_size, 1)) ** 2
-    return min(patches, _MOST_PIXELS // area)
+    return min(patches, MAX_SHOWN_PIXELS // area)
 
 
 def encoder_bytes(found: "ProjectorMetadata", n_patches: int) -> int:

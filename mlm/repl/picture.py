@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mlm.errors import UsageError
-from mlm.pictures import MAX_PICTURE_BYTES, media_type
+from mlm.pictures import FORMATS, MAX_ASPECT, MAX_PICTURE_BYTES, MAX_PIXELS, media_type
 from mlm.sessions.types import Picture
 from mlm.units import format_size
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 # What is sent: models see no more than this, and several have to fit into a request of 8 MiB.
 MAX_SENT_BYTES = 1024**2
 _SIDES = (2048, 1536, 1024, 768, 512)  # pixels; the first at which it is small enough is taken
-_MAX_PIXELS = 50_000_000  # a few kilobytes may claim to be a thousand times as many
-_LONGEST = 100  # times as long as wide; engines refuse what is narrower
-_FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 _SENT_AS_THEY_ARE = ("PNG", "JPEG")  # engines do not know the others
 _PLAIN_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 _QUALITY = 90  # of JPEG
@@ -43,11 +40,11 @@ def fit_picture(data: bytes, name: str) -> tuple[Picture, str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata; what is too large is refused below
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
-                if width * height > _MAX_PIXELS:
+                if width * height > MAX_PIXELS:
                     raise _too_large(name, f"{width}x{height} pixels")
-                if max(width, height) > _LONGEST * min(width, height):
+                if max(width, height) > MAX_ASPECT * min(width, height):
                     raise UsageError(
                         f"{name} is too narrow to show anything: {width}x{height} pixels",
                         remedy="cut out the part that matters",
@@ -64,7 +61,7 @@ def fit_picture(data: bytes, name: str) -> tuple[Picture, str]:
     except UsageError:
         raise
     except Image.DecompressionBombError as error:
-        raise _too_large(name, f"more than {_MAX_PIXELS:,} pixels") from error
+        raise _too_large(name, f"more than {MAX_PIXELS:,} pixels") from error
     except Exception as error:  # Pillow raises whatever its parsers stumble over
         is_hopeless = isinstance(error, UnidentifiedImageError)
         why = "its beginning makes no sense" if is_hopeless else str(error) or type(error).__name__

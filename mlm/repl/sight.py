@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 from mlm.errors import UsageError
+from mlm.pictures import MAX_PICTURES
 from mlm.repl.attachment import TakesNoPictures
 from mlm.repl.conversation import Conversation
 from mlm.sessions.types import Picture
 
-# mlm's server takes so many, and bodies of 8 MiB, in which pictures are a third larger.
-MOST_PICTURES = 16
-MOST_SENT_BYTES = 5 * 1024**2
+MOST_SENT_BYTES = 5 * 1024**2  # mlm's server takes 8 MiB, in which pictures are a third larger
 
 
 def check(pictures: Sequence[Picture], *, sees: bool) -> None:
@@ -21,9 +20,9 @@ def check(pictures: Sequence[Picture], *, sees: bool) -> None:
     """
     if pictures and not sees:
         raise TakesNoPictures(pictures[0].name)
-    if len(pictures) > MOST_PICTURES or _size(pictures) > MOST_SENT_BYTES:
+    if len(pictures) > MAX_PICTURES or _size(pictures) > MOST_SENT_BYTES:
         raise UsageError(
-            f"{len(pictures)} pictures are too many for one request, of {MOST_PICTURES} and"
+            f"{len(pictures)} pictures are too many for one request, of {MAX_PICTURES} and"
             f" {MOST_SENT_BYTES // 1024**2} MiB at most",
             remedy="ask about some of them, or make them smaller",
         )
@@ -39,7 +38,7 @@ def show(
     if not any(turn.pictures for turn in conversation.turns):
         return conversation, ""
     shown = conversation.showing(
-        MOST_PICTURES - len(pictures) if sees else 0, MOST_SENT_BYTES - _size(pictures)
+        MAX_PICTURES - len(pictures) if sees else 0, MOST_SENT_BYTES - _size(pictures)
     )
     n_named = _count(conversation) - _count(shown)
     if not n_named:

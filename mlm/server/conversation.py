@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mlm.pictures import from_data_uri
+from mlm.pictures import MAX_PICTURES, from_data_uri
 from mlm.server.errors import invalid
 from mlm.server.fields import wrong_type
 from mlm.server.model import ServedModel
 
 MAX_CALLS = 128  # in one message; as many as there may be tools
-MAX_PICTURES = 16  # in all messages of a request
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 EXTRAS = ("name", "tool_call_id", "reasoning_content")
 

@@ -1,8 +1,9 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+from fakes.plain_llama import PlainLlama, plain_llama
 from fakes.tiny_models import write_tiny_model
 
 import mlm.demo
@@ -24,3 +25,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 def demo_model() -> Path:
     """The model inside the package, which gives real answers."""
     return Path(mlm.demo.__file__).parent / "mlm-demo.gguf"
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[PlainLlama]:
+    """llama.cpp alone, to compare answers with."""
+    with plain_llama() as process:
+        yield process

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.plain_llama import PlainLlama, plain_llama
+from fakes.plain_llama import PlainLlama
 from fakes.real_worker import CONFIG, Answer, ask, events_of, request
 from fakes.tiny_models import LETTERS, WORDS
 from msgspec.structs import replace
@@ -64,12 +64,6 @@ class Company:
     def check(self, prompts: list[str], answers: list[Answer]) -> None:
         texts = {prompt: answer.text for prompt, answer in zip(prompts, answers, strict=True)}
         assert texts == {prompt: self.expected(prompt) for prompt in texts}
-
-
-@pytest.fixture(scope="module")
-def plain() -> Iterator[PlainLlama]:
-    with plain_llama() as process:
-        yield process
 
 
 @pytest.fixture(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from fakes.plain_llama import PlainLlama, plain_llama
+from fakes.plain_llama import PlainLlama
 from fakes.real_worker import ask, events_of, working
 from fakes.tiny_layers import RERANK_TEMPLATE
 from fakes.vectors import PIECES, WHOLE, Embedded, distance, embed, unit
@@ -21,12 +21,6 @@ TEXTS = [" ".join(WORDS[: 1 + n % 11]) + " x" * (n % 7) for n in range(40)]
 # Of vectors of length 1. ggml looks up what bert makes of a number (GELU) in a table of 16 bits, so
 # that a difference in the last bit can become one of 1e-4.
 CLOSE = 1e-3
-
-
-@pytest.fixture(scope="module")
-def plain() -> Iterator[PlainLlama]:
-    with plain_llama() as asked:
-        yield asked
 
 
 class Started:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.plain_llama import MARK, PlainLlama, plain_llama
+from fakes.plain_llama import MARK, PlainLlama
 from fakes.real_worker import CONFIG, Answer, ask, events_of, request
 from fakes.tiny_models import LETTERS, write_tiny_model
 from fakes.tiny_projector import write_tiny_projector
@@ -100,12 +100,6 @@ class Gallery:
         answer = self.plain.see(self.files, text, pictures, N_TOKENS, LETTERS.values())
         assert answer.margin > 1e-4, "too close a call: take another picture"
         return answer.text
-
-
-@pytest.fixture(scope="module")
-def plain() -> Iterator[PlainLlama]:
-    with plain_llama() as process:
-        yield process
 
 
 @pytest.fixture(
