@@ -23,6 +23,7 @@ from mlm.store.space import writing_to
 from mlm.store.store import Store
 from mlm.store.survey import walk_files
 from mlm.store.types import ModelFile
+from mlm.store.variant import read_quant
 
 How = Literal["in_place", "copy", "hardlink"]
 
@@ -187,12 +188,19 @@ class _Teller:
 
 
 def _side_files(path: Path) -> list[Path]:
-    """Return what belongs to the model beside it; beside several models, nobody can say whose."""
+    """Return what belongs to the model beside it; beside several models, nobody can say whose.
+
+    Quantizations of one model are one.
+    """
     beside = sorted(path.parent.iterdir())
-    models = {split_shard(file.name)[0] for file in beside if _is_model(file)}
+    models = {_name_without_quant(file) for file in beside if _is_model(file)}
     if len(models) != 1:
         return []
     return [file for file in beside if side_role(file.name) and file.is_file()]
+
+
+def _name_without_quant(path: Path) -> str:
+    return split_shard(path.name)[0].replace(read_quant(path.name) or "", "").lower()
 
 
 def _is_model(path: Path) -> bool:

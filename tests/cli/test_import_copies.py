@@ -134,6 +134,22 @@ def test_shards_and_the_projector_come_along(mlm, tmp_path: Path, home: Path):
     assert not place.exists()
 
 
+@pytest.mark.parametrize(
+    ("other", "is_ours"), [("eyes.Q8_0.gguf", True), ("tongue.Q4_K_M.gguf", False)]
+)
+def test_a_projector_is_of_all_quantizations_of_a_model_but_not_of_any_model(
+    mlm, tmp_path: Path, other: str, is_ours: bool
+):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for name in ("eyes.Q4_K_M.gguf", other):
+        (folder / name).write_bytes(MODEL)
+    (folder / "mmproj-F16.gguf").write_bytes(b"projector")
+    done = mlm("import", folder / "eyes.Q4_K_M.gguf", "--copy", "--json")
+    place = Path(done.json["files"][0]["path"]).parent
+    assert (place / "mmproj-F16.gguf").exists() == is_ours
+
+
 def test_a_folder_means_all_its_models_and_a_bad_one_keeps_none_out(mlm, tmp_path: Path):
     folder = tmp_path / "models"
     split(folder)
