@@ -11,6 +11,10 @@ from typing import Any, Protocol
 from mlm.engine.image import Image
 from mlm.engine.messages import Cancel
 
+# Of requests that are sent at once, each is on its way through the gateway as long as nothing has
+# come for less than this.
+LULL_S = 0.005
+
 
 class Work(Protocol):
     """What is asked of a `Scheduler` or an `Embedder`."""
@@ -45,17 +49,20 @@ def take_in(
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Hand requests and cancels on from the inbox, at least until there is something to do."""
-    came_s = clock()
+    came_s = last_s = clock()
     while True:
         if work.is_idle:
             item = inbox.get()
-            came_s = clock()
+            came_s = last_s = clock()
         else:
-            patience_s = work.patience_s if desk.n_waiting else 0.0
+            patience_s = work.patience_s
+            if not desk.n_waiting:
+                patience_s = min(patience_s, last_s + LULL_S - came_s)
             try:
                 item = inbox.get(timeout=max(0.0, came_s + patience_s - clock()))
             except queue.Empty:
                 return
+            last_s = clock()
         if isinstance(item, Cancel):
             work.cancel(item.request_id)
         elif not isinstance(item, Image):  # one is encoded now, which its owner sees by itself

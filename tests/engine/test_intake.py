@@ -1,21 +1,26 @@
 import queue
 from typing import Any
 
-from fakes.fake_llama import FakeLlama, Office, question
+import pytest
+from fakes.fake_llama import Clock, FakeLlama, Office, question
 
-from mlm.engine.intake import take_in
+from mlm.engine.intake import LULL_S, take_in
 from mlm.engine.messages import Cancel
+from mlm.engine.pace import PATIENCE_LIMIT_S
 
 
 class Inbox(queue.SimpleQueue[Any]):
-    """Whatever will come comes to him who waits, and to nobody else."""
+    """What will come does so after ``wait_s`` each: to him who waits, and to nobody else."""
 
-    def __init__(self, *coming: Any) -> None:
+    def __init__(self, *coming: Any, clock: Clock | None = None, wait_s: float = 0.0) -> None:
         self.coming = list(coming)
+        self.clock, self.wait_s = clock or Clock(), wait_s
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        if timeout == 0 or not self.coming:
+        if not self.coming or (timeout is not None and timeout <= self.wait_s):
+            self.clock.now += timeout or 0.0
             raise queue.Empty
+        self.clock.now += self.wait_s
         return self.coming.pop(0)
 
 
@@ -46,11 +51,32 @@ def test_who_comes_to_a_worker_at_rest_waits_for_those_that_come_too():
     assert (office.scheduler.n_waiting, inbox.coming) == (3, [])
 
 
-def test_who_comes_alone_does_not_wait():
+def test_those_that_are_not_at_the_desk_yet_are_waited_for_while_they_follow_each_other():
     office = office_that_knows_its_pace()
-    inbox = Inbox(*requests(office, 1, 2))
-    take_in(inbox, office.scheduler, Desk(n_waiting=0), office.llama.clock)
+    clock = office.llama.clock
+    inbox = Inbox(*requests(office, 1, 2, 3), clock=clock, wait_s=LULL_S / 2)
+    take_in(inbox, office.scheduler, Desk(n_waiting=0), clock)
+    assert (office.scheduler.n_waiting, inbox.coming) == (3, [])
+
+
+def test_who_comes_alone_hardly_waits():
+    office = office_that_knows_its_pace()
+    clock = office.llama.clock
+    inbox = Inbox(*requests(office, 1, 2), clock=clock, wait_s=LULL_S)
+    came = clock()
+    take_in(inbox, office.scheduler, Desk(n_waiting=0), clock)
     assert (office.scheduler.n_waiting, len(inbox.coming)) == (1, 1)
+    assert clock() - came == pytest.approx(2 * LULL_S), "until it came, and after that"
+
+
+def test_nobody_waits_longer_than_a_little_of_what_its_prompt_takes():
+    office = office_that_knows_its_pace()
+    clock = office.llama.clock
+    inbox = Inbox(*requests(office, *range(1, 40)), clock=clock, wait_s=LULL_S * 0.9)
+    came = clock()
+    take_in(inbox, office.scheduler, Desk(n_waiting=0), clock)
+    assert inbox.coming
+    assert clock() - came <= PATIENCE_LIMIT_S + LULL_S
 
 
 def test_no_stream_waits_for_a_newcomer():
