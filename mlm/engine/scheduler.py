@@ -7,6 +7,8 @@ Everything here runs on the one thread that owns the context.
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
+from math import log2
 
 from mlm.engine.computer import NO_ROOM, Computer, Part, Speller
 from mlm.engine.gaps import Gaps
@@ -125,8 +127,11 @@ class Scheduler:
         begun = self.prefixes.advance()
         is_urgent = any(slot.is_decoding for slot in self._slots)
         started = self._clock()
-        while self._waiting and (slot := self.prefixes.place(self._waiting[0])):
-            self._waiting.popleft()
+        n_free = len(self._slots) - self.n_active
+        for request in sorted(islice(self._waiting, n_free), key=_entry):
+            slot = self.prefixes.place(request)
+            assert slot is not None
+            self._waiting.remove(request)
             begun.append(slot)
             if is_urgent and self._clock() - started > MOVE_LIMIT_S:
                 break
@@ -284,3 +289,13 @@ class Scheduler:
         for ending in self._endings:
             self._emit(ending)
         self._endings = []
+
+
+def _entry(request: Request) -> tuple[int, int]:
+    """Return a key for the order in which those enter that come together.
+
+    Short prompts come first; of those that are about as long, the longest. They get places side by
+    side, one after the other: what is still to be computed where the shorter ones have ended lies
+    side by side too, and llama.cpp needs one pass for it instead of one for each gap.
+    """
+    return round(log2(len(request.tokens) or 1)), -len(request.tokens)

@@ -53,6 +53,26 @@ def test_requests_that_come_together_enter_before_the_first_of_them_streams():
     assert {len(batch) for batch in others} == {16}, "they go on together to the end"
 
 
+def test_what_is_left_of_unequal_prompts_that_came_together_lies_side_by_side():
+    office = Office(FakeLlama(n_slots=8, n_ubatch=512))
+    for number, length in enumerate((60, 66, 59, 63, 70, 61, 66, 58)):
+        office.submit(number, question(number, length), "a")
+    office.scheduler.step()
+    (batch,) = office.llama.batches
+    for length in range(58, 70):
+        longer = [part.seq_id for part in batch if len(part.tokens) > length]
+        assert longer == list(range(longer[0], longer[0] + len(longer))), length
+
+
+def test_of_those_that_come_together_a_short_one_does_not_wait_for_a_long_one():
+    office = Office(FakeLlama(n_slots=4, n_ubatch=64))
+    for number, length in enumerate((500, 30, 200, 34)):
+        office.submit(number, question(number, length), "a")
+    office.run()
+    endings = [m.request_id for m in office.sent if isinstance(m, Finished)]
+    assert endings == [3, 1, 2, 0]
+
+
 def test_who_comes_after_the_first_token_of_a_stream_does_not_hold_it_up():
     office = Office(FakeLlama(n_ctx_slot=4000, n_ubatch=512, n_batch=2048))
     office.submit(1, 8, "a" * 100)
