@@ -27,12 +27,11 @@ _KEPT_PREFIXES = (
     "LC_", "PYTHON", "LD_LIBRARY_PATH", "DYLD_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "HSA_",
     "GGML_", "OMP_", "GOMP_", "KMP_",
 )  # fmt: skip
-# How often llama.cpp's OpenMP threads look for their siblings before they sleep: 2.7 ms. That is
-# longer than a gateway takes a core from one of them to hand on the tokens of a step, as waking the
-# other one up takes longer still; and shorter than what the kernel gives other programs at a time.
-# GCC's default of 300,000 keeps them busy for 16 ms at every barrier, which beside other work made
-# answers four times slower (2 threads on 2 busy cores: 0.9 and 4.5 tokens/s).
-_SPIN_COUNT = "50000"
+# How often llama.cpp's OpenMP threads look for their siblings before they sleep: about half a
+# millisecond, longer than they are ever apart on a quiet machine. GCC's default of 300,000 keeps
+# them busy for 16 ms at every barrier, which on a machine shared with other work made answers
+# four times slower (2 threads on 2 busy cores: 0.9 and 4.5 tokens/s).
+_SPIN_COUNT = "10000"
 
 
 def scrub_environment(environ: Mapping[str, str]) -> dict[str, str]:
