@@ -25,7 +25,7 @@ class Work(Protocol):
 
     @property
     def patience_s(self) -> float:
-        """How long what waits may go on to do so, for others that are nearly ready."""
+        """How long what waits may go on to do so, for others that come with it."""
 
     def submit(self, request: Any) -> None:
         """Take a request."""

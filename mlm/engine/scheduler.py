@@ -67,7 +67,7 @@ class Scheduler:
 
     @property
     def patience_s(self) -> float:
-        """How long those that wait may go on to do so, for others that are nearly ready.
+        """How long those that wait may go on to do so, for others that come with them.
 
         Who enters alone goes on alone, in a step of its own for each token of its head start.
         """
@@ -128,7 +128,7 @@ class Scheduler:
         is_urgent = any(slot.is_decoding for slot in self._slots)
         started = self._clock()
         n_free = len(self._slots) - self.n_active
-        for request in sorted(islice(self._waiting, n_free), key=_entry):
+        for request in sorted(islice(self._waiting, n_free), key=_entry_order):
             slot = self.prefixes.place(request)
             assert slot is not None
             self._waiting.remove(request)
@@ -291,7 +291,7 @@ class Scheduler:
         self._endings = []
 
 
-def _entry(request: Request) -> tuple[int, int]:
+def _entry_order(request: Request) -> tuple[int, int]:
     """Return a key for the order in which those enter that come together.
 
     Short prompts come first; of those that are about as long, the longest. They get places side by

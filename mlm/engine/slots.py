@@ -35,7 +35,7 @@ class Slot:
     request: Request | None = None
     n_prompt: int = 0  # of the tokens, those of the newest prompt
     used_s: float = 0.0  # when its last request ended
-    turn: int = 0  # of two requests, the one with the lower number came first
+    turn: int = 0  # of two requests, the one with the lower number was let in first
     cuts: set[int] = field(default_factory=set)  # lengths at which a chunk of the prompt ends
     leader: "Slot | None" = None
     leading: Request | None = None  # the leader's request; when it has another, it leads no more

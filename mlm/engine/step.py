@@ -17,7 +17,7 @@ _FAR = 256  # tokens that are held already, from which on attention to them take
 def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Part]:
     """Return the batch that all requests share, in ascending order of ``seq_id``.
 
-    One token for every running answer; the rest of the room goes to prompts, first come, first
+    One token for every running answer; the rest of the room goes to prompts, first in, first
     served: up to ``n_ubatch``, so that a cancel is noticed soon, and beside running streams no more
     than `Pace` allows.
     """
