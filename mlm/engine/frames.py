@@ -61,13 +61,16 @@ class FrameDecoder(Generic[T]):
     def feed(self, data: bytes) -> Iterator[T]:
         """Yield the messages that are complete with ``data``, the next bytes of a stream."""
         self._rest += data
-        while len(self._rest) >= LENGTH.size:
-            end = LENGTH.size + _checked_length(self._rest[: LENGTH.size])
-            if len(self._rest) < end:
-                return
-            body = bytes(self._rest[LENGTH.size : end])
+        end = 0
+        try:
+            while (begin := end + LENGTH.size) <= len(self._rest):
+                length = _checked_length(self._rest, end)
+                if begin + length > len(self._rest):
+                    return
+                end = begin + length
+                yield self._decode(self._rest[begin:end])
+        finally:
             del self._rest[:end]
-            yield self._decode(body)
 
     def close(self) -> None:
         """Note the end of the stream that was fed.
@@ -78,7 +81,7 @@ class FrameDecoder(Generic[T]):
         if self._rest:
             raise FrameError("the stream ends inside a frame")
 
-    def _decode(self, body: bytes) -> T:
+    def _decode(self, body: bytes | bytearray) -> T:
         try:
             return self._decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -99,8 +102,8 @@ class FrameWriter:
             self._sink.sendall(frame)
 
 
-def _checked_length(head: bytes | bytearray) -> int:
-    (length,) = LENGTH.unpack(head)
+def _checked_length(data: bytes | bytearray, at: int = 0) -> int:
+    (length,) = LENGTH.unpack_from(data, at)
     if length > MAX_FRAME_BYTES:
         raise FrameError(f"a frame of {length} bytes is over the limit")
     return int(length)

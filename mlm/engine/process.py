@@ -52,6 +52,7 @@ _EXIT_WAIT_S = 2.0  # from the end of its socket to the end of the process
 _POLL_S = 0.01
 
 Event = Accepted | TokenOut | Vectors | Tokens | Finished | Failed
+_LAST = Finished, Failed, Tokens  # of what happens to a request
 Put = Callable[[Event], None]
 OnProgress = Callable[[float], None]
 
@@ -251,7 +252,7 @@ class Worker:
             except Exception as bug:  # of one request; the others go on
                 _settle(ended, bug)
             else:
-                if isinstance(event, Finished | Failed | Tokens):
+                if isinstance(event, _LAST):
                     del self._requests[event.request_id]
                     _settle(ended)
 
