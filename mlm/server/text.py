@@ -1,5 +1,6 @@
 """The two endpoints that answer with text: whole answers, or a stream of them."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -111,25 +112,33 @@ class TextEndpoint:
             ApiError: there is none, and nothing has been sent yet.
             ClientGone: the client has left.
         """
-        request = exchange.request
         with Watcher(choice.flight for choice in exchange.choices) as watcher:
-            async with waiting_client(receive, send) as client:
-                await _wait_until(exchange, client, watcher, whole=not request.stream)
-                if exchange.error is not None:
-                    raise exchange.error
-                reply = self._reply(request.model, request.names)
-                if request.stream:
-                    return await _stream(exchange, reply, client, watcher)
-                choices = [
-                    writer.whole("".join(flight.pieces), flight.finished.reason)
-                    for flight, writer in _write(exchange, reply)
-                    if flight.finished is not None
-                ]
-                headers = [*exchange.headers(), *exchange.late_headers()]
-                headers.append((b"content-type", b"application/json"))
-                document = reply.document(choices, exchange.totals())
-                await send_whole(send, 200, msgspec.json.encode(document), headers)
-                return None
+            # In a task of its own: what wakes for every token is then not at the end of all that
+            # the server and the routes await, which is an eighth of what a token costs.
+            return await asyncio.create_task(self._send(exchange, receive, send, watcher))
+
+    async def _send(
+        self, exchange: Exchange, receive: Receive, send: Send, watcher: Watcher
+    ) -> str | None:
+        """Do what `_answer` does, while ``watcher`` watches."""
+        request = exchange.request
+        async with waiting_client(receive, send) as client:
+            await _wait_until(exchange, client, watcher, whole=not request.stream)
+            if exchange.error is not None:
+                raise exchange.error
+            reply = self._reply(request.model, request.names)
+            if request.stream:
+                return await _stream(exchange, reply, client, watcher)
+            choices = [
+                writer.whole("".join(flight.pieces), flight.finished.reason)
+                for flight, writer in _write(exchange, reply)
+                if flight.finished is not None
+            ]
+            headers = [*exchange.headers(), *exchange.late_headers()]
+            headers.append((b"content-type", b"application/json"))
+            document = reply.document(choices, exchange.totals())
+            await send_whole(send, 200, msgspec.json.encode(document), headers)
+            return None
 
 
 async def _wait_until(exchange: Exchange, client: Client, watcher: Watcher, *, whole: bool) -> None:
