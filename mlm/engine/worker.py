@@ -27,6 +27,7 @@ from mlm.engine.llama.embedding import EmbeddingContext
 from mlm.engine.llama.library import ENGINE
 from mlm.engine.llama.log import LoadError, LoadLog
 from mlm.engine.llama.model import Model
+from mlm.engine.llama.threads import pin_threads
 from mlm.engine.messages import (
     Alive,
     Cancel,
@@ -126,6 +127,7 @@ class _Worker:
                 encode=Encoder(eyes, self._inbox.put).submit if eyes is not None else None,
             )
             self._reception = Reception(model, context, self._send, self._inbox.put, why_blind)
+        pin_threads(context.handle, load.config)
         self._reception.start()
         template = model.chat_template or ""
         self._send(

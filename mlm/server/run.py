@@ -39,7 +39,7 @@ DRAIN_S = 20.0  # for answers that are on their way when the server is told to s
 FAREWELL_S = 3.0  # … and then for their error events to be read
 KEEP_ALIVE_S = 30
 REAP_INTERVAL_S = 5.0
-_CLOCK_TICK_S = 1.0
+_CLOCK_TICK_S = 1.0  # of the date that answers carry
 _OBJECTS_UNTIL_COLLECTION = 700  # new ones; CPython's default
 
 

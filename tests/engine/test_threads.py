@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def cpus_of_threads(demo_model: Path, n_threads: int) -> Counter[frozenset[int]]:
-    """Return on how many threads' lists each set of CPUs is, once there has been an answer."""
+    """Return how many threads may run on each set of CPUs, once there has been an answer."""
 
     async def story() -> Counter[frozenset[int]]:
         async with working(demo_model, n_threads=n_threads, n_threads_batch=n_threads) as worker:

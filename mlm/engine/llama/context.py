@@ -13,7 +13,6 @@ from mlm.engine.llama.candidates import Candidates
 from mlm.engine.llama.log import LoadError, LoadLog
 from mlm.engine.llama.memory import Memory
 from mlm.engine.llama.model import Model, load_model, model_params
-from mlm.engine.llama.threads import pin_threads
 from mlm.engine.messages import WorkerConfig
 
 if TYPE_CHECKING:
@@ -112,7 +111,6 @@ def make_context(model: object, config: WorkerConfig, log: LoadLog) -> Any:
     handle = C.llama_init_from_model(model, _context_params(config))
     if not handle:
         raise LoadError(log.reason)
-    pin_threads(handle, config)
     return handle
 
 

@@ -35,9 +35,10 @@ def pin_threads(context: Any, config: WorkerConfig) -> None:
     is_one_each = config.n_threads == config.n_threads_batch == len(cpus)
     if not is_one_each or len(cpus) < 2 or max(cpus) >= _MAX_THREADS:
         return
-    base, cpu, llama = (_open(name) for name in ("ggml-base", "ggml-cpu", "llama"))
-    if base is None or cpu is None or llama is None:
+    libraries = open_libraries(LIBRARIES, ("ggml-base", "ggml-cpu", "llama"))
+    if len(libraries) != 3:
         return  # a build that chooses its CPU back end when it starts
+    base, cpu, llama = libraries
     params = _PoolParams()
     base.ggml_threadpool_params_init(ctypes.byref(params), config.n_threads)
     params.strict_cpu = True
@@ -46,7 +47,3 @@ def pin_threads(context: Any, config: WorkerConfig) -> None:
     cpu.ggml_threadpool_new.restype = ctypes.c_void_p
     pool = ctypes.c_void_p(cpu.ggml_threadpool_new(ctypes.byref(params)))
     llama.llama_attach_threadpool(ctypes.c_void_p(context), pool, pool)
-
-
-def _open(name: str) -> ctypes.CDLL | None:
-    return next(iter(open_libraries(LIBRARIES, [name])), None)
