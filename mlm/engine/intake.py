@@ -11,9 +11,9 @@ from typing import Any, Protocol
 from mlm.engine.image import Image
 from mlm.engine.messages import Cancel
 
-# Of requests that are sent at once, each is on its way through the gateway as long as nothing has
-# come for less than this.
-LULL_S = 0.005
+# Requests that are sent at once come through the gateway one by one. When none has come for this
+# long, all are here: at first; at least; and so many times as long as the last ones were apart.
+LULL_S, LEAST_LULL_S, LULL_PER_GAP = 0.005, 0.001, 2.0
 
 
 class Work(Protocol):
@@ -42,28 +42,56 @@ class Source(Protocol):
         """Requests that are not ready yet."""
 
 
-def take_in(
-    inbox: "queue.SimpleQueue[Any]",
-    work: Work,
-    desk: Source,
-    clock: Callable[[], float] = time.monotonic,
-) -> None:
-    """Hand requests and cancels on from the inbox, at least until there is something to do."""
-    came_s = last_s = clock()
-    while True:
-        if work.is_idle:
-            item = inbox.get()
-            came_s = last_s = clock()
-        else:
-            patience_s = work.patience_s
-            if not desk.n_waiting:
-                patience_s = min(patience_s, last_s + LULL_S - came_s)
-            try:
-                item = inbox.get(timeout=max(0.0, came_s + patience_s - clock()))
-            except queue.Empty:
-                return
-            last_s = clock()
-        if isinstance(item, Cancel):
-            work.cancel(item.request_id)
-        elif not isinstance(item, Image):  # one is encoded now, which its owner sees by itself
-            work.submit(item)
+class Intake:
+    """Takes requests and cancels from the inbox, at least until there is something to do.
+
+    It learns how those that are sent at once follow each other here, so that they are waited for
+    and who always comes alone is not kept.
+    """
+
+    def __init__(
+        self,
+        inbox: "queue.SimpleQueue[Any]",
+        work: Work,
+        desk: Source,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._inbox, self._work, self._desk, self._clock = inbox, work, desk, clock
+        self._lull_s = LULL_S
+        self._last_s = 0.0  # when the last one came that was waited for …
+        self._until_s = 0.0  # … and until when one more might have been
+
+    def take_in(self) -> None:
+        """Hand on what is ready, and wait for what may come with it."""
+        work = self._work
+        came_s = last_s = self._clock()
+        longest_s = patience_s = 0.0
+        while True:
+            if work.is_idle:
+                item = self._inbox.get()
+                came_s = last_s = self._clock()
+            else:
+                patience_s = work.patience_s
+                end_s = came_s + patience_s
+                if not self._desk.n_waiting:
+                    end_s = min(end_s, last_s + self._lull_s)
+                try:
+                    item = self._inbox.get(timeout=max(0.0, end_s - self._clock()))
+                except queue.Empty:
+                    break
+                now_s = self._clock()
+                longest_s, last_s = max(longest_s, now_s - last_s), now_s
+            if isinstance(item, Cancel):
+                work.cancel(item.request_id)
+            elif not isinstance(item, Image):  # one is encoded now, which its owner sees by itself
+                self._note_missed(item.received_s)
+                work.submit(item)
+        if patience_s:
+            self._lull_s = max(LEAST_LULL_S, self._lull_s / 2, LULL_PER_GAP * longest_s)
+            self._last_s, self._until_s = last_s, came_s + patience_s
+
+    def _note_missed(self, received_s: float) -> None:
+        """Learn from a request that came when the others had just been let in without it."""
+        if self._last_s < received_s <= self._until_s:
+            self._lull_s = max(self._lull_s, LULL_PER_GAP * (received_s - self._last_s))
+            self._last_s = received_s

@@ -21,7 +21,7 @@ from mlm.engine.embedding_desk import EmbeddingDesk
 from mlm.engine.encoder import Encoder
 from mlm.engine.frames import FrameDecoder, FrameError, FrameWriter
 from mlm.engine.hygiene import settle_in
-from mlm.engine.intake import take_in
+from mlm.engine.intake import Intake
 from mlm.engine.llama.context import Context
 from mlm.engine.llama.embedding import EmbeddingContext
 from mlm.engine.llama.library import ENGINE
@@ -150,9 +150,10 @@ class _Worker:
         """Decode, forever. New requests and cancels are taken between two steps."""
         scheduler, reception = self._scheduler, self._reception
         assert scheduler is not None and reception is not None
+        intake = Intake(self._inbox, scheduler, reception)
         while True:
             scheduler.meter.rest()
-            take_in(self._inbox, scheduler, reception)
+            intake.take_in()
             scheduler.meter.wake()
             scheduler.step()
 

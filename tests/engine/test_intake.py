@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from fakes.fake_llama import Clock, FakeLlama, Office, question
 
-from mlm.engine.intake import LULL_S, take_in
+from mlm.engine.intake import LEAST_LULL_S, LULL_S, Intake
 from mlm.engine.messages import Cancel
 from mlm.engine.pace import PATIENCE_LIMIT_S
 
@@ -44,10 +44,28 @@ def requests(office: Office, *numbers: int) -> list[Any]:
     return made
 
 
+def come_and_go(
+    office: Office, intake: Intake, inbox: Inbox, *numbers: int, wait_s: float = 0.0
+) -> float:
+    """Let requests come ``wait_s`` apart, and leave; return how long the first one waited.
+
+    A second after whatever was before.
+    """
+    office.llama.clock.now += 1.0
+    inbox.coming, inbox.wait_s = requests(office, *numbers), wait_s
+    came = office.llama.clock() + wait_s
+    intake.take_in()
+    waited = office.llama.clock() - came
+    assert office.scheduler.n_waiting == len(numbers)
+    for number in numbers:
+        office.scheduler.cancel(number)
+    return waited
+
+
 def test_who_comes_to_a_worker_at_rest_waits_for_those_that_come_too():
     office = office_that_knows_its_pace()
     inbox = Inbox(*requests(office, 1, 2, 3))
-    take_in(inbox, office.scheduler, Desk(n_waiting=2), office.llama.clock)
+    Intake(inbox, office.scheduler, Desk(n_waiting=2), office.llama.clock).take_in()
     assert (office.scheduler.n_waiting, inbox.coming) == (3, [])
 
 
@@ -55,7 +73,7 @@ def test_those_that_are_not_at_the_desk_yet_are_waited_for_while_they_follow_eac
     office = office_that_knows_its_pace()
     clock = office.llama.clock
     inbox = Inbox(*requests(office, 1, 2, 3), clock=clock, wait_s=LULL_S / 2)
-    take_in(inbox, office.scheduler, Desk(n_waiting=0), clock)
+    Intake(inbox, office.scheduler, Desk(n_waiting=0), clock).take_in()
     assert (office.scheduler.n_waiting, inbox.coming) == (3, [])
 
 
@@ -64,7 +82,7 @@ def test_who_comes_alone_hardly_waits():
     clock = office.llama.clock
     inbox = Inbox(*requests(office, 1, 2), clock=clock, wait_s=LULL_S)
     came = clock()
-    take_in(inbox, office.scheduler, Desk(n_waiting=0), clock)
+    Intake(inbox, office.scheduler, Desk(n_waiting=0), clock).take_in()
     assert (office.scheduler.n_waiting, len(inbox.coming)) == (1, 1)
     assert clock() - came == pytest.approx(2 * LULL_S), "until it came, and after that"
 
@@ -74,7 +92,7 @@ def test_nobody_waits_longer_than_a_little_of_what_its_prompt_takes():
     clock = office.llama.clock
     inbox = Inbox(*requests(office, *range(1, 40)), clock=clock, wait_s=LULL_S * 0.9)
     came = clock()
-    take_in(inbox, office.scheduler, Desk(n_waiting=0), clock)
+    Intake(inbox, office.scheduler, Desk(n_waiting=0), clock).take_in()
     assert inbox.coming
     assert clock() - came <= PATIENCE_LIMIT_S + LULL_S
 
@@ -85,12 +103,47 @@ def test_no_stream_waits_for_a_newcomer():
     office.scheduler.step()
     office.submit(2, 90, "abc")
     inbox = Inbox(*requests(office, 3))
-    take_in(inbox, office.scheduler, Desk(n_waiting=1), office.llama.clock)
+    Intake(inbox, office.scheduler, Desk(n_waiting=1), office.llama.clock).take_in()
     assert len(inbox.coming) == 1
 
 
 def test_a_worker_at_rest_goes_on_resting_after_a_cancel():
     office = office_that_knows_its_pace()
     inbox = Inbox(Cancel(request_id=5), *requests(office, 1))
-    take_in(inbox, office.scheduler, Desk(n_waiting=0), office.llama.clock)
+    Intake(inbox, office.scheduler, Desk(n_waiting=0), office.llama.clock).take_in()
     assert office.scheduler.n_waiting == 1 and not inbox.coming
+
+
+def test_who_always_comes_alone_is_kept_ever_less():
+    office = office_that_knows_its_pace()
+    inbox = Inbox(clock=office.llama.clock)
+    intake = Intake(inbox, office.scheduler, Desk(n_waiting=0), office.llama.clock)
+    waits = [come_and_go(office, intake, inbox, number) for number in range(1, 6)]
+    assert waits == sorted(waits, reverse=True)
+    assert (waits[0], waits[-1]) == (pytest.approx(LULL_S), pytest.approx(LEAST_LULL_S))
+
+
+def test_those_that_were_missed_once_are_waited_for_the_next_time():
+    office = office_that_knows_its_pace()
+    clock = office.llama.clock
+    inbox = Inbox(clock=clock)
+    intake = Intake(inbox, office.scheduler, Desk(n_waiting=0), clock)
+    come_and_go(office, intake, inbox, 1)
+    (late,) = inbox.coming = requests(office, 2)
+    late.received_s = clock() + LULL_S / 5
+    intake.take_in()
+    office.scheduler.cancel(2)
+    come_and_go(office, intake, inbox, 3, 4, 5, wait_s=LULL_S * 1.1)
+
+
+def test_whoever_comes_much_later_is_not_one_that_was_missed():
+    office = office_that_knows_its_pace()
+    clock = office.llama.clock
+    inbox = Inbox(clock=clock)
+    intake = Intake(inbox, office.scheduler, Desk(n_waiting=0), clock)
+    come_and_go(office, intake, inbox, 1)
+    (later,) = inbox.coming = requests(office, 2)
+    later.received_s = clock() + PATIENCE_LIMIT_S
+    intake.take_in()
+    office.scheduler.cancel(2)
+    assert come_and_go(office, intake, inbox, 3) < LULL_S

@@ -69,7 +69,7 @@ class Wish:
     """How the fake answers one request."""
 
     n: int = 5  # tokens: "t0 t1 t2 …"
-    pace: float = 0.0  # seconds per token
+    pace: float = 0.0  # seconds per step, which has a token for each answer of this pace
     prefill: float = 0.0  # seconds before the first token
     think: float = 0.0  # seconds before the request is accepted
     cached: int = 0
@@ -91,6 +91,7 @@ class FakeWorker:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self._requests: dict[int, asyncio.Task[None]] = {}
+        self._step: list[TokenOut] = []  # of all answers, not sent yet
         self._model = Model()
         self._meter = Meter()
 
@@ -115,8 +116,20 @@ class FakeWorker:
                     task.cancel()
 
     def send(self, message: msgspec.Struct) -> None:
-        """Send one message."""
+        """Send one message, after the tokens that came before it."""
+        self._send_step()
         self._writer.write(encode_frame(message))
+
+    def put(self, token: TokenOut) -> None:
+        """Send a token together with those that other answers get at the same time."""
+        if not self._step:
+            asyncio.get_running_loop().call_soon(self._send_step)
+        self._step.append(token)
+
+    def _send_step(self) -> None:
+        if self._step:
+            step, self._step = Step(tokens=self._step), []
+            self._writer.write(encode_frame(step))
 
     async def _load(self, load: Load) -> None:
         self._model = Model(**json.loads(Path(load.path).read_text(encoding="utf-8")))
@@ -176,16 +189,16 @@ class FakeWorker:
                 n_chars = 0
                 for sent, text in enumerate(pieces_of(wish, request)):
                     if wish.die and sent == wish.at:
+                        self._send_step()
                         await self._writer.drain()
                         _die(wish.die)
                     if wish.hush or request.sampling.seed == wish.hush_at_seed:
                         await asyncio.sleep(3600)
                     told = logprobs_of(request, text, n_chars)
                     n_chars += len(text)
-                    token = TokenOut(request_id=request.request_id, text=text, logprobs=told)
-                    self.send(Step(tokens=[token]))
+                    self.put(TokenOut(request_id=request.request_id, text=text, logprobs=told))
                     self._meter.note_step(wish.pace, prefill=0, decode=1, sequences=1)
-                    await asyncio.sleep(wish.pace)
+                    await asyncio.sleep(_until_step(wish.pace))
             cut = request.max_tokens is not None and sent + 1 == request.max_tokens
             self._finish(request, wish, "length" if cut else "stop", sent + 1)
         except asyncio.CancelledError:
@@ -220,6 +233,12 @@ def read_wish(request: Generate) -> Wish:
     kinds = {field.name: type(field.default) for field in fields(Wish)}
     words = dict(word.split("=", 1) for word in text.split() if "=" in word)
     return Wish(**{name: kinds[name](value) for name, value in words.items() if name in kinds})
+
+
+def _until_step(pace: float) -> float:
+    """Return the seconds until the next step: half a pace to one and a half, then a pace."""
+    now = asyncio.get_running_loop().time()
+    return (round(now / pace) + 1) * pace - now if pace else 0.0
 
 
 def _die(how: str) -> None:
