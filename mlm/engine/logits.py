@@ -87,6 +87,9 @@ class Biases:
     @contextmanager
     def added_to(self, logits: Array) -> Iterator[None]:
         """Add them, in place, until the block ends."""
+        if not len(self._tokens):  # nearly always; what does nothing would take as long
+            yield
+            return
         kept = logits[self._tokens]
         logits[self._tokens] = kept + self._values
         try:

@@ -1,7 +1,8 @@
 """The worker process: ``python -m mlm.engine.worker --fd N``, started by `mlm.engine.process`.
 
 Threads: the main one owns the context and decodes; one reads the socket; one prepares requests
-(`mlm.engine.reception`); one sends the heartbeat. The end of the socket is the end of the process.
+(`mlm.engine.reception`); one sends the heartbeat, one what the main thread has to tell. The end of
+the socket is the end of the process.
 """
 
 import argparse
@@ -43,6 +44,7 @@ from mlm.engine.messages import (
     Tokenize,
     ToWorker,
 )
+from mlm.engine.outbox import Outbox
 from mlm.engine.reception import Reception
 from mlm.engine.scheduler import Scheduler
 from mlm.engine.spawn import ENDLESS_CHOICE
@@ -122,7 +124,7 @@ class _Worker:
             self._scheduler = Scheduler(
                 context,
                 model.vocabulary,
-                self._send,
+                Outbox(self._send).put,
                 prefix_cache=load.config.prefix_cache,
                 encode=Encoder(eyes, self._inbox.put).submit if eyes is not None else None,
             )
