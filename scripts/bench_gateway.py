@@ -3,13 +3,13 @@
     python scripts/bench_gateway.py MODEL.gguf [--clients 16] [--tokens 48] [--rounds 9]
 
 CPU: what the gateway's threads take while so many streams get ten tokens per second each, from a
-worker that makes them up and sends each in a frame of its own, divided by the tokens; a stretch in
-the middle, so that beginnings and ends are not in it. Speed: `mlm serve` and a worker without a
-gateway hold the same model with the same config; they take turns, each round with new prompts of
-about 64 tokens that both get, all at once. The other one sleeps meanwhile. Through the gateway
-answers are streamed over HTTP to one client process, which alone is asked by a function call, so
-the ratio has the client's cost in it, too. The CPU of a wave (``us_all``) has beginnings, ends and
-the rest of the server's life in it. The last line is JSON.
+worker that makes them up and sends those of a step in one frame, like the real one, divided by the
+tokens; a stretch in the middle, so that beginnings and ends are not in it. Speed: `mlm serve` and a
+worker without a gateway hold the same model with the same config; they take turns, each round with
+new prompts of about 64 tokens that both get, all at once. The other one sleeps meanwhile. Through
+the gateway answers are streamed over HTTP to one client process, which alone is asked by a function
+call, so the ratio has the client's cost in it, too. The CPU of a wave (``us_all``) has beginnings,
+ends and the rest of the server's life in it. The last line is JSON.
 """
 
 import argparse
