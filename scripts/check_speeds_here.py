@@ -172,6 +172,7 @@ def decode(path: str, n_ctx: int, n_threads: int, n_pasts: list[int]) -> dict[st
     from mlm.engine.llama.log import LoadLog
     from mlm.engine.llama.model import Model
     from mlm.engine.llama.samplers import SamplerChain
+    from mlm.engine.llama.threads import pin_threads
     from mlm.engine.messages import WorkerConfig
 
     config = WorkerConfig(
@@ -181,6 +182,7 @@ def decode(path: str, n_ctx: int, n_threads: int, n_pasts: list[int]) -> dict[st
     log = LoadLog()
     model = Model(path, config, lambda _: None, log)
     context = Context(model, config, log)
+    pin_threads(context.handle, config)  # as a worker does
     chain = SamplerChain(model.vocabulary, [("greedy", ())])
     clock = time.process_time if n_threads == 1 else time.perf_counter
     filled = {}
