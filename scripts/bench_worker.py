@@ -4,9 +4,10 @@
 
 Share: a real worker with all slots decoding, the gateway's side of its socket in this process. In
 the worker each llama_decode and each choice of a token notes the CPU time of its thread before and
-after; what lies between is mlm's own. Only steps in which every slot decodes count. On a machine
-with other work the share comes out too small, for llama.cpp's threads burn time waiting for each
-other. There use one thread, and divide what decode takes by as many as there would be.
+after; what lies between is mlm's own. What another thread sends meanwhile is not counted. Only
+steps in which every slot decodes count. On a machine with other work the share comes out too small,
+for llama.cpp's threads burn time waiting for each other. There use one thread, and divide what
+decode takes by as many as there would be.
 Memory: RssAnon of a worker that has loaded nothing but a vocabulary, and of one that has loaded the
 model and not been asked anything yet. The last line is JSON.
 """

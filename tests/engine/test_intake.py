@@ -44,8 +44,15 @@ def requests(office: Office, *numbers: int) -> list[Any]:
     return made
 
 
+def open_at_rest() -> tuple[Office, Inbox, Intake]:
+    """Return an office where nobody is, and what lets in whoever comes."""
+    office = office_that_knows_its_pace()
+    inbox = Inbox(clock=office.llama.clock)
+    return office, inbox, Intake(inbox, office.scheduler, Desk(n_waiting=0), office.llama.clock)
+
+
 def come_and_go(
-    office: Office, intake: Intake, inbox: Inbox, *numbers: int, wait_s: float = 0.0
+    office: Office, inbox: Inbox, intake: Intake, *numbers: int, wait_s: float = 0.0
 ) -> float:
     """Let requests come ``wait_s`` apart, and leave; return how long the first one waited.
 
@@ -60,6 +67,14 @@ def come_and_go(
     for number in numbers:
         office.scheduler.cancel(number)
     return waited
+
+
+def come_late(office: Office, inbox: Inbox, intake: Intake, number: int, late_s: float) -> None:
+    """Let one come ``late_s`` after the others were let in, and leave."""
+    (late,) = inbox.coming = requests(office, number)
+    late.received_s = office.llama.clock() + late_s
+    intake.take_in()
+    office.scheduler.cancel(number)
 
 
 def test_who_comes_to_a_worker_at_rest_waits_for_those_that_come_too():
@@ -115,35 +130,21 @@ def test_a_worker_at_rest_goes_on_resting_after_a_cancel():
 
 
 def test_who_always_comes_alone_is_kept_ever_less():
-    office = office_that_knows_its_pace()
-    inbox = Inbox(clock=office.llama.clock)
-    intake = Intake(inbox, office.scheduler, Desk(n_waiting=0), office.llama.clock)
-    waits = [come_and_go(office, intake, inbox, number) for number in range(1, 6)]
+    place = open_at_rest()
+    waits = [come_and_go(*place, number) for number in range(1, 6)]
     assert waits == sorted(waits, reverse=True)
     assert (waits[0], waits[-1]) == (pytest.approx(LULL_S), pytest.approx(LEAST_LULL_S))
 
 
 def test_those_that_were_missed_once_are_waited_for_the_next_time():
-    office = office_that_knows_its_pace()
-    clock = office.llama.clock
-    inbox = Inbox(clock=clock)
-    intake = Intake(inbox, office.scheduler, Desk(n_waiting=0), clock)
-    come_and_go(office, intake, inbox, 1)
-    (late,) = inbox.coming = requests(office, 2)
-    late.received_s = clock() + LULL_S / 5
-    intake.take_in()
-    office.scheduler.cancel(2)
-    come_and_go(office, intake, inbox, 3, 4, 5, wait_s=LULL_S * 1.1)
+    place = open_at_rest()
+    come_and_go(*place, 1)
+    come_late(*place, 2, late_s=LULL_S / 5)
+    come_and_go(*place, 3, 4, 5, wait_s=LULL_S * 1.1)
 
 
 def test_whoever_comes_much_later_is_not_one_that_was_missed():
-    office = office_that_knows_its_pace()
-    clock = office.llama.clock
-    inbox = Inbox(clock=clock)
-    intake = Intake(inbox, office.scheduler, Desk(n_waiting=0), clock)
-    come_and_go(office, intake, inbox, 1)
-    (later,) = inbox.coming = requests(office, 2)
-    later.received_s = clock() + PATIENCE_LIMIT_S
-    intake.take_in()
-    office.scheduler.cancel(2)
-    assert come_and_go(office, intake, inbox, 3) < LULL_S
+    place = open_at_rest()
+    come_and_go(*place, 1)
+    come_late(*place, 2, late_s=PATIENCE_LIMIT_S)
+    assert come_and_go(*place, 3) < LULL_S
