@@ -2,21 +2,21 @@
 
 A process of its own, for a bad argument aborts it: ``python -m mlm.engine.arithmetic FOLDER
 N_THREADS`` prints the fields of `mlm.hardware.types.Arithmetic` as JSON, in less than a second.
-ggml itself does the work, in the layouts that llama.cpp would choose, on matrices and caches larger
-than those of a CPU. One core is timed by the time it was ours, so that other work on the machine
-hardly matters; how well cores work together by the clock, the best of many rounds. Attention waits
-for memory most of its time, and no two rounds are alike: the middle one counts.
+ggml itself does the work, with as many threads as a model would have, in the layouts that llama.cpp
+would choose. What is measured takes turns, so that everything sees the machine in its better and
+its worse moments, and the middle round counts: so fast is a model most of the time, too.
 """
 
 import json
 import sys
-import time
-from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from mlm.engine.graph import Ggml, Graph, Pool
+from mlm.engine.trial import Trial, take_turns
 from mlm.gguf.ggml_types import TYPES_BY_NAME
+from mlm.hardware.bandwidth import read_caches
 from mlm.units import MIB
 
 # What files and caches are made of; other types run about as fast as one of these.
@@ -27,162 +27,160 @@ WEIGHTS = (
 CACHES = ("F16", "Q8_0", "Q4_0")
 HEADS = (64, 80, 96, 128, 256)  # sizes of a head; F16 is not equally good at them
 _HEADS_OF_OTHERS = (64, 128)
-_TYPICAL, _LIGHT = "Q4_K", "F16"  # for cores together: much arithmetic per byte, and little
-_ROW, _ROWS = 2048, 1024
-_ROWS_OF_BATCH = 512  # in prefill, where a matrix is used many times once it is near
-_POOL_BYTES = 64 * MIB
-_PORTION_BYTES = 6 * MIB  # of the pool, per round
-_N_BATCH = 64  # tokens at once in prefill
+_TYPICAL = "Q4_K"  # for one core alone
+_LARGE, _SMALL = (2048, 1024), (1024, 128)  # elements of a row, rows
+# Rows that cannot be cut into 256 get this type instead of a K-quant. They are short, and as they
+# do not begin where cache lines do, slower by a fifth.
+_LARGE_OF = {"Q5_0": (896, 2304)}
+_SMALL_AT_ONCE = 8
+_SLOT_BYTES = 8 * MIB  # of a pool: what is read of one type in a round
+_PROMPT, _N_BATCH = (2048, 256), 64  # in prefill: a matrix, and tokens at once
+# Weights come from main memory, so all together have to be larger than the caches; more costs time.
+_TIMES_CACHES, _LEAST_POOL_BYTES, _MOST_POOL_BYTES = 3, 64 * MIB, 192 * MIB
 _SHARED = 2  # heads of queries for one of the cache
 _MOST_HEADS, _ROW_OF_CACHE = 8, 1024  # elements of all its heads together
-_NEAR, _CELLS = 64, 1024  # tokens in a cache
-_LAYERS = 16  # caches, so that each has been out of use for long
-_STEPS = 8
-_MIN_ROUNDS = 3
-
-Clock = Callable[[], float]
+_NEAR_BYTES, _MOST_CELLS = MIB // 2, 4096  # of a layer's cache, and tokens in it
+_STEPS = 32
+_LEAST_STARTING_S = 1e-7  # to be a figure at all
+_TOGETHER_S, _ALONE_S = 0.4, 0.02
 
 
 def main(arguments: list[str]) -> None:
     """Print one JSON document."""
     folder, n_threads = arguments
-    ggml = Ggml(Path(folder))
-    pools = [Pool(ggml, layout, _POOL_BYTES) for layout in ggml.layouts]
-    places = {name: next(p for p in pools if _multiplies(ggml, p, name)) for name in WEIGHTS}
-    found = _measure_core(ggml, places)
-    found |= _measure_together(ggml, places, int(n_threads), found["reading"][_TYPICAL])
-    print(json.dumps(found))
+    print(json.dumps(_Measurement(Ggml(Path(folder)), int(n_threads)).run()))
 
 
-def _measure_core(ggml: Ggml, places: dict[str, Pool]) -> dict[str, Any]:
-    """Return what one core does alone."""
-    plain = places["F32"]  # which no layout is made for
-    ggml.use_threads(1)
-    watch = _Watch(time.process_time, seconds=0.003)
-    return {
-        "reading": {n: _measure_reading(ggml, p, n, watch) for n, p in places.items()},
-        "multiplying": {n: _measure_multiplying(ggml, p, n, watch) for n, p in places.items()},
-        "attending": {
-            f"{name} {head}": _measure_attention(ggml, plain, (name, head), watch)
-            for name in CACHES
-            for head in (HEADS if name == "F16" else _HEADS_OF_OTHERS)
-        },
-    }
+class _Measurement:
+    """Everything that is measured, in pools that are made once, as new memory takes time."""
 
+    def __init__(self, ggml: Ggml, n_threads: int) -> None:
+        self._ggml, self._n_threads = ggml, n_threads
+        wanted = _TIMES_CACHES * (read_caches() or 0)
+        n_bytes = min(max(wanted, _LEAST_POOL_BYTES), _MOST_POOL_BYTES)
+        pools = [Pool(ggml, layout, n_bytes) for layout in ggml.layouts]
+        self._places = {n: next(p for p in pools if _multiplies(ggml, p, n)) for n in WEIGHTS}
 
-def _measure_together(
-    ggml: Ggml, places: dict[str, Pool], n_threads: int, alone: float
-) -> dict[str, Any]:
-    """Return what ``n_threads`` cores do together."""
-    ggml.use_threads(n_threads)
-    watch = _Watch(time.perf_counter, seconds=0.04)
-    typical, light = (
-        _measure_reading(ggml, places[name], name, watch) for name in (_TYPICAL, _LIGHT)
-    )
-    return {
-        "n_threads": n_threads,
-        "peak_bytes_per_s": max(typical, light),
-        "scaling": min(typical / (alone * n_threads), 1.0),
-        "step_s": _measure_step(ggml, watch),
-    }
+    def run(self) -> dict[str, Any]:
+        """Return the fields of `Arithmetic`."""
+        self._ggml.use_threads(self._n_threads)
+        with Graph(self._ggml) as graph:
+            large = {name: self._reading(graph, name, _large(name)) for name in WEIGHTS}
+            small = {name: self._reading(graph, name, _SMALL) for name in WEIGHTS}
+            step = _steps(graph)
+            multiplying = {name: self._multiplying(graph, name) for name in WEIGHTS}
+            attending = {
+                f"{name} {head}": self._attending(graph, name, head)
+                for name in CACHES
+                for head in (HEADS if name == "F16" else _HEADS_OF_OTHERS)
+            }
+            graph.settle()
+            near, far = zip(*(trials.values() for trials in attending.values()), strict=True)
+            # Between two caches a model reads all the weights of a layer.
+            mixed = [t for pair in zip_longest(large.values(), far) for t in pair if t]
+            trials = [*mixed, *small.values(), *multiplying.values(), *near, step]
+            n_cpus = take_turns(trials, _TOGETHER_S)
+        reading, starting = {}, {}
+        for name in WEIGHTS:
+            reading[name], starting[name] = _split(name, large[name].seconds, small[name].seconds)
+        return {
+            "reading": reading,
+            "starting": starting,
+            "multiplying": {name: 1 / trial.seconds for name, trial in multiplying.items()},
+            "attending": {
+                name: [(n_bytes, trial.seconds) for n_bytes, trial in trials.items()]
+                for name, trials in attending.items()
+            },
+            "n_threads": self._n_threads,
+            "scaling": min(self._alone() / (large[_TYPICAL].seconds * self._n_threads), 1.0),
+            "step_s": step.seconds,
+            "n_cpus": n_cpus,
+        }
 
+    def _reading(self, graph: Graph, name: str, size: tuple[int, int]) -> Trial:
+        """Return a trial of decode with a matrix; its parts lie all over the pool, and follow in it
+        on those of the type before."""
+        row, rows = size
+        pool, each = self._places[name], _bytes(name, row * rows)
+        n_at_once = _SMALL_AT_ONCE if size == _SMALL else max(1, _SLOT_BYTES // each)
+        n_slots = pool.n_bytes // _SLOT_BYTES
+        neighbours = [other for other, place in self._places.items() if place is pool]
+        first = neighbours.index(name) + (n_slots // 2 if size == _SMALL else 0)
+        x = graph.tensor("F32", row, 1)
+        parts = []
+        for turn in range(n_slots):
+            start = (first + turn * len(neighbours)) % n_slots * _SLOT_BYTES
+            weights = [graph.tensor(name, row, rows) for _ in range(n_at_once)]
+            for index, matrix in enumerate(weights):
+                pool.place(matrix, start + index * each)
+            parts.append(graph.part([graph.mul_mat(matrix, x) for matrix in weights]))
+        return Trial(parts, n_at_once)
 
-class _Watch:
-    """A clock, and how long to look at it for one figure."""
+    def _alone(self) -> float:
+        """Return the seconds of one core for a typical matrix."""
+        self._ggml.use_threads(1)
+        with Graph(self._ggml) as graph:
+            trial = self._reading(graph, _TYPICAL, _LARGE)
+            graph.settle()
+            take_turns([trial], _ALONE_S)
+        return trial.seconds
 
-    def __init__(self, clock: Clock, seconds: float) -> None:
-        self._clock, self._seconds = clock, seconds
+    def _multiplying(self, graph: Graph, name: str) -> Trial:
+        """Return a trial of multiplications in prefill."""
+        row, rows = _PROMPT
+        weights, x = graph.tensor(name, row, rows), graph.tensor("F32", row, _N_BATCH)
+        self._places[name].place(weights, 0)
+        return Trial([graph.part([graph.mul_mat(weights, x)])], row * rows * _N_BATCH)
 
-    def best(self, run: Callable[[int], Callable[[], None]]) -> float:
-        """Return the seconds of the shortest of many rounds; ``run`` makes one ready."""
-        return min(self._time(run))
-
-    def middle(self, run: Callable[[int], Callable[[], None]]) -> float:
-        """Return the seconds of the middle one of many rounds."""
-        taken = sorted(self._time(run))
-        return (taken[len(taken) // 2] + taken[~(len(taken) // 2)]) / 2
-
-    def _time(self, run: Callable[[int], Callable[[], None]]) -> list[float]:
-        taken: list[float] = []
-        started = time.perf_counter()
-        while len(taken) < _MIN_ROUNDS or time.perf_counter() - started < self._seconds:
-            compute = run(len(taken))
-            before = self._clock()
-            compute()
-            taken.append(self._clock() - before)
-        return taken
+    def _attending(self, graph: Graph, name: str, head: int) -> dict[int, Trial]:
+        """Return trials of a head of queries and a token in the cache, in decode, by the bytes that
+        a layer's cache has: few, which stay near, and as many as come from main memory each time
+        that a head needs them, as others have been there meanwhile."""
+        pool = self._places["F32"]  # in the plain layout, as caches are
+        n_head_kv = min(_MOST_HEADS, _ROW_OF_CACHE // head)
+        n_head = _SHARED * n_head_kv
+        q = graph.tensor("F32", head, 1, n_head)
+        trials = {}
+        for n_bytes in (_NEAR_BYTES, _SLOT_BYTES):
+            cells = min(n_bytes // (2 * _bytes(name, head * n_head_kv)), _MOST_CELLS)
+            each = _bytes(name, head * n_head_kv * cells)
+            starts = range(0, pool.n_bytes - _SLOT_BYTES + 1, _SLOT_BYTES)
+            parts = []
+            for start in starts[:1] if n_bytes == _NEAR_BYTES else starts:
+                k, v = (graph.tensor(name, head, n_head_kv, cells) for _ in range(2))
+                pool.place(k, start)
+                pool.place(v, start + each)
+                parts.append(graph.part([graph.attend(q, k, v, graph.tensor("F16", cells, 1))]))
+            trials[2 * each] = Trial(parts, n_head * cells, is_near=len(parts) == 1)
+        return trials
 
 
 def _multiplies(ggml: Ggml, pool: Pool, name: str) -> bool:
     """Return whether llama.cpp would keep such weights in the layout of this pool."""
+    row, rows = _LARGE
     with Graph(ggml) as graph:
-        weights, x = graph.tensor(name, _ROW, _ROWS), graph.tensor("F32", _ROW, 1)
+        weights, x = graph.tensor(name, row, rows), graph.tensor("F32", row, 1)
         pool.place(weights, 0)
         return graph.supports(graph.mul_mat(weights, x))
 
 
-def _measure_reading(ggml: Ggml, pool: Pool, name: str, watch: _Watch) -> float:
-    """Return the bytes of weights per second in decode."""
-    each = _bytes(name, _ROW * _ROWS)
-    n_portion, n_pool = max(1, _PORTION_BYTES // each), pool.n_bytes // each
-    with Graph(ggml) as graph:
-        x = graph.tensor("F32", _ROW, 1)
-        weights = [graph.tensor(name, _ROW, _ROWS) for _ in range(n_pool)]
-        for index, matrix in enumerate(weights):
-            pool.place(matrix, index * each)
-        portions = [
-            graph.part([graph.mul_mat(w, x) for w in weights[at : at + n_portion]])
-            for at in range(0, n_pool - n_portion + 1, n_portion)
-        ]
-        graph.settle()
-        return n_portion * each / watch.best(lambda n: portions[n % len(portions)])
+def _steps(graph: Graph) -> Trial:
+    """Return a trial of a trifle: all threads wait for each other after it."""
+    x = y = graph.tensor("F32", _LARGE[0])
+    for _ in range(_STEPS):
+        y = graph.add(y, x)
+    return Trial([graph.part([y])], _STEPS)
 
 
-def _measure_multiplying(ggml: Ggml, pool: Pool, name: str, watch: _Watch) -> float:
-    """Return the multiplications per second in prefill."""
-    with Graph(ggml) as graph:
-        weights, x = graph.tensor(name, _ROW, _ROWS_OF_BATCH), graph.tensor("F32", _ROW, _N_BATCH)
-        pool.place(weights, 0)
-        compute = graph.part([graph.mul_mat(weights, x)])
-        graph.settle()
-        return _ROW * _ROWS_OF_BATCH * _N_BATCH / watch.best(lambda _: compute)
+def _split(name: str, large_s: float, small_s: float) -> tuple[float, float]:
+    """Return the bytes per second and the seconds for each matrix besides, from those of two."""
+    large, small = (_bytes(name, row * rows) for row, rows in (_large(name), _SMALL))
+    rate = (large - small) / max(large_s - small_s, large_s / 2)
+    return rate, max(small_s - small / rate, _LEAST_STARTING_S)
 
 
-def _measure_attention(
-    ggml: Ggml, pool: Pool, cache: tuple[str, int], watch: _Watch
-) -> tuple[float, float]:
-    """Return the seconds per head of queries and token in the cache, in decode: for a cache that is
-    near, and for one that has to come from main memory, as it does after all the weights."""
-    name, head = cache
-    n_head_kv = min(_MOST_HEADS, _ROW_OF_CACHE // head)
-    n_head = _SHARED * n_head_kv
-    each = _bytes(name, head * n_head_kv * _CELLS)
-    with Graph(ggml) as graph:
-        q = graph.tensor("F32", head, 1, n_head)
-        layers = []
-        for at in range(0, pool.n_bytes - 2 * each + 1, max(2 * each, pool.n_bytes // _LAYERS)):
-            k, v = (graph.tensor(name, head, n_head_kv, _CELLS) for _ in range(2))
-            pool.place(k, at)
-            pool.place(v, at + each)
-            layers.append(graph.part([graph.attend(q, k, v, graph.tensor("F16", _CELLS, 1))]))
-        k, v = (graph.tensor(name, head, n_head_kv, _NEAR) for _ in range(2))
-        near = graph.part([graph.attend(q, k, v, graph.tensor("F16", _NEAR, 1))])
-        graph.settle()
-        return (
-            watch.middle(lambda _: near) / (n_head * _NEAR),
-            watch.middle(lambda n: layers[n % len(layers)]) / (n_head * _CELLS),
-        )
-
-
-def _measure_step(ggml: Ggml, watch: _Watch) -> float:
-    """Return the seconds that a trifle takes: all threads wait for each other after it."""
-    with Graph(ggml) as graph:
-        x = y = graph.tensor("F32", _ROW)
-        for _ in range(_STEPS):
-            y = graph.add(y, x)
-        compute = graph.part([y])
-        graph.settle()
-        return watch.best(lambda _: compute) / _STEPS
+def _large(name: str) -> tuple[int, int]:
+    return _LARGE_OF.get(name, _LARGE)
 
 
 def _bytes(name: str, elements: int) -> int:

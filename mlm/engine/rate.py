@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from mlm.engine.spawn import scrub_environment
 from mlm.hardware.sysfs import BOOT_ID, read_text
@@ -21,11 +21,11 @@ from mlm.units import GIB
 _CACHE_NAME = "arithmetic.json"
 _LIMIT_S = 20.0  # on a machine that is busy with something else; alone it takes less than one
 _LEAST_BYTES = GIB  # that are free; it uses some 300 MB
-# Cores that get a smaller share done together than their memory allows were kept from it by other
-# work. Then they are measured again some time later, and until then expected to get on well.
-_SOUND_SHARE, _USUAL_SHARE, _AGAIN_S = 0.7, 0.9, 600.0
+# Cores of which other programs took more than a seventh are measured again some time later, and
+# until then expected to get on as well together as they usually do.
+_UNDISTURBED, _USUAL_SHARE, _AGAIN_S = 0.85, 0.9, 600.0
 _USUAL_STEP_S = 2e-6
-_TYPICAL, _LIGHT = "Q4_K", "F16"  # as in `mlm.engine.arithmetic`
+_TYPICAL = "Q4_K"  # as in `mlm.engine.arithmetic`
 
 Key = list[str | int | None]
 
@@ -58,17 +58,24 @@ def recall_arithmetic(hardware: Hardware, cache_dir: Path) -> Hardware:
 def _undisturbed(measured: Arithmetic, hardware: Hardware) -> Arithmetic:
     """Return what cores do together, or would do if there were not so much else to do."""
     n_threads = measured.n_threads
-    light, typical = (n_threads * measured.reading[name] for name in (_LIGHT, _TYPICAL))
-    # What one core reads, memory can bring, even if it was too busy when it was measured itself.
-    bandwidth = max(hardware.memory_bandwidth_bytes_per_s or 0, *measured.reading.values())
-    possible = min(1.0, bandwidth / typical)
-    if measured.scaling >= _SOUND_SHARE * possible:
+    if measured.n_cpus >= _UNDISTURBED * n_threads:
         return measured
+    together = measured.reading[_TYPICAL]
+    alone = together / (n_threads * measured.scaling)  # measured by the time that it was given
+    bandwidth = max(hardware.memory_bandwidth_bytes_per_s or 0, alone)
+    scaling = max(_USUAL_SHARE * min(1.0, bandwidth / (n_threads * alone)), measured.scaling)
+    gain = scaling / measured.scaling
     return replace(
         measured,
-        scaling=_USUAL_SHARE * possible,
-        peak_bytes_per_s=_USUAL_SHARE * min(bandwidth, light),
+        reading={name: gain * rate for name, rate in measured.reading.items()},
+        starting={name: seconds / gain for name, seconds in measured.starting.items()},
+        multiplying={name: gain * rate for name, rate in measured.multiplying.items()},
+        attending={
+            name: ((few, near / gain), (many, far / gain))
+            for name, ((few, near), (many, far)) in measured.attending.items()
+        },
         step_s=min(measured.step_s, _USUAL_STEP_S),
+        scaling=scaling,
     )
 
 
@@ -111,16 +118,24 @@ def _read(document: Mapping[str, Any]) -> Arithmetic:
     Raises:
         ValueError, KeyError, TypeError: they are not there, or cannot be.
     """
-    pairs = {name: tuple(map(_figure, pair)) for name, pair in document["attending"].items()}
-    if not all(len(pair) == 2 for pair in pairs.values()):
-        raise ValueError("not pairs")
-    return Arithmetic(
-        reading={name: _figure(value) for name, value in document["reading"].items()},
-        multiplying={name: _figure(value) for name, value in document["multiplying"].items()},
-        attending=cast(dict[str, tuple[float, float]], pairs),
-        n_threads=int(_figure(document["n_threads"])),
-        **{name: _figure(document[name]) for name in ("scaling", "peak_bytes_per_s", "step_s")},
+    attending = {
+        name: (_pair(near), _pair(far)) for name, (near, far) in document["attending"].items()
+    }
+    reading, starting, multiplying = (
+        {name: _figure(value) for name, value in document[field].items()}
+        for field in ("reading", "starting", "multiplying")
     )
+    step_s, n_threads, scaling, n_cpus = (
+        _figure(document[name]) for name in ("step_s", "n_threads", "scaling", "n_cpus")
+    )
+    return Arithmetic(
+        reading, starting, multiplying, attending, step_s, int(n_threads), scaling, n_cpus
+    )
+
+
+def _pair(value: Iterable[object]) -> tuple[float, float]:
+    first, second = map(_figure, value)
+    return first, second
 
 
 def _figure(value: object) -> float:
@@ -130,10 +145,10 @@ def _figure(value: object) -> float:
 
 
 def _better(known: Arithmetic | None, measured: Arithmetic | None) -> Arithmetic | None:
-    """Return what is to be believed of two measurements: a busy machine only looks slower."""
+    """Return what is to be believed of two measurements: that of the less busy machine."""
     if known is None or measured is None:
         return known or measured
-    return measured if measured.scaling > known.scaling else known
+    return measured if measured.n_cpus > known.n_cpus else known
 
 
 def _read_cache(path: Path, key: Key) -> tuple[Arithmetic, float] | None:

@@ -64,18 +64,19 @@ class Disk:
 class Arithmetic:
     """How fast the installed engine computes on this CPU, as `mlm.engine.arithmetic` measured it.
 
-    The mappings hold what one core does alone.
+    The mappings hold what ``n_threads`` threads do together.
     """
 
-    reading: Mapping[str, float]  # type of weights -> bytes per second in decode
+    reading: Mapping[str, float]  # type of weights -> bytes per second in decode …
+    starting: Mapping[str, float]  # … and seconds for each matrix besides
     multiplying: Mapping[str, float]  # type of weights -> multiplications per second in prefill
-    # "F16 128", type and head size of a cache -> seconds per head of queries and token, first when
-    # it lies near, then in main memory; two heads of queries share what is read
-    attending: Mapping[str, tuple[float, float]]
-    n_threads: int  # with which the rest was measured
-    scaling: float  # of so many cores' work, the share that they get done together
-    peak_bytes_per_s: float  # of weights, all cores together, where there is little to compute
+    # "F16 128", type and head size of a cache -> (bytes of a layer's cache, seconds per head of
+    # queries and token): of a cache that stays near, and of one that comes from main memory
+    attending: Mapping[str, tuple[tuple[float, float], tuple[float, float]]]
     step_s: float  # all threads have to wait for each other after each operation
+    n_threads: int
+    scaling: float  # of the work of so many cores, the share that they get done together
+    n_cpus: float  # that the threads had: others may have taken some of their time
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,19 @@
 """How long one token takes on a CPU: what its cores compute, and what memory brings them.
 
-With the engine installed its own kernels have been measured (`mlm.hardware.types.Arithmetic`);
-else a CPU of the same instruction set is assumed. Weights are multiplied by all cores at once;
-attention over the cache is bound by arithmetic, not by bandwidth, and by how far away the cache is.
+With the engine installed its own kernels have been measured on all cores at once, memory and all
+(`mlm.hardware.types.Arithmetic`); else a CPU of the same instruction set is assumed. Attention over
+the cache is bound by arithmetic, not by bandwidth, and by how far away the cache is.
 """
 
+import math
 from collections.abc import Mapping
 
 from mlm.hardware.types import Arithmetic, Hardware
 from mlm.planning.placement import Part
-from mlm.planning.traffic import Seconds, elements, seen_tokens, used_share
+from mlm.planning.traffic import Seconds, cache_bytes, elements, seen_tokens, used_share
 from mlm.planning.types import ModelShape, RuntimeConfig
 
-_GB = 1_000_000_000
+_MB, _GB = 1_000_000, 1_000_000_000
 _BANDWIDTH = 30 * _GB  # two channels of DDR4-2400 have 38, single ones 19
 _EFFICIENCY = 0.8  # Ollama's rates for DDR4 and LPDDR5 machines reach 0.7 to 0.9
 # Bytes of quantized weights that one core can multiply per second in decode, and multiplications in
@@ -30,8 +31,11 @@ _F16_BYTES, _SOFTMAX_BYTES = 2, 250
 # the time of 2048 tokens is left for it with each of the models of scripts/bench_models.py.
 _ATTENTION_PREFILL = 0.25
 _STEP_S = 1e-6
+_MATRICES_PER_LAYER = 7
 _STEPS_PER_LAYER = 30  # operations between which threads wait for each other (graphs of llama.cpp)
-_MEASURED_SHARE = 2  # heads of queries for one of the cache, where attention was measured
+# llama.cpp looks at a cache in portions of so many tokens. From two portions on each thread takes a
+# part of them, if they are of a plain type, and the last ones may have less to do than the first.
+_PORTION, _PLAIN = 256, ("f16", "f32")
 # Types that were not measured run about as fast as these; all others as Q4_K.
 _KIN = {
     "Q4_1": "Q4_0", "IQ4_NL": "Q4_0", "Q5_1": "Q5_0", "Q8_1": "Q8_0", "NVFP4": "MXFP4",
@@ -52,12 +56,18 @@ def time_on_cpu(
         for weight in block.weights
     ]
     weights = [*layers, *((weight, used_share(weight, shape)) for weight in part.output)]
-    computing = sum(w.n_bytes * n / _rate(known.reading, w.type_name) for w, n in weights)
-    fetching = sum(w.n_bytes * n for w, n in weights) / known.peak_bytes_per_s
+    n_bytes = sum(w.n_bytes * n for w, n in weights)
+    share = _share(config.n_threads, known)
+    reading = sum(w.n_bytes * n / _rate(known.reading, w.type_name) for w, n in weights)
+    if hardware.arithmetic is None:
+        reading = max(reading, share * n_bytes / _bandwidth(hardware))
+    # Catalogs do not tell one matrix of a layer from another of the same type.
+    starting = part.n_layer * _MATRICES_PER_LAYER * sum(
+        w.n_bytes * n * _rate(known.starting, w.type_name) for w, n in weights
+    ) / max(n_bytes, 1)  # fmt: skip
     attending = _attention_s(part, shape, config, known, n_past)
-    cores = _cores(config.n_threads, known)
     waiting = part.n_layer * _STEPS_PER_LAYER * known.step_s
-    decode = Seconds(max(computing / cores, fetching) + waiting, attending / cores)
+    decode = Seconds((reading + starting) / share + waiting, attending / share)
     # Of a prompt only the last token needs the output.
     products = sum(elements(w) * n / _rate(known.multiplying, w.type_name) for w, n in layers)
     rate = _ATTENTION_PREFILL * _rate(known.multiplying, "F32")
@@ -66,22 +76,23 @@ def time_on_cpu(
         for block, count in part.layers
         if block.k
     )
-    cores = _cores(config.n_threads_batch, known)
-    return decode, Seconds(products / cores, scores / cores)
+    share = _share(config.n_threads_batch, known)
+    return decode, Seconds(products / share, scores / share)
 
 
-def _cores(n_threads: int, known: Arithmetic) -> float:
-    """Return how many times the work of one core alone so many threads get done."""
+def _share(n_threads: int, known: Arithmetic) -> float:
+    """Return how much so many threads get done, of what was measured."""
     if known.n_threads == 1:
         return float(n_threads)
-    each_more = (known.n_threads * known.scaling - 1) / (known.n_threads - 1)
-    return 1 + (n_threads - 1) * max(each_more, 0.0)
+    all_cores = max(known.n_threads * known.scaling, 1.0)  # times the work of one alone
+    each_more = (all_cores - 1) / (known.n_threads - 1)
+    return (1 + (n_threads - 1) * each_more) / all_cores
 
 
 def _attention_s(
     part: Part, shape: ModelShape, config: RuntimeConfig, known: Arithmetic, n_past: int
 ) -> float:
-    """Return the seconds of one core for attention over the cache, in decode."""
+    """Return the seconds of attention over the cache, in decode."""
     total = 0.0
     for block, count in part.layers:
         if not block.k:
@@ -92,23 +103,35 @@ def _attention_s(
             n_bytes = 2 * head * _F16_BYTES + _SOFTMAX_BYTES
             total += count * cells * shape.n_head * n_bytes / _rate(known.reading, "F16")
             continue
-        n_head_kv = max(block.k // head, 1)
-        near, far = _attending(known, config.type_k.upper(), head)
-        # What is read of the cache serves all heads of queries that belong to it.
-        fetching = (far - near) * _MEASURED_SHARE * n_head_kv / max(shape.n_head, 1)
-        total += count * cells * shape.n_head * (near + max(fetching, 0.0))
+        busy = _cells_of_busiest(cells, config) * config.n_threads
+        each = _attending_s(known, config, head, cells * cache_bytes(block, config))
+        total += count * busy * shape.n_head * each
     return total
 
 
-def _attending(known: Arithmetic, type_name: str, head: int) -> tuple[float, float]:
-    """Return the figures for a cache: of the nearest type and size that were measured."""
+def _cells_of_busiest(cells: int, config: RuntimeConfig) -> float:
+    """Return how many tokens of the cache the thread that has most to do looks at."""
+    n_portions = -(-cells // _PORTION)
+    if n_portions < 2 or config.type_k not in _PLAIN or config.type_v != config.type_k:
+        return cells / config.n_threads  # they share the heads
+    return min(cells, math.ceil(n_portions * _PORTION / config.n_threads))
+
+
+def _attending_s(known: Arithmetic, config: RuntimeConfig, head: int, n_bytes: float) -> float:
+    """Return the seconds for a head of queries and a token, if a layer's cache has so many bytes.
+
+    Of the nearest type and size that were measured.
+    """
+    type_name = config.type_k.upper()
     names = {name.split()[0] for name in known.attending}
     kin = "F16" if type_name in ("F32", "BF16") or "Q8_0" not in names else "Q8_0"
     type_name = type_name if type_name in names else kin
     sizes = [int(name.split()[1]) for name in known.attending if name.startswith(f"{type_name} ")]
     size = min(sizes, key=lambda each: (abs(each - head), head % each))
-    near, far = known.attending[f"{type_name} {size}"]
-    return near * head / size, far * head / size
+    (few, near), (many, far) = known.attending[f"{type_name} {size}"]
+    # From cache to cache the way to memory gets longer.
+    way = math.log(max(n_bytes, few) / few) / math.log(many / few)
+    return (near + max(far - near, 0.0) * min(way, 1.0)) * head / size
 
 
 def _rate(rates: Mapping[str, float], type_name: str) -> float:
@@ -116,20 +139,29 @@ def _rate(rates: Mapping[str, float], type_name: str) -> float:
 
 
 def _assume(hardware: Hardware) -> Arithmetic:
-    """Return what is usual with the instruction set of a CPU."""
-    reading = _best(_CORE_BYTES_PER_S, hardware, _SLOW_BYTES_PER_S)
+    """Return what is usual with the instruction set of a CPU, memory put aside."""
+    cores = hardware.cpu.usable_cores
+    reading = cores * _best(_CORE_BYTES_PER_S, hardware, _SLOW_BYTES_PER_S)
     element_s = _BYTES_PER_ELEMENT / reading
-    bandwidth = hardware.memory_bandwidth_bytes_per_s or _BANDWIDTH
     return Arithmetic(
         reading={_USUAL: reading, "F16": 1.5 * reading, "IQ2_XXS": reading / 3,
                  "IQ3_XXS": reading / 3},
-        multiplying={_USUAL: _best(_CORE_PRODUCTS, hardware, _SLOW_PRODUCTS)},
-        attending={f"F16 {head}": (head * element_s, head * element_s) for head in (64, 128)},
-        n_threads=hardware.cpu.usable_cores,
-        scaling=1.0,
-        peak_bytes_per_s=_EFFICIENCY * bandwidth,
+        starting={_USUAL: 0.0},
+        multiplying={_USUAL: cores * _best(_CORE_PRODUCTS, hardware, _SLOW_PRODUCTS)},
+        attending={
+            f"F16 {head}": ((_MB, head * element_s), (8 * _MB, head * element_s))
+            for head in (64, 128)
+        },
         step_s=_STEP_S,
+        n_threads=cores,
+        scaling=1.0,
+        n_cpus=cores,
     )  # fmt: skip
+
+
+def _bandwidth(hardware: Hardware) -> float:
+    """Return the bytes per second that memory brings to all cores."""
+    return _EFFICIENCY * (hardware.memory_bandwidth_bytes_per_s or _BANDWIDTH)
 
 
 def _best(rates: Mapping[str, float], hardware: Hardware, slow: float) -> float:

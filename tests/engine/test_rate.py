@@ -14,13 +14,14 @@ from mlm.hardware.types import Arithmetic, Hardware
 
 MACHINE = machine(8, cores=2, bandwidth=20 * GB)
 FIGURES = Arithmetic(
-    reading={"Q4_K": 5e9, "F16": 8e9},
+    reading={"Q4_K": 9e9, "F16": 15e9},
+    starting={"Q4_K": 5e-6},
     multiplying={"Q4_K": 50e9},
-    attending={"F16 128": (3e-8, 9e-8)},
+    attending={"F16 128": ((1e6, 3e-8), (8e6, 9e-8))},
+    step_s=1e-6,
     n_threads=2,
     scaling=0.9,
-    peak_bytes_per_s=15e9,
-    step_s=1e-6,
+    n_cpus=2.0,
 )
 
 
@@ -35,11 +36,13 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Arithmetic]:
 def test_the_engine_measures_itself(tmp_path: Path):
     found = with_arithmetic(MACHINE, tmp_path).arithmetic
     assert found is not None
-    assert set(found.reading) == set(found.multiplying) == set(WEIGHTS)
+    assert set(found.reading) == set(found.starting) == set(found.multiplying) == set(WEIGHTS)
     assert {name.split()[0] for name in found.attending} == set(CACHES)
     assert all(10**8 < value < 10**12 for value in found.reading.values())
     assert all(10**9 < value < 10**14 for value in found.multiplying.values())
+    assert all(0 < value < 1e-3 for value in found.starting.values())
     assert found.n_threads == 2
+    assert 0 < found.n_cpus < 2.2
     assert 0 < found.scaling <= 1
     assert recall_arithmetic(MACHINE, tmp_path).arithmetic == found
 
@@ -76,7 +79,7 @@ def test_a_broken_file_is_measured_over(tmp_path: Path, measured: list[Arithmeti
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("scaling", 0), ("step_s", "fast"), ("attending", {"F16 128": [1]}), ("reading", None)],
+    [("scaling", 0), ("step_s", "fast"), ("attending", {"F16 128": [[1e6, 1]]}), ("reading", None)],
 )
 def test_figures_that_cannot_be_are_not_believed(
     tmp_path: Path, measured: list[Arithmetic], name: str, value: object
@@ -90,12 +93,12 @@ def test_figures_that_cannot_be_are_not_believed(
 def test_cores_that_were_busy_are_expected_to_get_on_better_and_measured_again(
     tmp_path: Path, measured: list[Arithmetic], monkeypatch: pytest.MonkeyPatch
 ):
-    measured[0] = replace(FIGURES, scaling=0.1, peak_bytes_per_s=1e9, step_s=1e-3)
+    measured[0] = replace(FIGURES, scaling=0.1, reading={"Q4_K": 1e9}, step_s=1e-3, n_cpus=1.2)
     measured.append(FIGURES)
     busy = with_arithmetic(MACHINE, tmp_path).arithmetic
     assert busy is not None
     assert busy.scaling == pytest.approx(0.9)
-    assert busy.peak_bytes_per_s > 10e9
+    assert busy.reading["Q4_K"] == pytest.approx(9e9)
     assert busy.step_s < 1e-5
     assert len(measured) == 1  # not again at once
     monkeypatch.setattr(rate, "_AGAIN_S", 0.0)

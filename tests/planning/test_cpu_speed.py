@@ -1,5 +1,6 @@
 """Tokens on a CPU take as long as its cores, its memory and the cache let them."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +15,18 @@ from mlm.planning.speed import predict_speed
 from mlm.planning.types import ModelShape, RuntimeConfig
 
 MEASURED = Arithmetic(
-    reading={"Q4_K": 5e9, "Q6_K": 6e9, "Q8_0": 7e9, "IQ2_XXS": 2e9},
-    multiplying={"Q4_K": 50e9, "Q6_K": 40e9, "F32": 40e9},
-    attending={"F16 64": (100e-9, 150e-9), "F16 128": (30e-9, 130e-9), "Q8_0 128": (50e-9, 60e-9)},
+    reading={"Q4_K": 20e9, "Q6_K": 24e9, "Q8_0": 28e9, "IQ2_XXS": 8e9},
+    starting={"Q4_K": 5e-6},
+    multiplying={"Q4_K": 200e9, "Q6_K": 160e9, "F32": 160e9},
+    attending={
+        "F16 64": ((1e6, 25e-9), (16e6, 40e-9)),
+        "F16 128": ((1e6, 8e-9), (16e6, 32e-9)),
+        "Q8_0 128": ((1e6, 6e-9), (16e6, 10e-9)),
+    },
+    step_s=1e-6,
     n_threads=4,
     scaling=1.0,
-    peak_bytes_per_s=30e9,
-    step_s=1e-6,
+    n_cpus=4.0,
 )
 
 
@@ -41,42 +47,68 @@ def decode_s(hardware: Hardware, model: ModelShape | None = None, n_past: int = 
     return time_on_cpu(part, model, config, hardware, n_past)[0].total
 
 
-def test_cores_share_the_work_until_memory_can_bring_no_more():
+def test_cores_share_the_work():
     one, four = (decode_s(measured(), n_threads=n) for n in (1, 4))
     assert one == pytest.approx(4 * four, rel=0.01)
-    bound = decode_s(measured(peak_bytes_per_s=10e9))
-    assert bound == pytest.approx(4.92e9 / 10e9, rel=0.15)
-    assert bound == pytest.approx(decode_s(measured(peak_bytes_per_s=10e9), n_threads=3), rel=0.01)
 
 
-def test_cores_that_hinder_each_other_are_slower_and_one_alone_is_not():
-    assert decode_s(measured(scaling=0.5)) == pytest.approx(2 * decode_s(measured()), rel=0.01)
-    alone = [decode_s(measured(scaling=scaling), n_threads=1) for scaling in (0.5, 1.0)]
-    assert alone[0] == alone[1]
-    assert decode_s(measured(scaling=0.5), n_threads=2) < alone[0]
+def test_memory_that_was_not_measured_with_them_can_bring_only_so_much():
+    slow = machine(32, cores=4, bandwidth=10 * GB)
+    bound = decode_s(slow)
+    assert bound == pytest.approx(4.92e9 / (0.8 * 10 * GB), rel=0.15)
+    assert bound == pytest.approx(decode_s(slow, n_threads=3), rel=0.01)
+    assert bound < decode_s(slow, n_threads=1)
+
+
+def test_cores_that_hinder_each_other_gain_less_from_company():
+    one, two, four = (decode_s(measured(scaling=0.5), n_threads=n) for n in (1, 2, 4))
+    assert four == decode_s(measured())  # together they were measured
+    assert one == pytest.approx(2 * four, rel=0.01)
+    assert four < two < one
+
+
+def test_every_matrix_takes_a_moment_besides():
+    more = decode_s(measured(starting={"Q4_K": 15e-6})) - decode_s(measured())
+    assert more == pytest.approx(7 * 32 * 10e-6)
+
+
+def attending_s(n_past: int, machine: Hardware | None = None, **fields: Any) -> float:
+    machine = machine or measured()
+    return decode_s(machine, n_past=n_past, **fields) - decode_s(machine, **fields)
 
 
 def test_attention_takes_longer_with_every_token_and_depends_on_the_cache():
-    none, some, more = (decode_s(measured(), n_past=n) for n in (0, 1000, 2000))
-    assert more - some == pytest.approx(some - none)
-    quantized = decode_s(measured(), n_past=2000, type_k="q8_0", type_v="q8_0")
-    assert none < quantized < more
-    # 32 layers, 32 heads of 128, four of them to one of the cache, on four cores
-    assert some - none == pytest.approx(32 * 32 * 1000 * (30e-9 + 100e-9 * 2 / 4) / 4)
+    some, more = attending_s(1000), attending_s(2000)
+    assert more > 2 * some
+    assert 0 < attending_s(2000, type_k="q8_0", type_v="q8_0") < more
+    # 32 layers, 32 heads, and four portions of 256 tokens of 4096 bytes in a layer's cache
+    assert some == pytest.approx(32 * 32 * 1024 * (8e-9 + 24e-9 * math.log(4.096) / math.log(16)))
+
+
+def test_a_cache_takes_longer_until_all_of_it_comes_from_main_memory():
+    each = [attending_s(n, n_threads=1) / n for n in (256, 512, 4096, 8192)]
+    assert each[0] < each[1] < each[2]
+    assert each[2] == pytest.approx(each[3])
+
+
+def test_a_thread_whose_part_of_a_long_cache_is_full_keeps_the_others_waiting():
+    level = measured(attending={"F16 128": ((1e6, 8e-9), (16e6, 8e-9))})
+    assert attending_s(300, level) == pytest.approx(attending_s(512, level))
+    assert attending_s(200, level) < attending_s(256, level) < attending_s(300, level)
+    for alike in ({"n_threads": 1}, {"type_k": "q8_0", "type_v": "q8_0"}):
+        some, more = (attending_s(n, level, **alike) for n in (300, 512))
+        assert some == pytest.approx(300 / 512 * more)
 
 
 def test_attention_without_flash_attention_is_not_what_was_measured_with_it():
-    def growth(**changes: Any) -> float:
-        machine = measured(attending={"F16 128": (1e-6, 1e-6)})
-        return decode_s(machine, n_past=2000, **changes) - decode_s(machine, **changes)
-
-    assert 0 < growth(flash_attn="off") < growth() / 3
+    slow = measured(attending={"F16 128": ((1e6, 1e-6), (16e6, 1e-6))})
+    assert 0 < attending_s(2000, slow, flash_attn="off") < attending_s(2000, slow) / 3
 
 
 def test_heads_that_were_not_measured_are_like_the_nearest():
     wide = shape(n_head=16, head_dim=256, n_head_kv=4)
     tall = shape(n_head=32, head_dim=128, n_head_kv=8)
-    costs = [decode_s(measured(), m, n_past=999) - decode_s(measured(), m) for m in (wide, tall)]
+    costs = [decode_s(measured(), m, n_past=200) - decode_s(measured(), m) for m in (wide, tall)]
     assert costs[0] == pytest.approx(costs[1])
 
 
