@@ -34,6 +34,7 @@ _LARGE, _SMALL = (2048, 1024), (1024, 128)  # elements of a row, rows
 _LARGE_OF = {"Q5_0": (896, 2304)}
 _SMALL_AT_ONCE = 8
 _SLOT_BYTES = 8 * MIB  # of a pool: what is read of one type in a round
+_STRIDE = 23  # slots, from one round to the next; prime, and about as many as a round uses
 _PROMPT, _N_BATCH = (2048, 256), 64  # in prefill: a matrix, and tokens at once
 # Weights come from main memory, so all together have to be larger than the caches; more costs time.
 _TIMES_CACHES, _LEAST_POOL_BYTES, _MOST_POOL_BYTES = 3, 64 * MIB, 192 * MIB
@@ -69,10 +70,10 @@ class _Measurement:
             small = {name: self._reading(graph, name, _SMALL) for name in WEIGHTS}
             step = _steps(graph)
             multiplying = {name: self._multiplying(graph, name) for name in WEIGHTS}
+            caches = [(n, h) for n in CACHES for h in (HEADS if n == "F16" else _HEADS_OF_OTHERS)]
             attending = {
-                f"{name} {head}": self._attending(graph, name, head)
-                for name in CACHES
-                for head in (HEADS if name == "F16" else _HEADS_OF_OTHERS)
+                f"{name} {head}": self._attending(graph, name, head, index)
+                for index, (name, head) in enumerate(caches)
             }
             graph.settle()
             near, far = zip(*(trials.values() for trials in attending.values()), strict=True)
@@ -98,18 +99,13 @@ class _Measurement:
         }
 
     def _reading(self, graph: Graph, name: str, size: tuple[int, int]) -> Trial:
-        """Return a trial of decode with a matrix; its parts lie all over the pool, and follow in it
-        on those of the type before."""
+        """Return a trial of decode with a matrix."""
         row, rows = size
         pool, each = self._places[name], _bytes(name, row * rows)
         n_at_once = _SMALL_AT_ONCE if size == _SMALL else max(1, _SLOT_BYTES // each)
-        n_slots = pool.n_bytes // _SLOT_BYTES
-        neighbours = [other for other, place in self._places.items() if place is pool]
-        first = neighbours.index(name) + (n_slots // 2 if size == _SMALL else 0)
         x = graph.tensor("F32", row, 1)
         parts = []
-        for turn in range(n_slots):
-            start = (first + turn * len(neighbours)) % n_slots * _SLOT_BYTES
+        for start in _starts(pool, 2 * WEIGHTS.index(name)):
             weights = [graph.tensor(name, row, rows) for _ in range(n_at_once)]
             for index, matrix in enumerate(weights):
                 pool.place(matrix, start + index * each)
@@ -132,7 +128,7 @@ class _Measurement:
         self._places[name].place(weights, 0)
         return Trial([graph.part([graph.mul_mat(weights, x)])], row * rows * _N_BATCH)
 
-    def _attending(self, graph: Graph, name: str, head: int) -> dict[int, Trial]:
+    def _attending(self, graph: Graph, name: str, head: int, index: int) -> dict[int, Trial]:
         """Return trials of a head of queries and a token in the cache, in decode, by the bytes that
         a layer's cache has: few, which stay near, and as many as come from main memory each time
         that a head needs them, as others have been there meanwhile."""
@@ -144,7 +140,7 @@ class _Measurement:
         for n_bytes in (_NEAR_BYTES, _SLOT_BYTES):
             cells = min(n_bytes // (2 * _bytes(name, head * n_head_kv)), _MOST_CELLS)
             each = _bytes(name, head * n_head_kv * cells)
-            starts = range(0, pool.n_bytes - _SLOT_BYTES + 1, _SLOT_BYTES)
+            starts = _starts(pool, 2 * index + 1)
             parts = []
             for start in starts[:1] if n_bytes == _NEAR_BYTES else starts:
                 k, v = (graph.tensor(name, head, n_head_kv, cells) for _ in range(2))
@@ -153,6 +149,13 @@ class _Measurement:
                 parts.append(graph.part([graph.attend(q, k, v, graph.tensor("F16", cells, 1))]))
             trials[2 * each] = Trial(parts, n_head * cells, is_near=len(parts) == 1)
         return trials
+
+
+def _starts(pool: Pool, position: int) -> list[int]:
+    """Return where the parts of a trial begin, which is at this ``position`` among all in a round:
+    what lies there has not been used for longer than caches remember."""
+    n_slots = pool.n_bytes // _SLOT_BYTES
+    return [(position + turn * _STRIDE) % n_slots * _SLOT_BYTES for turn in range(n_slots)]
 
 
 def _multiplies(ggml: Ggml, pool: Pool, name: str) -> bool:
