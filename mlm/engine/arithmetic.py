@@ -140,14 +140,15 @@ class _Measurement:
         for n_bytes in (_NEAR_BYTES, _SLOT_BYTES):
             cells = min(n_bytes // (2 * _bytes(name, head * n_head_kv)), _MOST_CELLS)
             each = _bytes(name, head * n_head_kv * cells)
+            is_near = n_bytes == _NEAR_BYTES
             starts = _starts(pool, 2 * index + 1)
             parts = []
-            for start in starts[:1] if n_bytes == _NEAR_BYTES else starts:
+            for start in starts[:1] if is_near else starts:
                 k, v = (graph.tensor(name, head, n_head_kv, cells) for _ in range(2))
                 pool.place(k, start)
                 pool.place(v, start + each)
                 parts.append(graph.part([graph.attend(q, k, v, graph.tensor("F16", cells, 1))]))
-            trials[2 * each] = Trial(parts, n_head * cells, is_near=len(parts) == 1)
+            trials[2 * each] = Trial(parts, n_head * cells, is_near=is_near)
         return trials
 
 

@@ -108,7 +108,7 @@ def test_attention_without_flash_attention_is_not_what_was_measured_with_it():
 def test_heads_that_were_not_measured_are_like_the_nearest():
     wide = shape(n_head=16, head_dim=256, n_head_kv=4)
     tall = shape(n_head=32, head_dim=128, n_head_kv=8)
-    costs = [decode_s(measured(), m, n_past=200) - decode_s(measured(), m) for m in (wide, tall)]
+    costs = [decode_s(measured(), m, n_past=999) - decode_s(measured(), m) for m in (wide, tall)]
     assert costs[0] == pytest.approx(costs[1])
 
 
