@@ -58,7 +58,9 @@ def _load(llama_cpp: Any, path: str, wishes: dict[str, Any]) -> None:
     for name, value in wishes.items():
         setattr(context, name, value)
     if model := llama_cpp.llama_model_load_from_file(path.encode(), settings):
-        llama_cpp.llama_init_from_model(model, context)
+        made = llama_cpp.llama_init_from_model(model, context)
+        if made:  # recurrent state is taken for real, even here: up to gigabytes each time
+            llama_cpp.llama_free(made)
 
 
 def _sum_up(text: str) -> dict[str, float]:
