@@ -33,8 +33,9 @@ _ATTENTION_PREFILL = 0.25
 _STEP_S = 1e-6
 _MATRICES_PER_LAYER = 7
 _STEPS_PER_LAYER = 30  # operations between which threads wait for each other (graphs of llama.cpp)
-# llama.cpp looks at a cache in portions of so many tokens. From two portions on each thread takes a
-# part of them, if they are of a plain type, and the last ones may have less to do than the first.
+# llama.cpp looks at a cache in portions of so many tokens, the new one included: at 1024 at five of
+# them. From two portions on each thread takes a part of them, if they are of a plain type, and the
+# last ones may have less to do than the first.
 _PORTION, _PLAIN = 256, ("f16", "f32")
 # Types that were not measured run about as fast as these; all others as Q4_K.
 _KIN = {
@@ -111,7 +112,7 @@ def _attention_s(
 
 def _cells_of_busiest(cells: int, config: RuntimeConfig) -> float:
     """Return how many tokens of the cache the thread that has most to do looks at."""
-    n_portions = -(-cells // _PORTION)
+    n_portions = min(cells // _PORTION + 1, -(-config.n_ctx_slot // _PORTION))
     if n_portions < 2 or config.type_k not in _PLAIN or config.type_v != config.type_k:
         return cells / config.n_threads  # they share the heads
     return min(cells, math.ceil(n_portions * _PORTION / config.n_threads))

@@ -93,11 +93,18 @@ def test_a_cache_takes_longer_until_all_of_it_comes_from_main_memory():
 
 def test_a_thread_whose_part_of_a_long_cache_is_full_keeps_the_others_waiting():
     level = measured(attending={"F16 128": ((1e6, 8e-9), (16e6, 8e-9))})
-    assert attending_s(300, level) == pytest.approx(attending_s(512, level))
-    assert attending_s(200, level) < attending_s(256, level) < attending_s(300, level)
+    assert attending_s(300, level) == pytest.approx(attending_s(511, level))
+    assert attending_s(200, level) < attending_s(255, level) < attending_s(300, level)
     for alike in ({"n_threads": 1}, {"type_k": "q8_0", "type_v": "q8_0"}):
-        some, more = (attending_s(n, level, **alike) for n in (300, 512))
-        assert some == pytest.approx(300 / 512 * more)
+        some, more = (attending_s(n, level, **alike) for n in (300, 511))
+        assert some == pytest.approx(300 / 511 * more)
+
+
+def test_the_token_itself_may_need_a_portion_of_its_own_if_the_context_has_one():
+    level = measured(attending={"F16 128": ((1e6, 8e-9), (16e6, 8e-9))})
+    assert attending_s(1024, level) == pytest.approx(1.25 * attending_s(1023, level))
+    full = attending_s(1024, level, n_ctx=1024)
+    assert full == pytest.approx(attending_s(1023, level, n_ctx=1024))
 
 
 def test_attention_without_flash_attention_is_not_what_was_measured_with_it():
