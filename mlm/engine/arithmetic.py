@@ -28,20 +28,23 @@ CACHES = ("F16", "Q8_0", "Q4_0")
 HEADS = (64, 80, 96, 128, 256)  # sizes of a head; F16 is not equally good at them
 _HEADS_OF_OTHERS = (64, 128)
 _TYPICAL = "Q4_K"  # for one core alone
-_LARGE, _SMALL = (2048, 1024), (1024, 128)  # elements of a row, rows
+# Elements of a row, rows. Each row costs a little, unless they are repacked, and small models have
+# short ones.
+_LARGE, _SMALL = (1024, 2048), (1024, 128)
 # Rows that cannot be cut into 256 get this type instead of a K-quant. They are short, and as they
 # do not begin where cache lines do, slower by a fifth.
 _LARGE_OF = {"Q5_0": (896, 2304)}
 _SMALL_AT_ONCE = 8
-_SLOT_BYTES = 8 * MIB  # of a pool: what is read of one type in a round
-_STRIDE = 23  # slots, from one round to the next; prime, and about as many as a round uses
+_SLOT_BYTES = 8 * MIB  # of a pool: what is read of one type in a round; of a cache it is two
+_SLOTS_OF_PAIR = 3  # slots of weights and of the cache that is read next
+_STRIDE = 47  # slots, from one round to the next; prime, and about as many as a round uses
 _PROMPT, _N_BATCH = (2048, 256), 64  # in prefill: a matrix, and tokens at once
 # Weights come from main memory, so all together have to be larger than the caches; more costs time.
 _TIMES_CACHES, _LEAST_POOL_BYTES, _MOST_POOL_BYTES = 3, 64 * MIB, 192 * MIB
 _SHARED = 2  # heads of queries for one of the cache
 _MOST_HEADS, _ROW_OF_CACHE = 8, 1024  # elements of all its heads together
-_NEAR_BYTES, _MOST_CELLS = MIB // 2, 4096  # of a layer's cache, and tokens in it
-_STEPS = 32
+_CELLS = 4096  # tokens in the cache
+_STEPS, _STATE = 32, 2048  # and elements of what they are done to
 _LEAST_STARTING_S = 1e-7  # to be a figure at all
 _TOGETHER_S, _ALONE_S = 0.4, 0.02
 
@@ -76,10 +79,10 @@ class _Measurement:
                 for index, (name, head) in enumerate(caches)
             }
             graph.settle()
-            near, far = zip(*(trials.values() for trials in attending.values()), strict=True)
             # Between two caches a model reads all the weights of a layer.
-            mixed = [t for pair in zip_longest(large.values(), far) for t in pair if t]
-            trials = [*mixed, *small.values(), *multiplying.values(), *near, step]
+            pairs = zip_longest(large.values(), attending.values())
+            mixed = [trial for pair in pairs for trial in pair if trial]
+            trials = [*mixed, *small.values(), *multiplying.values(), step]
             n_cpus = take_turns(trials, _TOGETHER_S)
         reading, starting = {}, {}
         for name in WEIGHTS:
@@ -88,10 +91,7 @@ class _Measurement:
             "reading": reading,
             "starting": starting,
             "multiplying": {name: 1 / trial.seconds for name, trial in multiplying.items()},
-            "attending": {
-                name: [(n_bytes, trial.seconds) for n_bytes, trial in trials.items()]
-                for name, trials in attending.items()
-            },
+            "attending": {name: trial.seconds for name, trial in attending.items()},
             "n_threads": self._n_threads,
             "scaling": min(self._alone() / (large[_TYPICAL].seconds * self._n_threads), 1.0),
             "step_s": step.seconds,
@@ -105,7 +105,7 @@ class _Measurement:
         n_at_once = _SMALL_AT_ONCE if size == _SMALL else max(1, _SLOT_BYTES // each)
         x = graph.tensor("F32", row, 1)
         parts = []
-        for start in _starts(pool, 2 * WEIGHTS.index(name)):
+        for start in _starts(pool, _SLOTS_OF_PAIR * WEIGHTS.index(name)):
             weights = [graph.tensor(name, row, rows) for _ in range(n_at_once)]
             for index, matrix in enumerate(weights):
                 pool.place(matrix, start + index * each)
@@ -128,34 +128,29 @@ class _Measurement:
         self._places[name].place(weights, 0)
         return Trial([graph.part([graph.mul_mat(weights, x)])], row * rows * _N_BATCH)
 
-    def _attending(self, graph: Graph, name: str, head: int, index: int) -> dict[int, Trial]:
-        """Return trials of a head of queries and a token in the cache, in decode, by the bytes that
-        a layer's cache has: few, which stay near, and as many as come from main memory each time
-        that a head needs them, as others have been there meanwhile."""
+    def _attending(self, graph: Graph, name: str, head: int, index: int) -> Trial:
+        """Return a trial of a head of queries and a token in the cache, in decode. The cache comes
+        from main memory each time that a head needs it, as others have been there meanwhile; even a
+        short one does in a model, which has read the weights of all layers since."""
         pool = self._places["F32"]  # in the plain layout, as caches are
         n_head_kv = min(_MOST_HEADS, _ROW_OF_CACHE // head)
         n_head = _SHARED * n_head_kv
+        each = _bytes(name, head * n_head_kv * _CELLS)
         q = graph.tensor("F32", head, 1, n_head)
-        trials = {}
-        for n_bytes in (_NEAR_BYTES, _SLOT_BYTES):
-            cells = min(n_bytes // (2 * _bytes(name, head * n_head_kv)), _MOST_CELLS)
-            each = _bytes(name, head * n_head_kv * cells)
-            is_near = n_bytes == _NEAR_BYTES
-            starts = _starts(pool, 2 * index + 1)
-            parts = []
-            for start in starts[:1] if is_near else starts:
-                k, v = (graph.tensor(name, head, n_head_kv, cells) for _ in range(2))
-                pool.place(k, start)
-                pool.place(v, start + each)
-                parts.append(graph.part([graph.attend(q, k, v, graph.tensor("F16", cells, 1))]))
-            trials[2 * each] = Trial(parts, n_head * cells, is_near=is_near)
-        return trials
+        parts = []
+        for start in _starts(pool, _SLOTS_OF_PAIR * index + 1):
+            k, v = (graph.tensor(name, head, n_head_kv, _CELLS) for _ in range(2))
+            pool.place(k, start)
+            pool.place(v, start + each)
+            parts.append(graph.part([graph.attend(q, k, v, graph.tensor("F16", _CELLS, 1))]))
+        return Trial(parts, n_head * _CELLS)
 
 
 def _starts(pool: Pool, position: int) -> list[int]:
     """Return where the parts of a trial begin, which is at this ``position`` among all in a round:
-    what lies there has not been used for longer than caches remember."""
-    n_slots = pool.n_bytes // _SLOT_BYTES
+    what lies there has not been used for longer than caches remember. Two slots are left to each.
+    """
+    n_slots = pool.n_bytes // _SLOT_BYTES - 1
     return [(position + turn * _STRIDE) % n_slots * _SLOT_BYTES for turn in range(n_slots)]
 
 
@@ -170,7 +165,7 @@ def _multiplies(ggml: Ggml, pool: Pool, name: str) -> bool:
 
 def _steps(graph: Graph) -> Trial:
     """Return a trial of a trifle: all threads wait for each other after it."""
-    x = y = graph.tensor("F32", _LARGE[0])
+    x = y = graph.tensor("F32", _STATE)
     for _ in range(_STEPS):
         y = graph.add(y, x)
     return Trial([graph.part([y])], _STEPS)

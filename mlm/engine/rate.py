@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,10 +70,7 @@ def _undisturbed(measured: Arithmetic, hardware: Hardware) -> Arithmetic:
         reading={name: gain * rate for name, rate in measured.reading.items()},
         starting={name: seconds / gain for name, seconds in measured.starting.items()},
         multiplying={name: gain * rate for name, rate in measured.multiplying.items()},
-        attending={
-            name: ((few, near / gain), (many, far / gain))
-            for name, ((few, near), (many, far)) in measured.attending.items()
-        },
+        attending={name: seconds / gain for name, seconds in measured.attending.items()},
         step_s=min(measured.step_s, _USUAL_STEP_S),
         scaling=scaling,
     )
@@ -118,12 +115,9 @@ def _read(document: Mapping[str, Any]) -> Arithmetic:
     Raises:
         ValueError, KeyError, TypeError: they are not there, or cannot be.
     """
-    attending = {
-        name: (_pair(near), _pair(far)) for name, (near, far) in document["attending"].items()
-    }
-    reading, starting, multiplying = (
+    reading, starting, multiplying, attending = (
         {name: _figure(value) for name, value in document[field].items()}
-        for field in ("reading", "starting", "multiplying")
+        for field in ("reading", "starting", "multiplying", "attending")
     )
     step_s, n_threads, scaling, n_cpus = (
         _figure(document[name]) for name in ("step_s", "n_threads", "scaling", "n_cpus")
@@ -131,11 +125,6 @@ def _read(document: Mapping[str, Any]) -> Arithmetic:
     return Arithmetic(
         reading, starting, multiplying, attending, step_s, int(n_threads), scaling, n_cpus
     )
-
-
-def _pair(value: Iterable[object]) -> tuple[float, float]:
-    first, second = map(_figure, value)
-    return first, second
 
 
 def _figure(value: object) -> float:

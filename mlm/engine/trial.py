@@ -11,16 +11,14 @@ _MIN_ROUNDS = 3
 class Trial:
     """Something that is done again and again, each time elsewhere in memory."""
 
-    def __init__(self, parts: Sequence[Compute], n_units: int, *, is_near: bool = False) -> None:
-        """Each of ``parts`` does the same, ``n_units`` times. What is near is in the caches."""
-        self._parts, self._n_units, self._is_near = parts, n_units, is_near
+    def __init__(self, parts: Sequence[Compute], n_units: int) -> None:
+        """Each of ``parts`` does the same, ``n_units`` times."""
+        self._parts, self._n_units = parts, n_units
         self._taken_s: list[float] = []
 
     def go(self) -> None:
         """Do it once."""
         compute = self._parts[len(self._taken_s) % len(self._parts)]
-        if self._is_near:
-            compute()
         started = time.perf_counter()
         compute()
         self._taken_s.append(time.perf_counter() - started)

@@ -70,9 +70,8 @@ class Arithmetic:
     reading: Mapping[str, float]  # type of weights -> bytes per second in decode …
     starting: Mapping[str, float]  # … and seconds for each matrix besides
     multiplying: Mapping[str, float]  # type of weights -> multiplications per second in prefill
-    # "F16 128", type and head size of a cache -> (bytes of a layer's cache, seconds per head of
-    # queries and token): of a cache that stays near, and of one that comes from main memory
-    attending: Mapping[str, tuple[tuple[float, float], tuple[float, float]]]
+    # "F16 128", type and head size of a cache -> seconds per head of queries and token
+    attending: Mapping[str, float]
     step_s: float  # all threads have to wait for each other after each operation
     n_threads: int
     scaling: float  # of the work of so many cores, the share that they get done together

@@ -2,7 +2,7 @@
 
 With the engine installed its own kernels have been measured on all cores at once, memory and all
 (`mlm.hardware.types.Arithmetic`); else a CPU of the same instruction set is assumed. Attention over
-the cache is bound by arithmetic, not by bandwidth, and by how far away the cache is.
+the cache is bound by arithmetic, not by bandwidth.
 """
 
 import math
@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 from mlm.hardware.types import Arithmetic, Hardware
 from mlm.planning.placement import Part
-from mlm.planning.traffic import Seconds, cache_bytes, elements, seen_tokens, used_share
+from mlm.planning.traffic import Seconds, elements, seen_tokens, used_share
 from mlm.planning.types import ModelShape, RuntimeConfig
 
-_MB, _GB = 1_000_000, 1_000_000_000
+_GB = 1_000_000_000
 _BANDWIDTH = 30 * _GB  # two channels of DDR4-2400 have 38, single ones 19
 _EFFICIENCY = 0.8  # Ollama's rates for DDR4 and LPDDR5 machines reach 0.7 to 0.9
 # Bytes of quantized weights that one core can multiply per second in decode, and multiplications in
@@ -105,8 +105,7 @@ def _attention_s(
             total += count * cells * shape.n_head * n_bytes / _rate(known.reading, "F16")
             continue
         busy = _cells_of_busiest(cells, config) * config.n_threads
-        each = _attending_s(known, config, head, cells * cache_bytes(block, config))
-        total += count * busy * shape.n_head * each
+        total += count * busy * shape.n_head * _attending_s(known, config, head)
     return total
 
 
@@ -118,21 +117,15 @@ def _cells_of_busiest(cells: int, config: RuntimeConfig) -> float:
     return min(cells, math.ceil(n_portions * _PORTION / config.n_threads))
 
 
-def _attending_s(known: Arithmetic, config: RuntimeConfig, head: int, n_bytes: float) -> float:
-    """Return the seconds for a head of queries and a token, if a layer's cache has so many bytes.
-
-    Of the nearest type and size that were measured.
-    """
+def _attending_s(known: Arithmetic, config: RuntimeConfig, head: int) -> float:
+    """Return the seconds for a head of queries and a token, of the nearest that was measured."""
     type_name = config.type_k.upper()
     names = {name.split()[0] for name in known.attending}
     kin = "F16" if type_name in ("F32", "BF16") or "Q8_0" not in names else "Q8_0"
     type_name = type_name if type_name in names else kin
     sizes = [int(name.split()[1]) for name in known.attending if name.startswith(f"{type_name} ")]
     size = min(sizes, key=lambda each: (abs(each - head), head % each))
-    (few, near), (many, far) = known.attending[f"{type_name} {size}"]
-    # From cache to cache the way to memory gets longer.
-    way = math.log(max(n_bytes, few) / few) / math.log(many / few)
-    return (near + max(far - near, 0.0) * min(way, 1.0)) * head / size
+    return known.attending[f"{type_name} {size}"] * head / size
 
 
 def _rate(rates: Mapping[str, float], type_name: str) -> float:
@@ -149,10 +142,7 @@ def _assume(hardware: Hardware) -> Arithmetic:
                  "IQ3_XXS": reading / 3},
         starting={_USUAL: 0.0},
         multiplying={_USUAL: cores * _best(_CORE_PRODUCTS, hardware, _SLOW_PRODUCTS)},
-        attending={
-            f"F16 {head}": ((_MB, head * element_s), (8 * _MB, head * element_s))
-            for head in (64, 128)
-        },
+        attending={f"F16 {head}": head * element_s for head in (64, 128)},
         step_s=_STEP_S,
         n_threads=cores,
         scaling=1.0,

@@ -13,16 +13,6 @@ def test_trials_take_turns_and_each_goes_through_its_parts():
     assert done == ["a", "c", "b", "c", "a", "c"]
 
 
-def test_what_is_near_was_there_just_before():
-    done: list[str] = []
-    trials = [
-        Trial([lambda: done.append("far")], 1),
-        Trial([lambda: done.append("near")], 1, is_near=True),
-    ]
-    take_turns(trials, 0.0)
-    assert done == 3 * ["far", "near", "near"]
-
-
 def test_the_middle_round_counts_and_the_time_is_that_of_a_unit():
     waits = [0.2, 0.01, 0.01]
     trial = Trial([lambda wait=wait: time.sleep(wait) for wait in waits], 10)
