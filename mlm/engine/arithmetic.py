@@ -62,7 +62,10 @@ class _Measurement:
         self._ggml, self._n_threads = ggml, n_threads
         wanted = _TIMES_CACHES * (read_caches() or 0)
         n_bytes = min(max(wanted, _LEAST_POOL_BYTES), _MOST_POOL_BYTES)
-        pools = [Pool(ggml, layout, n_bytes) for layout in ggml.layouts]
+        *others, plain = ggml.layouts
+        pools = [Pool(ggml, layout, n_bytes) for layout in others or [plain]]
+        if others:
+            pools.append(pools[-1].in_plain_layout())
         self._places = {n: next(p for p in pools if _multiplies(ggml, p, n)) for n in WEIGHTS}
 
     def run(self) -> dict[str, Any]:

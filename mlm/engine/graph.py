@@ -6,6 +6,7 @@ Only functions of ggml's public headers are used (``ggml.h``, ``ggml-backend.h``
 import ctypes
 import random
 from collections.abc import Callable, Iterable
+from copy import copy
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # name -> type of the result, types 
     "ggml_backend_cpu_set_n_threads": (None, _P, _INT),
     "ggml_backend_cpu_reg": (_P,),
     "ggml_backend_cpu_buffer_type": (_P,),
+    "ggml_backend_cpu_buffer_from_ptr": (_P, _P, _N),
     "ggml_backend_reg_dev_get": (_P, _P, _N),
     "ggml_backend_reg_get_proc_address": (_P, _P, _TEXT),
     "ggml_backend_dev_supports_op": (ctypes.c_bool, _P, _P),
@@ -114,6 +116,12 @@ class Pool:
         self._base = base + -base % _ALIGNMENT
         for offset in range(0, n_bytes, len(_TILE)):
             ctypes.memmove(self._base + offset, _TILE, min(len(_TILE), n_bytes - offset))
+
+    def in_plain_layout(self) -> "Pool":
+        """Return the same memory for weights in the plain layout: new memory takes time."""
+        plain = copy(self)
+        plain._buffer = self._call["ggml_backend_cpu_buffer_from_ptr"](self._base, self.n_bytes)
+        return plain
 
     def place(self, tensor: Tensor, offset: int) -> None:
         """Let ``tensor`` lie ``offset`` bytes from the start."""
