@@ -19,7 +19,7 @@ from mlm.stats.types import Quantity, variant_name
 TYPICAL_TOKENS = 1024  # in the context, where nobody says how many
 # Of the published results nine of ten lie in the first, which is for accelerators whose bandwidth
 # is known. The second is for a CPU whose arithmetic was measured: of three models at three contexts
-# on three virtual machines, 25 of 27 figures lie in it. The third is for a CPU of
+# on three virtual machines, 26 of 27 figures lie in it. The third is for a CPU of
 # which only the bandwidth is known, the last for what had to be assumed altogether.
 _KNOWN, _MEASURED, _HALF_KNOWN, _ASSUMED = (0.75, 1.25), (0.7, 1.5), (0.6, 1.4), (0.4, 2.0)
 _LEAST = Seconds(1e-9, 0.0)  # a header may describe a model with nothing to compute
