@@ -5,7 +5,7 @@ import os
 import select
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain, cycle, repeat
@@ -101,13 +101,14 @@ class OpenAIServer:
         self._reply = reply
 
     def hesitates_after(self, *texts: str) -> None:
-        """Answer with these deltas, then say nothing until the client leaves."""
+        """Answer with these deltas, then say nothing until the client leaves, as it may before."""
         pieces = [_chunk({"choices": [{"delta": {"content": text}}]}) for text in texts]
 
         def reply(connection: "_Connection") -> None:
-            connection.stream(*pieces, finish=False)
-            self.hesitates.set()
-            select.select([connection.connection], [], [], 30)
+            with suppress(OSError):
+                connection.stream(*pieces, finish=False)
+                self.hesitates.set()
+                select.select([connection.connection], [], [], 30)
             self.client_left.set()
 
         self._reply = reply
