@@ -38,9 +38,10 @@ def test_the_engine_measures_itself(tmp_path: Path):
     assert found is not None
     assert set(found.reading) == set(found.starting) == set(found.multiplying) == set(WEIGHTS)
     assert {name.split()[0] for name in found.attending} == set(CACHES)
-    assert all(10**8 < value < 10**12 for value in found.reading.values())
-    assert all(10**9 < value < 10**14 for value in found.multiplying.values())
-    assert all(0 < value < 1e-3 for value in found.starting.values())
+    # As wide as units are apart: others may compute here meanwhile.
+    assert all(10**6 < value < 10**13 for value in found.reading.values())
+    assert all(10**7 < value < 10**15 for value in found.multiplying.values())
+    assert all(0 < value < 1 for value in found.starting.values())
     assert found.n_threads == 2
     assert 0 < found.n_cpus < 2.2
     assert 0 < found.scaling <= 1
