@@ -4,13 +4,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
+
 from mlm.engine.image import Image
 
 NO_ROOM = 1  # llama_decode: no place in the KV cache; nothing was changed
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):  # there is one for each token
     """Tokens of one sequence in one batch; so many of the sequence are before the first.
 
     Those of an ``image`` are a batch of their own. ``start`` is where the image begins, however

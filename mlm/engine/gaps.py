@@ -5,7 +5,7 @@ weights. An id that is missing costs another pass at each step (1.4 to 1.8 times
 answers of a 0.5B model), so that it pays to move an answer as soon as no newcomer takes the place.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from mlm.engine.computer import Memory
@@ -24,10 +24,13 @@ class Gaps:
         self._prefixes = prefixes
         self._n_steps = 0  # for how long there has been a gap
 
-    def close(self) -> None:
-        """Move one answer, if there has been a gap for long and a move helps."""
+    def close(self, running: Sequence[Slot]) -> None:
+        """Move one of the ``running`` answers, if there has been a gap for long and it helps."""
+        if len(running) < 2:
+            self._n_steps = 0
+            return
         slots = self._slots
-        decoding = {s.seq_id for s in slots if s.is_decoding and not s.is_deterministic}
+        decoding = {s.seq_id for s in running if s.is_decoding and not s.is_deterministic}
         now = count_runs(decoding)
         is_gap = not self._memory.is_unified and now[0] > 1
         self._n_steps = self._n_steps + 1 if is_gap else 0

@@ -83,6 +83,12 @@ class Biases:
             sums[token] = sums.get(token, 0.0) + bias
         self._tokens = np.fromiter(sums, np.intp, len(sums))
         self._values = np.fromiter(sums.values(), np.float32, len(sums))
+        self._are_bans = all(bias <= 0 for bias in sums.values())
+        self._biased = frozenset(sums)
+
+    def spare(self, token: int) -> bool:
+        """Return whether ``token`` stays the highest with them, if it is without."""
+        return self._are_bans and token not in self._biased
 
     @contextmanager
     def added_to(self, logits: Array) -> Iterator[None]:

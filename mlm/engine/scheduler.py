@@ -71,7 +71,7 @@ class Scheduler:
 
         Who enters alone goes on alone, in a step of its own for each token of its head start.
         """
-        if self.n_active:
+        if not self._waiting or self.n_active:
             return 0.0
         return self._pace.choose_patience_s(sum(one.prompt_tokens for one in self._waiting))
 
@@ -105,26 +105,40 @@ class Scheduler:
         """Move every active request forward once and send what came of it."""
         began = self._clock()
         self._admit()
-        self._ask_for_images()
-        self._gaps.close()
-        parts = plan_step(self._slots, self._computer, self._pace)
+        running = [slot for slot in self._slots if slot.request is not None]
+        self._ask_for_images(running)
+        self._gaps.close(running)
+        parts = plan_step(running, self._computer, self._pace)
         prefill, decode = self._count_tokens(parts)
         if parts:
             started = self._clock()
             self._compute(parts)
             self._pace.note(prefill, decode, self._clock() - started)
-        alone = plan_alone(self._slots, self._computer)
-        alone += plan_image(self._slots, self._computer, self._pace)
-        prefill_alone, decode_alone = self._count_tokens(alone)
-        for part in alone:
-            self._compute([part])
+            self._send()
+        alone = plan_alone(running, self._computer)
+        alone += plan_image(running, self._computer, self._pace)
+        if alone:
+            prefill_alone, decode_alone = self._count_tokens(alone)
+            prefill, decode = prefill + prefill_alone, decode + decode_alone
+            for part in alone:
+                self._compute([part])
         self._send()
-        tokens = prefill + prefill_alone, decode + decode_alone
-        self.meter.note_step(self._clock() - began, *tokens, len(parts) + len(alone))
+        self.meter.note_step(self._clock() - began, prefill, decode, len(parts) + len(alone))
 
     def _admit(self) -> None:
         """Give slots to those who wait for one. Running answers do not wait for long."""
         begun = self.prefixes.advance()
+        if self._waiting:
+            begun += self._admit_waiting()
+        for slot in begun:
+            if slot.request is not None and not slot.is_waiting:
+                request = slot.request
+                queue_s = (request.admitted_s or 0.0) - request.received_s
+                self.meter.note_admission(queue_s, request.cached_tokens)
+
+    def _admit_waiting(self) -> list[Slot]:
+        """Return the slots of those who had to wait for one until now."""
+        begun: list[Slot] = []
         is_urgent = any(slot.is_decoding for slot in self._slots)
         started = self._clock()
         n_free = len(self._slots) - self.n_active
@@ -135,15 +149,11 @@ class Scheduler:
             begun.append(slot)
             if is_urgent and self._clock() - started > MOVE_LIMIT_S:
                 break
-        for slot in begun:
-            if slot.request is not None and not slot.is_waiting:
-                request = slot.request
-                queue_s = (request.admitted_s or 0.0) - request.received_s
-                self.meter.note_admission(queue_s, request.cached_tokens)
+        return begun
 
-    def _ask_for_images(self) -> None:
+    def _ask_for_images(self, running: Sequence[Slot]) -> None:
         """Have the next image of each request encoded, while what is before it is computed."""
-        for slot in self._slots:
+        for slot in running:
             found = None if slot.is_waiting else slot.next_image
             if found is None:
                 continue

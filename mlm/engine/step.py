@@ -1,6 +1,7 @@
 """What the next step computes."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from mlm.engine.computer import Computer, Part
 from mlm.engine.pace import Pace
@@ -34,7 +35,7 @@ def plan_step(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Par
         prompts = _take_all(prefilling, room)
         if prompts and sum(slot.n_todo for slot in prefilling) <= room:
             decoding = []  # a token more would only make them end earlier, in a step for fewer
-    return sorted([*(_take(slot, 1) for slot in decoding), *prompts], key=lambda p: p.seq_id)
+    return sorted([*map(_take_newest, decoding), *prompts], key=attrgetter("seq_id"))
 
 
 def _is_stream(slot: Slot, newcomer: Slot, room: int) -> bool:
@@ -90,9 +91,8 @@ def plan_alone(slots: Sequence[Slot], computer: Computer) -> list[Part]:
 
     The last bits of a result depend on what else is in the batch, and on how long it is.
     """
-    chunk = min(FIXED_CHUNK, computer.n_ubatch)
     alone = [slot for slot in slots if slot.is_deterministic and slot.image is None]
-    return [_take(slot, chunk) for slot in alone]
+    return [_take(slot, min(FIXED_CHUNK, computer.n_ubatch)) for slot in alone]
 
 
 def plan_image(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Part]:
@@ -115,6 +115,10 @@ def plan_image(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Pa
         room = min(pace.choose_chunk(1, n_streams)[0], room)
     tokens = image.tokens[slot.n_seen : slot.n_seen + room]
     return [Part(slot.seq_id, slot.n_held, tokens, False, image, slot.n_seen)]
+
+
+def _take_newest(slot: Slot) -> Part:
+    return Part(slot.seq_id, slot.n_held, slot.tokens[slot.n_held :], wants_logits=True)
 
 
 def _take(slot: Slot, limit: int) -> Part:

@@ -52,12 +52,14 @@ class Context:
         self.n_batch = int(C.llama_n_batch(self.handle))
         self.n_ubatch = int(C.llama_n_ubatch(self.handle))
         is_tiled = config.type_k == config.type_v and config.type_k in _TILED
-        is_tiled &= config.n_gpu_layers == 0 and config.flash_attn != "off"
+        self._is_on_gpu = config.n_gpu_layers != 0
+        is_tiled &= not self._is_on_gpu and config.flash_attn != "off"
         self.attention_tile = _TILE if is_tiled else 0
         self.memory = Memory(self.handle, model.handle, is_unified=config.kv_unified)
         self.eyes = eyes
         self._batch = Batch(self.n_batch)
         self._logits = ctypes.c_float * model.vocabulary.n_tokens
+        self._rows: dict[int, np.ndarray[Any, Any]] = {}  # of logits, by their address
         self._candidates = Candidates(model.vocabulary.n_tokens)
 
     def decode(self, parts: Sequence[Part]) -> int:
@@ -71,7 +73,8 @@ class Context:
         if parts[0].image is not None:
             return self._decode_image(parts[0], parts[0].image)
         code = int(C.llama_decode(self.handle, self._batch.fill(parts, self.memory.position)))
-        C.llama_synchronize(self.handle)
+        if self._is_on_gpu:
+            C.llama_synchronize(self.handle)
         return code
 
     def _decode_image(self, part: Part, image: Image) -> int:
@@ -87,9 +90,12 @@ class Context:
 
     def logits(self, row: int) -> np.ndarray[Any, Any]:
         """Return the logits of the batch's token ``row``, valid until the next decode."""
-        first = C.llama_get_logits_ith(self.handle, row).contents
-        logits: Any = self._logits.from_address(ctypes.addressof(first))
-        return np.frombuffer(logits, np.float32)
+        address = ctypes.addressof(C.llama_get_logits_ith(self.handle, row).contents)
+        logits = self._rows.get(address)
+        if logits is None:
+            memory: Any = self._logits.from_address(address)
+            logits = self._rows[address] = np.frombuffer(memory, np.float32)
+        return logits
 
     def candidates(self, row: int) -> Candidates:
         """Return all tokens with the logits of ``row``, for one choice: the next one refills them.
@@ -143,22 +149,20 @@ class Batch:
     """The arrays of a llama_batch, allocated once."""
 
     def __init__(self, size: int) -> None:
-        self._token = np.zeros(size, np.int32)
-        self._pos = np.zeros(size, np.int32)
-        self._n_seq_id = np.ones(size, np.int32)
-        self._seq_id = np.zeros(size, np.int32)
-        addresses = self._seq_id.ctypes.data + 4 * np.arange(size, dtype=np.uintp)
-        self._seq_id_addresses = addresses.astype(np.uintp)
-        self._output = np.zeros(size, np.int8)
-        int32_p, int8_p = ctypes.POINTER(ctypes.c_int32), ctypes.POINTER(ctypes.c_int8)
+        numbers: Any = ctypes.c_int32 * size
+        self._token, self._pos, self._seq_id = numbers(), numbers(), numbers()
+        self._output: Any = (ctypes.c_int8 * size)()
+        width, at = ctypes.sizeof(ctypes.c_int32), ctypes.POINTER(ctypes.c_int32)
+        first = ctypes.addressof(self._seq_id)
+        seq_ids = [ctypes.cast(first + i * width, at) for i in range(size)]
         self._batch = C.llama_batch(
             n_tokens=0,
-            token=self._token.ctypes.data_as(int32_p),
+            token=self._token,
             embd=None,
-            pos=self._pos.ctypes.data_as(int32_p),
-            n_seq_id=self._n_seq_id.ctypes.data_as(int32_p),
-            seq_id=self._seq_id_addresses.ctypes.data_as(ctypes.POINTER(int32_p)),
-            logits=self._output.ctypes.data_as(int8_p),
+            pos=self._pos,
+            n_seq_id=numbers(*[1] * size),
+            seq_id=(at * size)(*seq_ids),
+            logits=self._output,
         )
 
     def fill(

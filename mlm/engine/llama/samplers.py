@@ -29,6 +29,8 @@ class SamplerChain:
         Raises:
             ModelError: what is highest there is no number.
         """
+        if self._first[0] == "greedy":  # the whole chain, and there is nothing to remember
+            return self._find_highest(context.logits(row))
         token = self.preview(context, row)
         self.accept(token)
         return token
@@ -47,15 +49,20 @@ class SamplerChain:
         if name not in ("greedy", "top_k"):
             return None
         if name == "greedy":
-            with self._biases.added_to(logits):
-                token = int(logits.argmax())  # the first of equals, as in llama.cpp
-            check_highest(logits[token])  # without its bias, which may be too large for a float
-            return token
+            return self._find_highest(logits)
         with self._biases.added_to(logits):
             places = find_contenders(logits, *arguments)
         if places is None:
             return None
         return self.choose(Candidates(len(places)).fill(logits[places], places))
+
+    def _find_highest(self, logits: Array) -> int:
+        token = int(logits.argmax())  # the first of equals, as in llama.cpp
+        if not self._biases.spare(token):
+            with self._biases.added_to(logits):
+                token = int(logits.argmax())
+        check_highest(logits.item(token))  # without its bias, which may be too large for a float
+        return token
 
     def choose(self, candidates: Candidates) -> int:
         """Choose a token from ``candidates`` without remembering it."""
