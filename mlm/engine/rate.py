@@ -25,9 +25,6 @@ _LEAST_BYTES = GIB  # that are free; it uses some 300 MB
 # until then expected to get on as well together as they usually do.
 _UNDISTURBED, _USUAL_SHARE, _AGAIN_S = 0.85, 0.9, 600.0
 _USUAL_STEP_S = 2e-6
-# For the C library: huge pages. A small process is given single pages, the scraps of memory, which
-# are read up to a fifth slower than the long runs of them that a model gets.
-_AS_A_MODEL = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 _TYPICAL = "Q4_K"  # as in `mlm.engine.arithmetic`
 
 Key = list[str | int | None]
@@ -101,7 +98,7 @@ def _measure(folder: Path, n_threads: int) -> Arithmetic | None:
     try:
         done = subprocess.run(
             command,
-            env=scrub_environment(os.environ) | _AS_A_MODEL,
+            env=scrub_environment(os.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_LIMIT_S,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -21,6 +22,10 @@ from mlm.engine.spawn import EarlyWorker, Launch, scrub_environment
 
 TinyModel = Callable[[str], Path]
 ROOT = Path(__file__).parents[2]
+_THP = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+HUGE_PAGES_ON_DEMAND = (
+    platform.libc_ver()[0] == "glibc" and _THP.exists() and "[madvise]" in _THP.read_text()
+)
 LONG = msgspec.structs.replace(CONFIG, n_ctx=4 * 8192)  # answers that last
 
 
@@ -256,6 +261,16 @@ def test_a_worker_that_never_speaks_is_a_failure_with_its_exit_code(tmp_path: Pa
         assert log.read_text() == "no idea\n"
 
     asyncio.run(story())
+
+
+@pytest.mark.skipif(not HUGE_PAGES_ON_DEMAND, reason="this system has none for who asks")
+def test_a_worker_asks_for_huge_pages(tiny_model: TinyModel):
+    async def story() -> str:
+        async with working(tiny_model("llama")) as worker:
+            return Path(f"/proc/{worker.pid}/smaps").read_text()
+
+    flags = [line.split() for line in asyncio.run(story()).splitlines() if "VmFlags:" in line]
+    assert any("hg" in of_one for of_one in flags)
 
 
 def test_a_worker_sees_no_secrets(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch):
