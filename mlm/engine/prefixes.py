@@ -66,9 +66,9 @@ class Prefixes:
     def advance(self) -> list[Slot]:
         """Let those go on who have nothing more to wait for, first come, first served."""
         for slot in self._slots:
-            if slot.cuts and slot.n_held in slot.cuts and not self._memory.forgets_parts:
+            if slot.n_held in slot.cuts and not self._memory.forgets_parts:
                 self.park(slot)
-        waiting = [slot for slot in self._slots if slot.leader is not None and slot.can_go_on()]
+        waiting = [slot for slot in self._slots if slot.can_go_on()]
         waiting.sort(key=lambda slot: slot.turn)
         for slot in waiting:
             assert slot.request is not None

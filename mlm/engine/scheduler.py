@@ -117,13 +117,12 @@ class Scheduler:
             self._send()
         alone = plan_alone(running, self._computer)
         alone += plan_image(running, self._computer, self._pace)
-        if alone:
-            prefill_alone, decode_alone = self._count_tokens(alone)
-            prefill, decode = prefill + prefill_alone, decode + decode_alone
-            for part in alone:
-                self._compute([part])
+        prefill_alone, decode_alone = self._count_tokens(alone)
+        for part in alone:
+            self._compute([part])
         self._send()
-        self.meter.note_step(self._clock() - began, prefill, decode, len(parts) + len(alone))
+        tokens = prefill + prefill_alone, decode + decode_alone
+        self.meter.note_step(self._clock() - began, *tokens, len(parts) + len(alone))
 
     def _admit(self) -> None:
         """Give slots to those who wait for one. Running answers do not wait for long."""

@@ -118,6 +118,7 @@ def plan_image(slots: Sequence[Slot], computer: Computer, pace: Pace) -> list[Pa
 
 
 def _take_newest(slot: Slot) -> Part:
+    """Return what `_take` does of a running answer, where no image and no cut can come first."""
     return Part(slot.seq_id, slot.n_held, slot.tokens[slot.n_held :], wants_logits=True)
 
 
