@@ -64,8 +64,6 @@ class Intake:
     def take_in(self) -> None:
         """Hand on what is ready, and wait for what may come with it."""
         work = self._work
-        if self._inbox.empty() and not work.is_idle and not work.patience_s:
-            return  # between two tokens, nearly always
         came_s = last_s = self._clock()
         longest_s = patience_s = 0.0
         while True:

@@ -71,7 +71,7 @@ class Scheduler:
 
         Who enters alone goes on alone, in a step of its own for each token of its head start.
         """
-        if not self._waiting or self.n_active:
+        if self.n_active:
             return 0.0
         return self._pace.choose_patience_s(sum(one.prompt_tokens for one in self._waiting))
 
